@@ -1,0 +1,226 @@
+// Package assemble makes container images straight from a Spack build cache:
+// without Spack, podman or root. Each package's tarball is a layer as it
+// stands; above them lies one layer with the view, the environment and the
+// definition's own files.
+//
+// It relocates nothing: packages go where they were built for, and a cache
+// that was built for somewhere else is refused. The same lockfile, cache and
+// base give the same digest on every machine.
+package assemble
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+)
+
+// A Builder assembles from one build cache.
+type Builder struct {
+	Cache *buildcache.Cache
+	Work  string // a folder for blobs and notes that later builds use again; made if missing
+	Fetch int    // packages at a time; each takes a connection and a core
+}
+
+// A Container says what to assemble.
+type Container struct {
+	Platform v1.Platform
+	Lock     []byte // the lockfile's text, which the image carries along
+	Base     Base
+	Files    []File
+	Env      map[string]string // beside the view's own
+	Labels   map[string]string
+	Tag      string // the image's name in its layout
+}
+
+// A Result tells what an image is made of.
+type Result struct {
+	Digest    v1.Hash
+	Packages  []*buildcache.Spec
+	Externals []*buildcache.Spec // the base image or the host has to provide them
+	Conflicts []Conflict
+	Layers    int   // the base's included
+	Size      int64 // bytes of all layers as stored
+	Fetched   int   // packages read from the mirror; the others were here
+}
+
+// Build writes the image layout of a container into dir, which is there and
+// empty. The layout may share its blobs with other layouts by hard links.
+func (b Builder) Build(ctx context.Context, c Container, dir string) (Result, error) {
+	packages, externals, err := selectPackages(c)
+	if err != nil {
+		return Result{}, err
+	}
+	payloads, err := b.fetchAll(ctx, packages)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := errors.Join(checkPrefixes(payloads), checkLinks(payloads, systemFolders(externals))); err != nil {
+		return Result{}, err
+	}
+	ground, err := b.lay(ctx, c.Base)
+	if err != nil {
+		return Result{}, err
+	}
+	limit := maxLayers - len(ground.Layers) - 1
+	if limit < 1 {
+		return Result{}, fmt.Errorf("base image %s has %d layers, which leaves none of %d: flatten it", c.Base.Ref, len(ground.Layers), maxLayers)
+	}
+	groups := group(bySharing(payloads), limit)
+	layers, err := b.mergeAll(ctx, groups)
+	if err != nil {
+		return Result{}, err
+	}
+	entries, conflicts := makeView(payloads)
+	top, err := b.writeLayer(func(w *tar.Writer) error { return writeTop(w, c, ground, payloads, entries) })
+	if err != nil {
+		return Result{}, err
+	}
+	img := draft{ground: ground}
+	for i, g := range groups {
+		img.add(layers[i], describe(g))
+	}
+	img.add(top, "view, environment and files")
+	digest, err := img.write(b.blobs(), c, dir)
+	if err != nil {
+		return Result{}, err
+	}
+	result := Result{Digest: digest, Packages: packages, Externals: externals, Conflicts: conflicts, Layers: len(img.layers())}
+	for _, l := range img.layers() {
+		result.Size += l.Size
+	}
+	for _, p := range payloads {
+		if p.fetched {
+			result.Fetched++
+		}
+	}
+	return result, nil
+}
+
+// selectPackages returns what the roots of the lockfile need at run time,
+// dependents before their dependencies: of two packages that claim a path of
+// the view, the one that was asked for keeps it.
+func selectPackages(c Container) (packages, externals []*buildcache.Spec, err error) {
+	lock, err := buildcache.ParseLockfile(c.Lock)
+	if err != nil {
+		return nil, nil, err
+	}
+	var roots []buildcache.Hash
+	for _, root := range lock.Roots {
+		roots = append(roots, root.Hash)
+	}
+	for _, spec := range slices.Backward(lock.Closure(roots, buildcache.Runtime)) {
+		if spec.External {
+			externals = append(externals, spec)
+			continue
+		}
+		if arch := architecture(spec.Target); arch != c.Platform.Architecture {
+			return nil, nil, fmt.Errorf("the lockfile is for another platform: %s was built for %s, which is %s, not %s", spec, spec.Target, arch, c.Platform.Architecture)
+		}
+		packages = append(packages, spec)
+	}
+	if len(packages) == 0 {
+		return nil, nil, errors.New("the lockfile has no package to install: every root is external")
+	}
+	return packages, externals, nil
+}
+
+// systemFolders is where links of packages may point outside the install tree:
+// into externals, and where openssl and its kin find the system's certificates.
+func systemFolders(externals []*buildcache.Spec) []string {
+	folders := []string{"/etc/ssl", "/etc/pki", "/dev/null"}
+	for _, spec := range externals {
+		if spec.ExternalPath != "" && spec.ExternalPath != "/" {
+			folders = append(folders, spec.ExternalPath)
+		}
+	}
+	slices.Sort(folders)
+	return slices.Compact(folders)
+}
+
+// fetchAll fetches in parallel and returns the payloads in the order of the
+// specs. The errors of several packages come together.
+func (b Builder) fetchAll(ctx context.Context, specs []*buildcache.Spec) ([]payload, error) {
+	payloads := make([]payload, len(specs))
+	errs := make([]error, len(specs))
+	var g errgroup.Group
+	g.SetLimit(max(1, b.Fetch))
+	for i, spec := range specs {
+		g.Go(func() error {
+			if errs[i] = ctx.Err(); errs[i] == nil {
+				payloads[i], errs[i] = b.fetch(ctx, spec)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return payloads, errors.Join(errs...)
+}
+
+func (b Builder) mergeAll(ctx context.Context, groups [][]payload) ([]layer, error) {
+	layers := make([]layer, len(groups))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, b.Fetch))
+	for i, members := range groups {
+		g.Go(func() (err error) {
+			layers[i], err = b.layerOf(ctx, members)
+			return err
+		})
+	}
+	return layers, g.Wait()
+}
+
+// describe is a layer's line in the image's history.
+func describe(group []payload) string {
+	var names []string
+	for _, p := range group {
+		names = append(names, p.Spec.String())
+	}
+	return strings.Join(names, " ")
+}
+
+// families maps the beginnings of Spack's targets (microarchitectures of
+// archspec) to OCI architectures; whatever begins otherwise is an x86_64.
+var families = []struct{ begins, architecture string }{
+	{"aarch64", "arm64"}, {"armv8", "arm64"}, {"armv9", "arm64"}, {"a64fx", "arm64"}, {"cortex_", "arm64"},
+	{"neoverse_", "arm64"}, {"graviton", "arm64"}, {"thunderx", "arm64"},
+	{"m1", "arm64"}, {"m2", "arm64"}, {"m3", "arm64"}, {"m4", "arm64"},
+	{"ppc64le", "ppc64le"}, {"power", "ppc64le"}, {"ppc64", "ppc64"}, {"riscv64", "riscv64"}, {"u74mc", "riscv64"},
+}
+
+// architecture is the OCI name of the architecture that a Spack target runs on.
+func architecture(target string) string {
+	for _, family := range families {
+		if strings.HasPrefix(target, family.begins) {
+			return family.architecture
+		}
+	}
+	return "amd64"
+}
+
+// draft collects an image.
+type draft struct {
+	ground ground
+	own    []v1.Descriptor
+	diffs  []v1.Hash
+	lines  []v1.History
+}
+
+func (d *draft) add(l layer, what string) {
+	d.own = append(d.own, v1.Descriptor{MediaType: types.OCILayer, Digest: l.Digest, Size: l.Size})
+	d.diffs = append(d.diffs, l.DiffID)
+	d.lines = append(d.lines, v1.History{Created: v1.Time{Time: epoch.UTC()}, CreatedBy: "spacktainers: " + what})
+}
+
+func (d *draft) layers() []v1.Descriptor { return slices.Concat(d.ground.Layers, d.own) }

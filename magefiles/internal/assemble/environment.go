@@ -1,0 +1,124 @@
+package assemble
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Paths of the image that name nothing of Spack's.
+const (
+	environmentDir = "/opt/spack-environment" // spack.lock: what is in here, for whoever asks later
+	profileScript  = "/etc/profile.d/spacktainer.sh"
+	entrypoint     = "/entrypoint.sh"
+)
+
+// A variable is one of the search paths that Spack's prefix inspections set
+// for a view, whether or not the folders exist. Measured on Spack 0.23 and 1.2
+// with `spack env activate --sh`.
+type variable struct {
+	name    string
+	folders []string // of the view, before what the variable held
+	end     string   // behind it: MANPATH's empty last element means the system's own
+}
+
+var inspections = []variable{
+	{name: "PATH", folders: []string{"bin"}},
+	{name: "MANPATH", folders: []string{"man", "share/man"}, end: ":"},
+	{name: "ACLOCAL_PATH", folders: []string{"share/aclocal"}},
+	{name: "PKG_CONFIG_PATH", folders: []string{"lib/pkgconfig", "lib64/pkgconfig", "share/pkgconfig"}},
+	{name: "CMAKE_PREFIX_PATH", folders: []string{""}},
+}
+
+// value is what the variable gets in front of before.
+func (v variable) value(before string) string {
+	var parts []string
+	for _, folder := range v.folders {
+		parts = append(parts, strings.TrimSuffix(View+"/"+folder, "/"))
+	}
+	if before = strings.Trim(before, ":"); before != "" {
+		parts = append(parts, before)
+	}
+	return strings.Join(parts, ":") + v.end
+}
+
+// defaultPath is PATH where the base image sets none, as podman and docker
+// have it.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// imageEnv adds the view's search paths and the definition's own variables to
+// those of the base image.
+func imageEnv(base []string, own map[string]string) []string {
+	env := map[string]string{"PATH": defaultPath}
+	for _, assignment := range base {
+		name, value, _ := strings.Cut(assignment, "=")
+		env[name] = value
+	}
+	for _, v := range inspections {
+		env[v.name] = v.value(env[v.name])
+	}
+	env["SPACK_ENV"] = environmentDir
+	env["SPACK_ENV_VIEW"] = "default"
+	maps.Copy(env, own)
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		out = append(out, name+"="+env[name])
+	}
+	return out
+}
+
+// profile is the same for login shells and for container engines that start
+// with an environment of their own. Read twice it adds nothing twice.
+func profile(own map[string]string) string {
+	var b strings.Builder
+	b.WriteString("# What the packages below " + View + " need to be found.\n")
+	for _, v := range inspections {
+		first := strings.TrimSuffix(View+"/"+v.folders[0], "/")
+		fmt.Fprintf(&b, "case \":${%s:-}:\" in\n*:%s:*) ;;\n*) export %s=\"%s${%s:+:$%s}%s\" ;;\nesac\n",
+			v.name, first, v.name, strings.TrimSuffix(v.value(""), ":"), v.name, v.name, v.end)
+	}
+	fmt.Fprintf(&b, "export SPACK_ENV=%s\nexport SPACK_ENV_VIEW=default\n", environmentDir)
+	for _, name := range slices.Sorted(maps.Keys(own)) {
+		fmt.Fprintf(&b, "export %s=%s\n", name, quote(own[name]))
+	}
+	return b.String()
+}
+
+// quote makes one shell word of s.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// entrypointScript runs what it is given, word for word.
+const entrypointScript = `#!/bin/sh
+. ` + profileScript + `
+exec "$@"
+`
+
+// sbang runs a script whose interpreter has a path too long for the kernel's
+// first line, as padded prefixes do: Spack moves that line to the second place
+// and puts "#!/bin/sh …/bin/sbang" before it.
+const sbang = `#!/bin/sh
+# sbang SCRIPT [ARGUMENT...]: run SCRIPT by the interpreter in its second line.
+script=$1
+shift
+{ read -r _ && IFS= read -r line; } <"$script" || {
+	echo "sbang: $script has no second line" >&2
+	exit 1
+}
+case $line in
+'#!'*) line=${line#'#!'} line=${line# } ;;
+'//!'*) line=${line#'//!'} ;;
+'--!'*) line=${line#'--!'} ;;
+'<?php #!'*) line=${line#'<?php #!'} line=${line%'?>'} ;;
+*)
+	echo "sbang: no interpreter in the second line of $script" >&2
+	exit 1
+	;;
+esac
+set -f
+interpreter=${line%% *}
+case ${interpreter##*/} in
+perl* | ruby*) exec $line -x "$script" "$@" ;;
+esac
+exec $line "$script" "$@"
+`

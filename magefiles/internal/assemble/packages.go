@@ -1,0 +1,167 @@
+package assemble
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
+)
+
+// A payload is a package whose tarball lies in the blob store. Spack's
+// tarballs hold absolute paths, root as owner and the epoch as time: they are
+// image layers as they stand, and are neither unpacked nor compressed again.
+type payload struct {
+	Spec *buildcache.Spec `json:"-"`
+	layer
+	contents
+	fetched bool // from the mirror, by this build
+}
+
+// A layer is a blob with the digest of what it unpacks to.
+type layer struct {
+	blob
+	DiffID v1.Hash `json:"diff_id"`
+}
+
+// fetch brings a package into the store. What an earlier build has read of the
+// same tarball is taken from its notes, if the blob still has its digest.
+func (b Builder) fetch(ctx context.Context, spec *buildcache.Spec) (payload, error) {
+	p, err := b.find(ctx, spec)
+	if err != nil {
+		return payload{}, fmt.Errorf("%s: %w", spec, err)
+	}
+	if at, ok := p.Prefixes[spec.BinaryHash()]; ok && at != p.Prefix {
+		return payload{}, fmt.Errorf("%s: its tarball lies in %s but says that it is %s", spec, p.Prefix, at)
+	}
+	p.Spec = spec
+	return p, nil
+}
+
+func (b Builder) find(ctx context.Context, spec *buildcache.Spec) (payload, error) {
+	found, err := b.Cache.Find(ctx, spec)
+	if err != nil {
+		return payload{}, err
+	}
+	if found.Algorithm != "sha256" || found.Compression != "gzip" {
+		return payload{}, fmt.Errorf("%s: a layer needs gzip and sha256, this is %s and %s", found.Key, found.Compression, found.Algorithm)
+	}
+	digest := v1.Hash{Algorithm: "sha256", Hex: found.Checksum}
+	if p, ok := b.recall(digest); ok {
+		return p, nil
+	}
+	p := payload{fetched: true}
+	p.blob, err = b.blobs().write(func(w io.Writer) error {
+		body, err := b.Cache.Open(ctx, found)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		p.contents, p.DiffID, err = readLayer(io.TeeReader(body, w))
+		if err != nil {
+			return fmt.Errorf("%s: %w", found.Key, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return payload{}, err
+	}
+	return p, b.remember(p)
+}
+
+// readLayer reads a gzipped tarball to its last byte.
+func readLayer(r io.Reader) (contents, v1.Hash, error) {
+	unzipped, err := gzip.NewReader(r)
+	if err != nil {
+		return contents{}, v1.Hash{}, err
+	}
+	sum := sha256.New()
+	tee := io.TeeReader(unzipped, sum)
+	c, err := readContents(tee)
+	if err == nil {
+		_, err = io.Copy(io.Discard, tee) // the padding behind the archive
+	}
+	// Even after a failure: the reader checks size and digest at the end, and
+	// a broken download explains whatever else went wrong.
+	if _, broken := io.Copy(io.Discard, r); broken != nil {
+		err = broken
+	}
+	return c, v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum.Sum(nil))}, err
+}
+
+// notes is where a build keeps what it has read of a tarball. The number goes
+// up when the reading changes.
+func (b Builder) notes(digest v1.Hash) string {
+	return filepath.Join(b.Work, "packages-1", digest.Hex+".json")
+}
+
+func (b Builder) recall(digest v1.Hash) (payload, bool) {
+	text, err := os.ReadFile(b.notes(digest))
+	if err != nil {
+		return payload{}, false
+	}
+	var p payload
+	if json.Unmarshal(text, &p) != nil || p.Digest != digest || !b.blobs().holds(digest) {
+		return payload{}, false
+	}
+	return p, true
+}
+
+func (b Builder) remember(p payload) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	path := b.notes(p.Digest)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return image.WriteFile(path, text)
+}
+
+func (b Builder) blobs() blobStore { return blobStore(filepath.Join(b.Work, "blobs")) }
+
+// checkLinks lets symbolic links leave the install tree for what the system
+// provides, as Spack makes them for externals; nowhere else.
+func checkLinks(packages []payload, system []string) error {
+	var errs []error
+	for _, p := range packages {
+		for _, l := range p.Outside {
+			if !slices.ContainsFunc(system, func(dir string) bool { return within(l.Target, dir) }) {
+				errs = append(errs, fmt.Errorf("%s: its link %s leads to %s, outside %s and what the system provides (%s)", p.Spec, l.Name, l.Target, InstallTree, strings.Join(system, ", ")))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkPrefixes refuses packages that look for each other where they are not:
+// then the cache holds builds for several install trees, and only Spack can
+// rewrite their paths.
+func checkPrefixes(packages []payload) error {
+	placed := map[buildcache.Hash]string{}
+	for _, p := range packages {
+		placed[p.Spec.BinaryHash()] = p.Prefix
+	}
+	var errs []error
+	for _, p := range packages {
+		for hash, prefix := range p.Prefixes {
+			if at, ok := placed[hash]; ok && at != prefix {
+				errs = append(errs, fmt.Errorf("%s was built to find /%s in %s, but that package was built for %s: install from this cache with Spack, which relocates", p.Spec, hash[:7], prefix, at))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

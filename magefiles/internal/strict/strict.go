@@ -1,0 +1,183 @@
+// Package strict decodes YAML that people write: a key that nobody asked for,
+// a value of the wrong kind and a key given twice are errors, all of them at
+// once, each with its place in the file and, for a key, the near names.
+package strict
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
+)
+
+// An Error is one mistake in a file.
+type Error struct {
+	Path         string
+	Line, Column int // from 1; 0 where the place is unknown
+	Message      string
+}
+
+func (e *Error) Error() string {
+	switch {
+	case e.Line == 0:
+		return e.Path + ": " + e.Message
+	case e.Column == 0:
+		return fmt.Sprintf("%s:%d: %s", e.Path, e.Line, e.Message)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", e.Path, e.Line, e.Column, e.Message)
+}
+
+// Decode reads data, the one YAML document of the file at path, into the
+// struct that v points to. Fields are named by their yaml tag. The error joins
+// one *Error for each mistake, in the order of the file. An empty document
+// leaves v as it is.
+func Decode(path string, data []byte, v any) error {
+	var document yaml.Node
+	if err := yaml.Unmarshal(data, &document); err != nil {
+		return syntaxError(path, err)
+	}
+	if document.Kind == 0 {
+		return nil
+	}
+	d := decoder{path: path}
+	d.decode(document.Content[0], reflect.ValueOf(v).Elem())
+	return errors.Join(d.errs...)
+}
+
+// syntaxError finds the line in what the parser says: "yaml: line 3: did not
+// find expected key". It knows no column.
+func syntaxError(path string, err error) *Error {
+	message := strings.TrimPrefix(err.Error(), "yaml: ")
+	var line int
+	if n, _ := fmt.Sscanf(message, "line %d:", &line); n == 1 {
+		_, message, _ = strings.Cut(message, ": ")
+	}
+	return &Error{Path: path, Line: line, Column: min(line, 1), Message: message}
+}
+
+type decoder struct {
+	path string
+	errs []error
+}
+
+func (d *decoder) fail(at *yaml.Node, format string, args ...any) {
+	d.errs = append(d.errs, &Error{d.path, at.Line, at.Column, fmt.Sprintf(format, args...)})
+}
+
+func (d *decoder) decode(node *yaml.Node, into reflect.Value) {
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	if _, ok := into.Addr().Interface().(yaml.Unmarshaler); ok {
+		d.scalar(node, into)
+		return
+	}
+	switch into.Kind() {
+	case reflect.Struct:
+		d.structure(node, into)
+	case reflect.Map:
+		d.mapping(node, into)
+	case reflect.Slice:
+		d.sequence(node, into)
+	default:
+		d.scalar(node, into)
+	}
+}
+
+func (d *decoder) structure(node *yaml.Node, into reflect.Value) {
+	d.pairs(node, func(key, value *yaml.Node) {
+		var names []string
+		for i := range into.NumField() {
+			name, _, _ := strings.Cut(into.Type().Field(i).Tag.Get("yaml"), ",")
+			if name == key.Value {
+				d.decode(value, into.Field(i))
+				return
+			}
+			names = append(names, name)
+		}
+		d.unknown(key, names)
+	})
+}
+
+func (d *decoder) mapping(node *yaml.Node, into reflect.Value) {
+	if into.IsNil() {
+		into.Set(reflect.MakeMap(into.Type()))
+	}
+	d.pairs(node, func(key, value *yaml.Node) {
+		name := reflect.ValueOf(key.Value).Convert(into.Type().Key())
+		element := reflect.New(into.Type().Elem()).Elem()
+		if before := into.MapIndex(name); before.IsValid() {
+			element.Set(before) // what the file does not mention keeps its default
+		}
+		d.decode(value, element)
+		into.SetMapIndex(name, element)
+	})
+}
+
+// sequence replaces what the slice holds: a list in a file overrides the default.
+func (d *decoder) sequence(node *yaml.Node, into reflect.Value) {
+	if node.Kind != yaml.SequenceNode {
+		d.fail(node, "want a list, found %s", kind(node))
+		return
+	}
+	list := reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content))
+	for i, element := range node.Content {
+		d.decode(element, list.Index(i))
+	}
+	into.Set(list)
+}
+
+func (d *decoder) scalar(node *yaml.Node, into reflect.Value) {
+	err := node.Decode(into.Addr().Interface())
+	var typeError *yaml.TypeError
+	switch {
+	case errors.As(err, &typeError):
+		d.fail(node, "want a %s, found %s %q", into.Kind(), kind(node), node.Value)
+	case err != nil:
+		d.fail(node, "%v", err)
+	}
+}
+
+// pairs calls each for the keys of a mapping; a key given twice is an error.
+func (d *decoder) pairs(node *yaml.Node, each func(key, value *yaml.Node)) {
+	if node.Kind == yaml.ScalarNode && node.Tag == "!!null" {
+		return // "key:" with nothing behind it
+	}
+	if node.Kind != yaml.MappingNode {
+		d.fail(node, "want keys and values, found %s", kind(node))
+		return
+	}
+	var seen []string
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		if slices.Contains(seen, key.Value) {
+			d.fail(key, "key %q is given twice", key.Value)
+			continue
+		}
+		seen = append(seen, key.Value)
+		each(key, value)
+	}
+}
+
+func (d *decoder) unknown(key *yaml.Node, known []string) {
+	if names := near.Names(key.Value, known); len(names) > 0 {
+		d.fail(key, "unknown key %q: did you mean %s?", key.Value, strings.Join(names, " or "))
+		return
+	}
+	d.fail(key, "unknown key %q: known are %s", key.Value, strings.Join(known, ", "))
+}
+
+func kind(node *yaml.Node) string {
+	switch node.Kind {
+	case yaml.MappingNode:
+		return "keys and values"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	return "the value"
+}

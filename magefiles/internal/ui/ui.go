@@ -1,0 +1,127 @@
+// Package ui is everything that a person sees: results on standard output,
+// progress and log on standard error, colours on terminals, groups and
+// annotations in CI. It decides nothing.
+package ui
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/charmbracelet/log"
+	"github.com/dustin/go-humanize"
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/muesli/termenv"
+	"golang.org/x/term"
+)
+
+// CI is the system that a target runs in; empty at a shell.
+type CI string
+
+// The systems whose log markup we speak.
+const (
+	GitHub  CI = "github"
+	GitLab  CI = "gitlab"
+	OtherCI CI = "other"
+)
+
+// A UI talks to whoever called.
+type UI struct {
+	Out     io.Writer // results
+	Log     *log.Logger
+	CI      CI
+	Summary string // GitHub's job summary: a file to append Markdown to; may be empty
+	color   bool
+	err     io.Writer
+}
+
+// New talks through out and err. Colours need a terminal, and nobody who asks
+// for none.
+func New(out, err io.Writer, ci CI, noColor bool) *UI {
+	u := &UI{Out: out, CI: ci, err: err, color: !noColor && ci == "" && isTerminal(err)}
+	u.Log = log.NewWithOptions(err, log.Options{Level: log.InfoLevel})
+	if !u.color {
+		u.Log.SetColorProfile(termenv.Ascii)
+	}
+	return u
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// JSON writes v to standard output, for machines.
+func (u *UI) JSON(v any) error {
+	encoder := json.NewEncoder(u.Out)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}
+
+// Table writes rows below a header to standard output, as Markdown to the job
+// summary too where CI has one.
+func (u *UI) Table(header []string, rows [][]string) error {
+	t := table.NewWriter()
+	t.AppendHeader(row(header))
+	for _, r := range rows {
+		t.AppendRow(row(r))
+	}
+	t.SetStyle(plain)
+	if u.color {
+		t.Style().Color.Header = text.Colors{text.Bold}
+	}
+	if _, err := fmt.Fprintln(u.Out, t.Render()); err != nil {
+		return err
+	}
+	return u.summarise(t.RenderMarkdown() + "\n\n")
+}
+
+// plain is a table of columns and nothing else: it can be read by people, cut
+// and grepped.
+var plain = table.Style{
+	Box:     table.BoxStyle{PaddingRight: "  "},
+	Format:  table.FormatOptions{Header: text.FormatUpper},
+	Options: table.OptionsNoBordersAndSeparators,
+}
+
+func row(cells []string) table.Row {
+	var r table.Row
+	for _, cell := range cells {
+		r = append(r, cell)
+	}
+	return r
+}
+
+func (u *UI) summarise(markdown string) error {
+	if u.Summary == "" {
+		return nil
+	}
+	file, err := os.OpenFile(u.Summary, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("job summary: %w", err)
+	}
+	defer file.Close()
+	_, err = file.WriteString(markdown)
+	return err
+}
+
+// Print writes a line of result to standard output.
+func (u *UI) Print(format string, args ...any) { fmt.Fprintf(u.Out, format+"\n", args...) }
+
+// Size writes a number of bytes as people read it: 12 MiB.
+func Size(bytes int64) string { return humanize.IBytes(uint64(max(0, bytes))) }
+
+// Took writes a time to three digits: 1.25s, 340ms.
+func Took(d time.Duration) string {
+	switch {
+	case d >= 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	}
+	return d.Round(time.Millisecond).String()
+}

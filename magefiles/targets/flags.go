@@ -1,0 +1,223 @@
+package targets
+
+import (
+	"embed"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/openbraininstitute/spacktainers/internal/lifeline"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
+)
+
+// Stock mage knows flags only as -name=value behind the positional arguments,
+// with the parameter's name for name. People write --dry-run, --lock FILE, and
+// flags where they think of them; init rewrites the one into the other. What a
+// target takes is read from the signatures in this package's own source, so
+// that there is no second list to keep.
+func init() {
+	lifeline.Hold()
+	terminateAsInterrupt()
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "-test.") {
+		return
+	}
+	args, err := rewrite(os.Args[1:], signatures())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "Error:", err)
+		os.Exit(exitWrongCall)
+	}
+	os.Args = append(os.Args[:1:1], args...)
+}
+
+//go:embed *.go
+var source embed.FS
+
+// A signature is what one target takes on the command line.
+type signature struct {
+	args  []string        // positional, in order
+	flags map[string]bool // by --kebab-name; true for a switch, which needs no value
+}
+
+// signatures reads the targets from this package's source: the methods of
+// mage's namespaces, the functions, and, as the bare targets that
+// magefiles/magefile.go lends a name to, the methods of Bare.
+func signatures() map[string]signature {
+	found := map[string]signature{}
+	files, _ := source.ReadDir(".")
+	for _, file := range files {
+		if strings.HasSuffix(file.Name(), "_test.go") {
+			continue
+		}
+		text, _ := source.ReadFile(file.Name())
+		parsed, err := parser.ParseFile(token.NewFileSet(), file.Name(), text, parser.SkipObjectResolution)
+		if err != nil {
+			panic(err) // it compiled
+		}
+		for _, decl := range parsed.Decls {
+			if fn, ok := decl.(*ast.FuncDecl); ok && isTarget(fn) {
+				found[strings.ToLower(targetName(fn))] = signatureOf(fn)
+			}
+		}
+	}
+	return found
+}
+
+// isTarget says whether mage offers fn: exported, with a context first, as
+// every target of this package has.
+func isTarget(fn *ast.FuncDecl) bool {
+	if !fn.Name.IsExported() || len(fn.Type.Params.List) == 0 {
+		return false
+	}
+	first, ok := fn.Type.Params.List[0].Type.(*ast.SelectorExpr)
+	return ok && first.Sel.Name == "Context"
+}
+
+func targetName(fn *ast.FuncDecl) string {
+	if fn.Recv == nil {
+		return fn.Name.Name
+	}
+	namespace := fn.Recv.List[0].Type.(*ast.Ident).Name
+	if namespace == "Bare" {
+		return fn.Name.Name
+	}
+	return namespace + ":" + fn.Name.Name
+}
+
+func signatureOf(fn *ast.FuncDecl) signature {
+	sig := signature{flags: map[string]bool{}}
+	for _, field := range fn.Type.Params.List[1:] {
+		pointer, optional := field.Type.(*ast.StarExpr)
+		for _, name := range field.Names {
+			if !optional {
+				sig.args = append(sig.args, strings.ToUpper(kebab(name.Name)))
+				continue
+			}
+			kind, _ := pointer.X.(*ast.Ident)
+			sig.flags[kebab(name.Name)] = kind != nil && kind.Name == "bool"
+		}
+	}
+	return sig
+}
+
+// kebab turns a parameter's name into a flag's: maxAge into max-age.
+func kebab(camel string) string {
+	var b strings.Builder
+	for _, r := range camel {
+		if r >= 'A' && r <= 'Z' {
+			b.WriteByte('-')
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// rewrite returns args as stock mage wants them. What stands before the first
+// target is mage's own and stays as it is.
+func rewrite(args []string, targets map[string]signature) ([]string, error) {
+	first := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
+	if first > 0 && args[first-1] == "-t" { // mage's timeout takes a value
+		rest := slices.IndexFunc(args[first+1:], func(a string) bool { return !strings.HasPrefix(a, "-") })
+		if rest < 0 {
+			return args, nil
+		}
+		first += 1 + rest
+	}
+	if first < 0 {
+		return args, nil
+	}
+	out := slices.Clone(args[:first])
+	for rest := args[first:]; len(rest) > 0; {
+		name := rest[0]
+		sig, ok := targets[strings.ToLower(name)]
+		if !ok {
+			return nil, unknown("target", name, slices.Collect(maps.Keys(targets)), "mage -l lists all")
+		}
+		call, after, err := readCall(name, sig, rest[1:])
+		if err != nil {
+			return nil, err
+		}
+		if call == nil {
+			return []string{"-h", name}, nil
+		}
+		out, rest = append(out, call...), after
+	}
+	return out, nil
+}
+
+// readCall reads the arguments of one target, flags and positional ones in any
+// order, up to the next target. A nil call means that help is wanted.
+func readCall(target string, sig signature, args []string) (call, rest []string, err error) {
+	var positional, flags []string
+	given := map[string]bool{}
+	for len(args) > 0 {
+		arg := args[0]
+		if !strings.HasPrefix(arg, "-") || arg == "-" {
+			if len(positional) == len(sig.args) {
+				break // the next target
+			}
+			positional, args = append(positional, arg), args[1:]
+			continue
+		}
+		if arg == "--help" || arg == "-h" || arg == "-help" {
+			return nil, nil, nil
+		}
+		name, value, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		isSwitch, ok := sig.flag(&name)
+		if !ok {
+			return nil, nil, unknown("flag of "+target, "--"+name, dashed(sig.flags), "mage -h "+target+" lists all")
+		}
+		if given[name] {
+			return nil, nil, wrongCall("--%s is given twice to %s: separate the values of a list by commas", name, target)
+		}
+		given[name] = true
+		args = args[1:]
+		switch {
+		case hasValue:
+		case isSwitch:
+			value = "true"
+		case len(args) == 0 || strings.HasPrefix(args[0], "--"):
+			return nil, nil, wrongCall("--%s of %s needs a value: --%s=VALUE", name, target, name)
+		default:
+			value, args = args[0], args[1:]
+		}
+		flags = append(flags, "-"+strings.ReplaceAll(name, "-", "")+"="+value)
+	}
+	if missing := sig.args[len(positional):]; len(missing) > 0 {
+		return nil, nil, wrongCall("%s needs %s: mage %s %s", target, strings.Join(missing, " "), target, strings.Join(sig.args, " "))
+	}
+	return slices.Concat([]string{target}, positional, flags), args, nil
+}
+
+// flag finds a flag by the name a person typed: --dry-run, or mage's own
+// -dryrun. It leaves the kebab-case name in *name.
+func (s signature) flag(name *string) (isSwitch, ok bool) {
+	for flag, isSwitch := range s.flags {
+		if strings.EqualFold(flag, *name) || strings.EqualFold(strings.ReplaceAll(flag, "-", ""), *name) {
+			*name = flag
+			return isSwitch, true
+		}
+	}
+	return false, false
+}
+
+func dashed(flags map[string]bool) []string {
+	var names []string
+	for name := range flags {
+		names = append(names, "--"+name)
+	}
+	return names
+}
+
+// unknown is the error for a name that does not exist: it names the near ones.
+func unknown(what, name string, known []string, hint string) error {
+	if close := near.Names(name, known); len(close) > 0 {
+		return wrongCall("unknown %s %q: did you mean %s?", what, name, strings.Join(close, " or "))
+	}
+	return wrongCall("unknown %s %q: %s", what, name, hint)
+}
