@@ -6,10 +6,6 @@
 // object; a reader of a damaged cache learns so before it uses a byte of it.
 package buildcache
 
-// A Hash is the DAG hash of a concrete spec: 32 characters of Spack's
-// lower-case base32 alphabet (a-z, 2-7).
-type Hash string
-
 // DepTypes is the set of reasons for which one spec depends on another.
 type DepTypes uint8
 
@@ -49,4 +45,23 @@ type Spec struct {
 	ExternalPath string // where, for an external
 	BuildSpec    Hash   // for a spliced spec: the spec whose binary is fetched
 	Dependencies []Dependency
+}
+
+// BinaryHash returns the hash under which a cache holds the binary: that of
+// the build spec for a spliced spec, the spec's own for all others.
+func (s *Spec) BinaryHash() Hash {
+	if s.BuildSpec != "" {
+		return s.BuildSpec
+	}
+	return s.Hash
+}
+
+// String returns name@version/hash with the first seven characters of the
+// hash, as Spack abbreviates it.
+func (s *Spec) String() string {
+	hash := s.Hash
+	if len(hash) > 7 {
+		hash = hash[:7]
+	}
+	return s.Name + "@" + s.Version + "/" + string(hash)
 }

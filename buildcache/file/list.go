@@ -1,0 +1,125 @@
+package file
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+)
+
+// List yields the objects whose keys begin with prefix, in ascending order of
+// their keys' bytes. A symbolic link to a file of the store is an object; one
+// that leads out of it or to a folder is an error, since leaving out what is
+// behind it would make the listing look complete.
+func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[buildcache.Object, error] {
+	return func(yield func(buildcache.Object, error) bool) {
+		root, err := s.root()
+		if err != nil {
+			yield(buildcache.Object{}, err)
+			return
+		}
+		defer root.Close()
+		dir := strings.TrimSuffix(prefix[:strings.LastIndex(prefix, "/")+1], "/")
+		if dir == "" {
+			dir = "."
+		}
+		if !fs.ValidPath(dir) {
+			return // no key can begin like this
+		}
+		w := &walk{ctx: ctx, root: root, prefix: prefix, yield: yield}
+		if err := w.folder(dir); err != nil && !errors.Is(err, errStop) {
+			yield(buildcache.Object{}, fmt.Errorf("%s: %w", s.dir, err))
+		}
+	}
+}
+
+var errStop = errors.New("stop")
+
+type walk struct {
+	ctx    context.Context
+	root   *os.Root
+	prefix string
+	yield  func(buildcache.Object, error) bool
+}
+
+// folder visits a folder. One that went away since it was named holds nothing.
+func (w *walk) folder(dir string) error {
+	entries, err := w.entries(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		key := path.Join(dir, e.Name())
+		switch {
+		case e.IsDir():
+			if strings.HasPrefix(key+"/", w.prefix) || strings.HasPrefix(w.prefix, key+"/") {
+				err = w.folder(key)
+			}
+		case strings.HasPrefix(key, w.prefix) && !isTemp(e.Name()):
+			err = w.file(key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entries returns what a folder holds in the order of the keys below it: the
+// folder "a" stands for keys "a/…", which come after a file "a-1".
+func (w *walk) entries(dir string) ([]fs.DirEntry, error) {
+	f, err := w.root.Open(filepath.FromSlash(dir))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.IsDir() {
+		return nil, err
+	}
+	entries, err := f.ReadDir(-1)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(sortKey(a), sortKey(b)) })
+	return entries, err
+}
+
+func sortKey(e fs.DirEntry) string {
+	if e.IsDir() {
+		return e.Name() + "/"
+	}
+	return e.Name()
+}
+
+func (w *walk) file(key string) error {
+	info, err := w.root.Stat(filepath.FromSlash(key)) // follows links inside the root only
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // deleted since, or a link to nothing: Get does not find it either
+	}
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return fmt.Errorf("%s: a symbolic link to a folder is not followed: copy or bind-mount it", key)
+	}
+	if !info.Mode().IsRegular() {
+		return nil
+	}
+	if !w.yield(object(key, info), nil) {
+		return errStop
+	}
+	return nil
+}
