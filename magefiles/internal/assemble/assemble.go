@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
 )
 
 // A Builder assembles from one build cache.
@@ -32,18 +33,21 @@ type Builder struct {
 
 // A Container says what to assemble.
 type Container struct {
+	Name     string
+	Version  string
 	Platform v1.Platform
-	Lock     []byte // the lockfile's text, which the image carries along
+	Lock     *buildcache.Lockfile
+	LockText []byte // the same as it was read: the image carries it along
 	Base     Base
 	Files    []File
 	Env      map[string]string // beside the view's own
-	Labels   map[string]string
-	Tag      string // the image's name in its layout
+	Labels   map[string]string // beside ours
+	Inputs   []image.Input     // of the definition, for the build key
 }
 
 // A Result tells what an image is made of.
 type Result struct {
-	Digest    v1.Hash
+	image.Record
 	Packages  []*buildcache.Spec
 	Externals []*buildcache.Spec // the base image or the host has to provide them
 	Conflicts []Conflict
@@ -52,9 +56,20 @@ type Result struct {
 	Fetched   int   // packages read from the mirror; the others were here
 }
 
-// Build writes the image layout of a container into dir, which is there and
-// empty. The layout may share its blobs with other layouts by hard links.
-func (b Builder) Build(ctx context.Context, c Container, dir string) (Result, error) {
+// Build makes the image of a container and puts it into the tree. The layout
+// may share its blobs with others by hard links.
+func (b Builder) Build(ctx context.Context, c Container, tree image.Tree) (Result, error) {
+	var result Result
+	record, err := tree.Create(c.Name, c.Platform.String(), c.LockText, func(dir string) (image.Record, error) {
+		var err error
+		result, err = b.build(ctx, c, dir)
+		return result.Record, err
+	})
+	result.Record = record
+	return result, err
+}
+
+func (b Builder) build(ctx context.Context, c Container, dir string) (Result, error) {
 	packages, externals, err := selectPackages(c)
 	if err != nil {
 		return Result{}, err
@@ -84,16 +99,16 @@ func (b Builder) Build(ctx context.Context, c Container, dir string) (Result, er
 	if err != nil {
 		return Result{}, err
 	}
-	img := draft{ground: ground}
+	record := c.record()
+	img := draft{ground: ground, labels: c.labels(record, packages)}
 	for i, g := range groups {
 		img.add(layers[i], describe(g))
 	}
 	img.add(top, "view, environment and files")
-	digest, err := img.write(b.blobs(), c, dir)
-	if err != nil {
+	if record.Digest, err = img.write(b.blobs(), c, dir); err != nil {
 		return Result{}, err
 	}
-	result := Result{Digest: digest, Packages: packages, Externals: externals, Conflicts: conflicts, Layers: len(img.layers())}
+	result := Result{Record: record, Packages: packages, Externals: externals, Conflicts: conflicts, Layers: len(img.layers())}
 	for _, l := range img.layers() {
 		result.Size += l.Size
 	}
@@ -109,15 +124,11 @@ func (b Builder) Build(ctx context.Context, c Container, dir string) (Result, er
 // dependents before their dependencies: of two packages that claim a path of
 // the view, the one that was asked for keeps it.
 func selectPackages(c Container) (packages, externals []*buildcache.Spec, err error) {
-	lock, err := buildcache.ParseLockfile(c.Lock)
-	if err != nil {
-		return nil, nil, err
-	}
 	var roots []buildcache.Hash
-	for _, root := range lock.Roots {
+	for _, root := range c.Lock.Roots {
 		roots = append(roots, root.Hash)
 	}
-	for _, spec := range slices.Backward(lock.Closure(roots, buildcache.Runtime)) {
+	for _, spec := range slices.Backward(c.Lock.Closure(roots, buildcache.Runtime)) {
 		if spec.External {
 			externals = append(externals, spec)
 			continue
@@ -212,6 +223,7 @@ func architecture(target string) string {
 // draft collects an image.
 type draft struct {
 	ground ground
+	labels map[string]string
 	own    []v1.Descriptor
 	diffs  []v1.Hash
 	lines  []v1.History

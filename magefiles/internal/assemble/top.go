@@ -36,7 +36,7 @@ func writeTop(w *tar.Writer, c Container, g ground, packages []payload, entries 
 		}
 	}
 	top.folder(View) // also where no package has a file
-	top.file(environmentDir+"/spack.lock", 0o644, c.Lock)
+	top.file(environmentDir+"/spack.lock", 0o644, c.LockText)
 	top.file(profileScript, 0o644, []byte(profile(c.Env)))
 	if g.Shell {
 		top.file(entrypoint, 0o755, []byte(entrypointScript))

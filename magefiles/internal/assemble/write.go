@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -31,15 +32,13 @@ func (d *draft) write(blobs blobStore, c Container, dir string) (v1.Hash, error)
 		MediaType:     types.OCIManifestSchema1,
 		Config:        config,
 		Layers:        d.layers(),
-		Annotations:   c.Labels,
+		Annotations:   d.labels,
 	})
 	if err != nil {
 		return v1.Hash{}, err
 	}
 	manifest.Platform = &c.Platform
-	if c.Tag != "" {
-		manifest.Annotations = map[string]string{"org.opencontainers.image.ref.name": c.Tag}
-	}
+	manifest.Annotations = map[string]string{"org.opencontainers.image.ref.name": c.Version}
 	index, err := json.Marshal(v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{manifest}})
 	if err != nil {
 		return v1.Hash{}, err
@@ -61,14 +60,10 @@ func (d *draft) config(c Container) v1.ConfigFile {
 	if d.ground.Shell {
 		config.Config.Entrypoint = []string{entrypoint}
 	}
-	labels := map[string]string{}
-	for key, value := range config.Config.Labels {
-		labels[key] = value
+	if config.Config.Labels == nil {
+		config.Config.Labels = map[string]string{}
 	}
-	for key, value := range c.Labels {
-		labels[key] = value
-	}
-	config.Config.Labels = labels
+	maps.Copy(config.Config.Labels, d.labels)
 	config.RootFS.Type = "layers"
 	config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, d.diffs...)
 	config.History = append(config.History, d.lines...)

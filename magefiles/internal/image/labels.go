@@ -1,0 +1,9 @@
+package image
+
+// Our labels, on configurations and, as annotations, on manifests. The
+// standard ones of the OCI (org.opencontainers.image.*) stand beside them.
+const (
+	LabelBuildKey = "org.openbraininstitute.spacktainers.build-key"
+	LabelLock     = "org.openbraininstitute.spacktainers.lock"  // sha256 of the lockfile, in hex
+	LabelSpecs    = "org.openbraininstitute.spacktainers.specs" // name@version/hash of every package, by spaces
+)
