@@ -156,6 +156,7 @@ type environment struct {
 	NoColor      bool
 	SummaryFile  string // GitHub's job summary
 	RequireTools bool   // a test skipped for a missing tool is a failure
+	PublicKey    string // file of the key that signs the build cache
 }
 
 func readEnvironment() environment {
@@ -163,6 +164,7 @@ func readEnvironment() environment {
 		NoColor:      os.Getenv("NO_COLOR") != "",
 		SummaryFile:  os.Getenv("GITHUB_STEP_SUMMARY"),
 		RequireTools: os.Getenv("SPACKTAINERS_REQUIRE_TOOLS") == "1",
+		PublicKey:    os.Getenv("SPACK_DEPLOYMENT_KEY_PUBLIC"),
 	}
 	switch {
 	case os.Getenv("GITHUB_ACTIONS") == "true":

@@ -43,6 +43,10 @@ type signature struct {
 	flags map[string]bool // by --kebab-name; true for a switch, which needs no value
 }
 
+// optionalArg is the flag that may also stand as a last positional argument,
+// which mage has no optional ones of: containers:check NAME.
+const optionalArg = "name"
+
 // signatures reads the targets from this package's source: the methods of
 // mage's namespaces, the functions, and, as the bare targets that
 // magefiles/magefile.go lends a name to, the methods of Bare.
@@ -138,7 +142,8 @@ func rewrite(args []string, targets map[string]signature) ([]string, error) {
 		if !ok {
 			return nil, unknown("target", name, slices.Collect(maps.Keys(targets)), "mage -l lists all")
 		}
-		call, after, err := readCall(name, sig, rest[1:])
+		isTarget := func(arg string) bool { _, ok := targets[strings.ToLower(arg)]; return ok }
+		call, after, err := readCall(name, sig, rest[1:], isTarget)
 		if err != nil {
 			return nil, err
 		}
@@ -152,13 +157,18 @@ func rewrite(args []string, targets map[string]signature) ([]string, error) {
 
 // readCall reads the arguments of one target, flags and positional ones in any
 // order, up to the next target. A nil call means that help is wanted.
-func readCall(target string, sig signature, args []string) (call, rest []string, err error) {
+func readCall(target string, sig signature, args []string, isTarget func(string) bool) (call, rest []string, err error) {
 	var positional, flags []string
 	given := map[string]bool{}
 	for len(args) > 0 {
 		arg := args[0]
 		if !strings.HasPrefix(arg, "-") || arg == "-" {
 			if len(positional) == len(sig.args) {
+				if _, ok := sig.flags[optionalArg]; ok && !given[optionalArg] && !isTarget(arg) {
+					given[optionalArg] = true
+					flags, args = append(flags, "-"+optionalArg+"="+arg), args[1:]
+					continue
+				}
 				break // the next target
 			}
 			positional, args = append(positional, arg), args[1:]

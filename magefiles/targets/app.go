@@ -1,0 +1,88 @@
+// Package targets is what mage offers: each target reads its arguments, wires
+// the rooms together and calls once.
+package targets
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/file"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+)
+
+// Where targets leave their results and what they want to keep between runs.
+const (
+	outDir  = "out"
+	workDir = "out/cache" // may be removed at any time: it only saves work
+)
+
+var images = image.Tree(filepath.Join(outDir, "images"))
+
+// An app is what every target starts from.
+type app struct {
+	*ui.UI
+	config Config
+	env    environment
+}
+
+func start() (*app, error) {
+	env := readEnvironment()
+	u := ui.New(os.Stdout, os.Stderr, ui.CI(env.CI), env.NoColor)
+	u.Summary = env.SummaryFile
+	config, err := loadConfig(ConfigFile)
+	return &app{UI: u, config: config, env: env}, err
+}
+
+// openCache opens a mirror. keyFiles, by commas, are the public keys of which
+// one must have signed each package; without any, signatures are not asked for.
+func openCache(ctx context.Context, mirror, keyFiles string) (*buildcache.Cache, error) {
+	var keys *buildcache.Keyring
+	if keyFiles != "" {
+		var armored [][]byte
+		for _, path := range strings.Split(keyFiles, ",") {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return nil, fmt.Errorf("public key: %w", err)
+			}
+			armored = append(armored, text)
+		}
+		var err error
+		if keys, err = buildcache.ReadKeyring(armored...); err != nil {
+			return nil, fmt.Errorf("public key %s: %w", keyFiles, err)
+		}
+	}
+	store, err := file.Open(mirror)
+	if err != nil {
+		return nil, err
+	}
+	return buildcache.Open(ctx, store, keys)
+}
+
+// parsePlatform reads linux/amd64.
+func parsePlatform(text string) (v1.Platform, error) {
+	platform, err := v1.ParsePlatform(text)
+	if err != nil || platform.OS != "linux" || platform.Architecture != "amd64" && platform.Architecture != "arm64" {
+		return v1.Platform{}, wrongCall("unknown platform %q: linux/amd64 or linux/arm64", text)
+	}
+	return *platform, nil
+}
+
+// or is the value of a flag, or what holds where it is not given.
+func or[T any](flag *T, otherwise T) T {
+	if flag == nil {
+		return otherwise
+	}
+	return *flag
+}
+
+// parallel is how many packages are fetched at a time: each takes a core to
+// decompress, and the network some more to wait for.
+func parallel() int { return 2 * runtime.GOMAXPROCS(0) }

@@ -1,0 +1,252 @@
+package targets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/magefile/mage/mg"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/assemble"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+)
+
+// Containers are what container_definitions describes.
+type Containers mg.Namespace
+
+// List shows the containers that are defined: name, platform, kind and specs.
+func (Containers) List(ctx context.Context,
+	json *bool, // for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	defs, broken := definition.Load(".")
+	if or(json, false) {
+		return errors.Join(a.JSON(listed(defs)), broken)
+	}
+	var rows [][]string
+	for _, d := range listed(defs) {
+		rows = append(rows, []string{d.Name, d.Platform, d.Kind, strings.Join(d.Specs, " "), d.Path})
+	}
+	return errors.Join(a.Table([]string{"container", "platform", "kind", "specs", "defined in"}, rows), broken)
+}
+
+// A listedContainer is a definition as containers:list shows it.
+type listedContainer struct {
+	Name     string   `json:"name"`
+	Platform string   `json:"platform"`
+	Kind     string   `json:"kind"`
+	Specs    []string `json:"specs"`
+	From     string   `json:"from,omitempty"`
+	Path     string   `json:"path"`
+	Lock     string   `json:"lock,omitempty"`
+}
+
+func listed(defs []definition.Definition) []listedContainer {
+	list := []listedContainer{}
+	for _, d := range defs {
+		specs := d.Specs
+		if d.Kind == definition.Apptainer {
+			specs = []string{"from " + d.From}
+		}
+		list = append(list, listedContainer{d.Name, d.Platform, string(d.Kind), specs, d.From, d.Path, d.LockPath})
+	}
+	return list
+}
+
+// Check says what is wrong with the definitions, all of it, as
+// path:line:column: sentence. With NAME it looks at that container alone.
+func (Containers) Check(ctx context.Context,
+	name *string, // the container to look at (default: all); may stand without its flag
+	json *bool, // for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	defs, broken := definition.Load(".")
+	var mistakes definition.Errors
+	if broken != nil && !errors.As(broken, &mistakes) {
+		return broken
+	}
+	if name != nil {
+		mistakes = mistakes.Of(*name)
+		if len(mistakes) == 0 {
+			if defs, err = definition.Find(defs, *name); err != nil {
+				return err
+			}
+		}
+	}
+	if or(json, false) {
+		err = a.JSON(append(definition.Errors{}, mistakes...))
+	} else {
+		for _, mistake := range mistakes {
+			a.Print("%s", mistake)
+		}
+	}
+	if len(mistakes) > 0 {
+		return errors.Join(err, fmt.Errorf("%d mistakes in container_definitions", len(mistakes)))
+	}
+	a.Log.Info("all valid", "definitions", len(defs))
+	return err
+}
+
+// Build makes the image of a container, by the definition's name or by that of
+// its first package: an OCI image layout below out/images, and a record beside it.
+func (Containers) Build(ctx context.Context, name string,
+	platform *string, // linux/amd64 or linux/arm64 (default: all that it is defined for)
+	engine *string, // assemble: from a build cache, without Spack or podman (default)
+	mirror *string, // build cache to take packages from (default: the platform's)
+	lock *string, // lockfile to install (default: spack.lock beside the definition)
+	base *string, // image below the packages: a reference, oci:DIR or scratch (default: the configured one)
+	key *string, // public key files, by commas: each package must be signed by one of them
+	json *bool, // print the records, for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	if e := or(engine, "assemble"); e != "assemble" {
+		return unknown("engine", e, []string{"assemble"}, "there is assemble")
+	}
+	defs, err := a.find(name, platform)
+	if err != nil {
+		return err
+	}
+	records := []image.Record{}
+	for _, d := range defs {
+		result, err := a.assemble(ctx, d, assembleOptions{
+			mirror: or(mirror, a.config.Platforms[d.Platform].Mirror),
+			lock:   or(lock, filepath.Join(d.Root, d.LockPath)),
+			base:   or(base, a.config.BaseImage),
+			key:    or(key, a.env.PublicKey),
+		})
+		if err != nil {
+			return fmt.Errorf("%s for %s: %w", d.Name, d.Platform, err)
+		}
+		records = append(records, result.Record)
+		if !or(json, false) {
+			a.Print("%s", result.Digest)
+		}
+	}
+	if or(json, false) {
+		return a.JSON(records)
+	}
+	return nil
+}
+
+// find returns the valid definitions of a container. A mistake in another
+// container's definition does not stop this one.
+func (a *app) find(name string, platform *string) ([]definition.Definition, error) {
+	var only []string
+	if platform != nil {
+		parsed, err := parsePlatform(*platform)
+		if err != nil {
+			return nil, err
+		}
+		only = append(only, parsed.String())
+	}
+	defs, broken := definition.Load(".")
+	var mistakes definition.Errors
+	if errors.As(broken, &mistakes) {
+		if own := mistakes.Of(name); len(own) > 0 {
+			return nil, own
+		}
+	} else if broken != nil {
+		return nil, broken
+	}
+	found, err := definition.Find(defs, name, only...)
+	if err != nil {
+		return nil, callError{err}
+	}
+	return found, nil
+}
+
+type assembleOptions struct{ mirror, lock, base, key string }
+
+func (a *app) assemble(ctx context.Context, d definition.Definition, o assembleOptions) (assemble.Result, error) {
+	began := time.Now()
+	container, err := describe(ctx, d, o)
+	if err != nil {
+		return assemble.Result{}, err
+	}
+	cache, err := openCache(ctx, o.mirror, o.key)
+	if err != nil {
+		return assemble.Result{}, err
+	}
+	result, err := assemble.Builder{Cache: cache, Work: workDir, Fetch: parallel()}.Build(ctx, container, images)
+	if err != nil {
+		return assemble.Result{}, err
+	}
+	for _, conflict := range result.Conflicts {
+		a.Log.Warn("two packages claim a path of the view", "path", conflict.String())
+	}
+	for _, spec := range result.Externals {
+		a.Log.Info("left out: the system provides it", "external", spec)
+	}
+	a.Log.Info("assembled", "container", d.Name+":"+result.Version, "platform", d.Platform, "packages", len(result.Packages),
+		"fetched", result.Fetched, "layers", result.Layers, "size", ui.Size(result.Size), "took", ui.Took(time.Since(began)),
+		"layout", images.Dir(d.Name, d.Platform))
+	return result, nil
+}
+
+// describe turns a definition and its lockfile into what assemble takes.
+func describe(ctx context.Context, d definition.Definition, o assembleOptions) (assemble.Container, error) {
+	none := assemble.Container{}
+	switch {
+	case d.Kind == definition.Apptainer:
+		return none, errors.New("it is an Apptainer definition, converted from an image: there is nothing to assemble")
+	case d.EpiloguePath != "":
+		return none, fmt.Errorf("%s runs commands in the container, for which there must be podman: --engine=assemble only places files", d.EpiloguePath)
+	case o.lock == d.Root || o.lock == "":
+		return none, fmt.Errorf("no lockfile: commit spack.lock in %s, or give --lock=FILE", d.Dir)
+	}
+	platform, err := parsePlatform(d.Platform)
+	if err != nil {
+		return none, err
+	}
+	text, err := os.ReadFile(o.lock)
+	if err != nil {
+		return none, fmt.Errorf("lockfile: %w", err)
+	}
+	lock, err := buildcache.ParseLockfile(text)
+	if err != nil {
+		return none, fmt.Errorf("lockfile %s: %w", o.lock, err)
+	}
+	var roots []string
+	for _, root := range lock.Roots {
+		roots = append(roots, root.Spec)
+	}
+	first, err := d.FirstRoot(roots)
+	if err != nil {
+		return none, fmt.Errorf("lockfile %s: %w", o.lock, err)
+	}
+	inputs, err := d.Inputs()
+	if err != nil {
+		return none, err
+	}
+	base, err := assemble.OpenBase(ctx, o.base, platform)
+	if err != nil {
+		return none, err
+	}
+	container := assemble.Container{
+		Name: d.Name, Version: lock.Specs[lock.Roots[first].Hash].Version, Platform: platform,
+		Lock: lock, LockText: text, Base: base, Env: d.Env, Labels: d.Labels,
+	}
+	for _, in := range inputs {
+		container.Inputs = append(container.Inputs, image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256})
+	}
+	for _, f := range d.Files {
+		container.Files = append(container.Files, assemble.File{Source: filepath.Join(d.Root, f.Source), Target: f.Target})
+	}
+	return container, nil
+}
