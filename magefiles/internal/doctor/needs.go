@@ -1,0 +1,66 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"runtime"
+	"strings"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
+)
+
+// Needs lists what the targets that exist need. A new need is a new line here.
+var Needs = []Need{
+	{What: "go", Targets: []string{"quickstart", "containers:build", "containers:check", "test", "doctor"}, Probe: goVersion},
+	{What: "git", Targets: []string{"test"}, Optional: "keeps the format check to files that git tracks", Probe: version("git", "--version"), Debian: []string{"git"}},
+	{What: "gcc", Targets: []string{"test"}, Optional: "finds data races", Probe: version("gcc", "--version"), Debian: []string{"gcc", "libc6-dev"}},
+	{What: "podman", Targets: []string{"quickstart", "containers:build"}, Optional: "loads and runs the container that was built", Probe: version("podman", "--version"), Debian: rootlessPodman},
+	{What: "podman run", Targets: []string{"quickstart", "containers:build"}, Optional: "starts containers, not only loads them", Probe: podmanRun, Debian: []string{"podman", "runc"}},
+	{What: "skopeo", Targets: []string{"containers:build"}, Optional: "looks into the image layout and copies it elsewhere", Probe: version("skopeo", "--version"), Debian: []string{"skopeo"}},
+	{What: "arm64 emulation", Targets: []string{"containers:build"}, Optional: "runs arm64 containers on this machine", Probe: armEmulation, Debian: []string{"qemu-user-static"}},
+	{What: "build cache credentials", Targets: []string{"containers:build"}, Optional: "reads a build cache in a private S3 bucket", Probe: variables("AWS_CACHE_ACCESS_KEY_ID", "AWS_CACHE_SECRET_ACCESS_KEY")},
+}
+
+// rootlessPodman is podman with what Debian only recommends, but containers with a network, and without root, need.
+var rootlessPodman = []string{"podman", "netavark", "uidmap", "slirp4netns", "fuse-overlayfs"}
+
+func goVersion(context.Context, Machine) (string, error) {
+	return strings.TrimPrefix(runtime.Version(), "go"), nil
+}
+
+var number = regexp.MustCompile(`\d+(\.\d+)+[\w.+-]*`)
+
+// version probes a program by asking it for its version.
+func version(args ...string) Probe {
+	return func(ctx context.Context, m Machine) (string, error) {
+		if !m.has(args[0]) {
+			return "", fmt.Errorf("%s is not on PATH", args[0])
+		}
+		out, err := command.Output(ctx, m.Run, command.Cmd{Args: args})
+		if err != nil {
+			return "", fmt.Errorf("%s is installed, but does not run: %w", args[0], err)
+		}
+		line, _, _ := strings.Cut(out, "\n")
+		if v := number.FindString(line); v != "" {
+			return v, nil
+		}
+		return line, nil
+	}
+}
+
+// variables probes for credentials, of which it sees only whether they are there.
+func variables(names ...string) Probe {
+	return func(_ context.Context, m Machine) (string, error) {
+		var unset []string
+		for _, name := range names {
+			if !m.HasEnv(name) {
+				unset = append(unset, name)
+			}
+		}
+		if len(unset) > 0 {
+			return "", &lack{why: strings.Join(unset, " and ") + " not set", mend: []string{"export", unset[0] + "=…"}}
+		}
+		return strings.Join(names, " and ") + " set", nil
+	}
+}

@@ -1,0 +1,108 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// SetupTarget is the target that calls Setup.
+const SetupTarget = "setup"
+
+// podmanRun looks whether podman can start a container here. Starting one would need an image, so it looks for what is
+// known to get in the way on CI machines: podman then needs runc and limits of its own.
+func podmanRun(_ context.Context, m Machine) (string, error) {
+	obstacles := m.obstacles()
+	switch {
+	case !m.has("podman"):
+		return "", fmt.Errorf("podman is not on PATH")
+	case m.HasEnv("CONTAINERS_CONF"):
+		return "as your CONTAINERS_CONF says", nil
+	case !m.has("crun") && !m.has("runc"):
+		return "", &lack{why: "neither crun nor runc is on PATH", packages: []string{"runc"}}
+	case m.noCgroups():
+		return "", &lack{why: "no cgroups in /sys/fs/cgroup: containers can be built with --isolation=chroot, but not started"}
+	case len(obstacles) == 0:
+		return "nothing in the way", nil
+	case !m.has("runc"):
+		return "", &lack{why: strings.Join(obstacles, ", ") + ": podman needs runc here", packages: []string{"runc"}}
+	case !m.confUpToDate():
+		return "", &lack{why: strings.Join(obstacles, ", ") + ": podman needs runc and lower limits here", mend: []string{"mage", SetupTarget}}
+	}
+	return "with CONTAINERS_CONF=" + m.confFile(), nil
+}
+
+// obstacles lists what keeps podman's defaults from working.
+func (m Machine) obstacles() []string {
+	var list []string
+	const sysResource = 24 // CAP_SYS_RESOURCE: without it nobody may raise a limit, as podman does by default
+	bounds, err := strconv.ParseUint(m.fields("proc/self/status", ":")["CapBnd"], 16, 64)
+	if err == nil && bounds&(1<<sysResource) == 0 {
+		list = append(list, "no CAP_SYS_RESOURCE")
+	}
+	if m.exists("sys/fs/cgroup/unified") && !m.exists("sys/fs/cgroup/cgroup.controllers") {
+		list = append(list, "hybrid cgroups") // crun refuses them
+	}
+	return list
+}
+
+// noCgroups reports whether this is a Linux (elsewhere podman brings one) that shows no cgroups.
+func (m Machine) noCgroups() bool {
+	entries, _ := os.ReadDir(m.path("sys/fs/cgroup"))
+	return len(entries) == 0 && m.exists("proc/self/status")
+}
+
+// PodmanEnv returns what podman's children need in their environment on this machine: nothing, or CONTAINERS_CONF.
+func (m Machine) PodmanEnv() []string {
+	if _, err := os.Stat(m.confFile()); err != nil || m.HasEnv("CONTAINERS_CONF") {
+		return nil
+	}
+	return []string{"CONTAINERS_CONF=" + m.confFile()}
+}
+
+// confFile is absolute, since podman may run in another folder.
+func (m Machine) confFile() string {
+	name := filepath.Join(m.Out, "podman", "containers.conf")
+	if abs, err := filepath.Abs(name); err == nil {
+		return abs
+	}
+	return name
+}
+
+func (m Machine) confUpToDate() bool {
+	content, err := os.ReadFile(m.confFile())
+	return err == nil && string(content) == m.conf()
+}
+
+// conf is the private containers.conf: what crun refuses runc accepts, and both limits must be named, neither above
+// the hard one of this process.
+func (m Machine) conf() string {
+	return fmt.Sprintf(`# Written by the target %q for podman on this machine: use it with CONTAINERS_CONF=%s
+# It takes the place of /etc/containers/containers.conf and of your own, which stay as they are.
+[containers]
+default_ulimits = ["nofile=%[3]d:%[3]d", "nproc=%[4]d:%[4]d"]
+
+[engine]
+runtime = "runc"
+`, SetupTarget, m.confFile(), m.hardLimit("Max open files", 1<<20), m.hardLimit("Max processes", 1<<15))
+}
+
+// hardLimit reads one of this process's hard limits, and returns at most enough.
+func (m Machine) hardLimit(name string, enough uint64) uint64 {
+	hard := uint64(math.MaxUint64) // "unlimited", or a system that does not say
+	content, _ := os.ReadFile(m.path("proc/self/limits"))
+	for line := range strings.Lines(string(content)) {
+		if values, ok := strings.CutPrefix(line, name); ok {
+			if f := strings.Fields(values); len(f) > 1 { // soft, hard, unit
+				if n, err := strconv.ParseUint(f[1], 10, 64); err == nil {
+					hard = n
+				}
+			}
+		}
+	}
+	return min(hard, enough)
+}

@@ -1,0 +1,56 @@
+package house
+
+// arrows is who may import whom within this module, tests aside. A package that is not named may import none, so a new
+// arrow is a new word here, and worth a thought. A "/..." at the end stands for a folder and all below it.
+var arrows = map[string][]string{
+	".":                 {}, // magefile.go needs mage only
+	"magefiles":         {"magefiles/targets"},
+	"magefiles/targets": {"magefiles/internal/...", "internal/image", "buildcache/...", "janitor"},
+
+	"magefiles/internal/definition": {},
+	"magefiles/internal/command":    {},
+	"magefiles/internal/build":      {"magefiles/internal/command", "internal/image"},
+	"magefiles/internal/assemble":   {"buildcache", "internal/image"},
+	"magefiles/internal/publish":    {"internal/image"},
+	"magefiles/internal/sif":        {"magefiles/internal/command", "internal/image"},
+	"magefiles/internal/pipeline":   {},
+	"magefiles/internal/ui":         {},
+	"magefiles/internal/doctor":     {"magefiles/internal/command"},
+	"magefiles/internal/suite":      {"magefiles/internal/command"},
+
+	"internal/image": {}, // the image layout on disk, in which the steps meet
+
+	"buildcache":      {},
+	"buildcache/file": {"buildcache"},
+	"buildcache/s3":   {"buildcache"},
+	"janitor":         {"buildcache"},
+}
+
+// A ban keeps imports from outside this module out of packages.
+type ban struct {
+	imports string   // the import path, and all below it
+	from    string   // the folder whose packages may not
+	but     []string // packages that may
+	why     string
+}
+
+var bans = []ban{
+	{imports: "os/exec", from: ".", but: []string{"magefiles/internal/command", "internal/tooltest"}, why: "programs are run by magefiles/internal/command"},
+	{imports: "github.com/magefile/mage", from: "buildcache", why: "the build cache knows no mage"},
+	{imports: "github.com/magefile/mage", from: "janitor", why: "the janitor knows no mage"},
+	{imports: "github.com/aws", from: "janitor", why: "the janitor knows stores only as buildcache shows them"},
+	{imports: "github.com/containers", from: "buildcache", why: "the build cache knows no podman"},
+	{imports: "github.com/containers", from: "janitor", why: "the janitor knows no podman"},
+}
+
+// readers are the only files that may read environment variables.
+var readers = []string{
+	"magefiles/targets/config.go",
+	"internal/tooltest/tooltest.go", // only tests import it
+}
+
+// testOnly are packages that nothing but tests may import.
+var testOnly = []string{"internal/tooltest"}
+
+// vague are package names that say nothing about what is inside.
+var vague = []string{"util", "utils", "common", "helper", "helpers", "misc", "shared"}
