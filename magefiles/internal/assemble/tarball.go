@@ -38,9 +38,8 @@ type entry struct {
 
 // readContents reads an uncompressed tarball to its end and refuses whatever
 // has no place in a package: its bytes become a layer of the image as they are.
-// system names the folders outside the install tree that links may point into.
-func readContents(r io.Reader, system []string) (contents, error) {
-	var c checker
+func readContents(r io.Reader) (contents, error) {
+	c := checker{kinds: map[string]byte{}}
 	archive := tar.NewReader(r)
 	for {
 		header, err := archive.Next()
