@@ -176,3 +176,6 @@ func readEnvironment() environment {
 	}
 	return e
 }
+
+// has says whether a variable is set, and nothing of its value.
+func (environment) has(name string) bool { return os.Getenv(name) != "" }
