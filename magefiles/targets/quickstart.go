@@ -138,7 +138,9 @@ func (t *tour) verify(ctx context.Context) (string, error) {
 	return short(digest), err
 }
 
-func short(digest v1.Hash) string { return digest.Algorithm + ":" + digest.Hex[:min(12, len(digest.Hex))] }
+func short(digest v1.Hash) string {
+	return digest.Algorithm + ":" + digest.Hex[:min(12, len(digest.Hex))]
+}
 
 // run shows the container at work where podman is; without it, the tour is
 // complete all the same.

@@ -7,7 +7,7 @@ var arrows = map[string][]string{
 	"magefiles":         {"magefiles/targets"},
 	"magefiles/targets": {"magefiles/internal/...", "internal/lifeline", "buildcache/...", "janitor"},
 
-	"magefiles/internal/definition": {"magefiles/internal/near"},
+	"magefiles/internal/definition": {"magefiles/internal/near", "magefiles/internal/strict"},
 	"magefiles/internal/command":    {},
 	"magefiles/internal/build":      {"magefiles/internal/command", "magefiles/internal/image"},
 	"magefiles/internal/assemble":   {"buildcache", "magefiles/internal/image"},
