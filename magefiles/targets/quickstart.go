@@ -8,7 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"os"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -17,7 +17,6 @@ import (
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/assemble"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/doctor"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
 )
@@ -148,17 +147,26 @@ func (t *tour) run(ctx context.Context) (string, error) {
 	if _, err := command.LookPath("podman"); err != nil {
 		return "left out: no podman here", nil
 	}
-	podman := command.Cmd{
-		Args: []string{"podman", "run", "--rm", "--network=none", "oci:" + t.layout(), quickstartContainer},
-		Env:  doctor.Here(outDir, command.Exec(os.Stderr), t.env.has).PodmanEnv(),
+	env, err := machine(t.app).PodmanEnv()
+	if err != nil {
+		return "", err
 	}
-	said, err := command.Output(ctx, command.Exec(io.Discard), podman)
+	said, err := command.Output(ctx, command.Exec(io.Discard), command.Cmd{
+		Args: []string{"podman", "run", "--rm", "--network=none", "oci:" + t.layout(), quickstartContainer},
+		Env:  env,
+	})
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", errors.Join(ctx.Err(), err)
 		}
-		t.Log.Warn("podman did not run the container: see mage doctor", "error", err)
-		return "podman is here, but does not run", nil
+		t.Log.Warn("podman did not run the container: see mage doctor", "error", lastLine(err.Error()))
+		return "podman is here, but does not run it", nil
 	}
-	return fmt.Sprintf("it says %q", said), nil
+	return fmt.Sprintf("it says %q", strings.Split(said, "\n")[0]), nil
+}
+
+// lastLine is where a program says what went wrong.
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
 }
