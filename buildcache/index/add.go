@@ -1,9 +1,6 @@
 package index
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // add takes the record that was read over into the graph.
 func (p *reader) add() error {
@@ -49,16 +46,30 @@ func (p *reader) id(h hash) (uint32, error) {
 }
 
 // push appends v. Where there is no room, it makes enough for what the whole
-// file holds if its first read bytes of size are typical, since each copy of a
-// big array costs as much memory again.
+// file holds if its first read bytes of size are typical: to copy a big array
+// costs its memory again, and room that nobody enters costs none.
 func push[T any](list []T, v T, size, read int64) []T {
 	if n := len(list); n == cap(list) {
-		more := max(n/4, 1024)
-		if read > 0 && size > read {
-			all := float64(n) * float64(size) / float64(read) * 1.02
-			more = max(more, int(min(all, float64(16*n)))-n) // a size may be wrong
-		}
-		list = slices.Grow(list, more)
+		bigger := make([]T, n, n+room(n, size, read)) // slices.Grow would write to all of it
+		copy(bigger, list)
+		list = bigger
 	}
 	return append(list, v)
+}
+
+const (
+	few     = 1 << 16  // is too few to tell from
+	maxSize = 64 << 30 // of an index that anybody has
+)
+
+func room(n int, size, read int64) int {
+	more := max(n/4, 1024)
+	if size <= read || read == 0 || size > maxSize {
+		return more
+	}
+	all := int(1.1 * float64(n) * float64(size) / float64(read))
+	if n < few {
+		all = min(all, 16*n)
+	}
+	return max(more, all-n)
 }

@@ -25,6 +25,14 @@ func (s *scanner) space() (byte, error) {
 
 // expect consumes c, and white space before it.
 func (s *scanner) expect(c byte) error {
+	if s.i < len(s.buf) && s.buf[s.i] == c {
+		s.i++
+		return nil
+	}
+	return s.expectBehind(c)
+}
+
+func (s *scanner) expectBehind(c byte) error {
 	got, err := s.space()
 	if err != nil {
 		return err
@@ -50,6 +58,10 @@ func (s *scanner) enter(bracket byte) error {
 // more consumes the comma before the next of n values, or the bracket that
 // closes their object or array.
 func (s *scanner) more(n int, bracket byte) (bool, error) {
+	if n > 0 && s.i < len(s.buf) && s.buf[s.i] == ',' {
+		s.i++
+		return true, nil
+	}
 	c, err := s.space()
 	switch {
 	case err != nil:
@@ -69,7 +81,7 @@ func (s *scanner) more(n int, bracket byte) (bool, error) {
 
 // member consumes what stands before the value of an object's next member, of
 // which n were there before. The key is nil at the end of the object. It is
-// valid until the window moves.
+// valid until the window moves, and nil with every error.
 func (s *scanner) member(n int) (key []byte, err error) {
 	more, err := s.more(n, '}')
 	if !more {
@@ -78,7 +90,10 @@ func (s *scanner) member(n int) (key []byte, err error) {
 	if key, err = s.str(); err != nil {
 		return nil, err
 	}
-	return key, s.expect(':')
+	if err := s.expect(':'); err != nil {
+		return nil, err
+	}
+	return key, nil
 }
 
 // str consumes a string and returns what it means.

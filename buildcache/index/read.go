@@ -14,7 +14,7 @@ import (
 // an index that is cut off is io.ErrUnexpectedEOF as well, and one of a version
 // not known here a *VersionError.
 func Read(r io.Reader, size int64) (*Graph, error) {
-	p := &reader{scanner: newScanner(r), g: &Graph{names: newStrings(), table: newTable()}, hint: size}
+	p := &reader{scanner: newScanner(r, size), g: &Graph{names: newStrings(), table: newTable()}, hint: size}
 	if err := p.document(); err != nil {
 		return nil, err
 	}

@@ -230,6 +230,7 @@ var hostile = func() []struct {
 		{"short escape", edit(`"linux"`, `"\u12"`), false},
 		{"escape not hexadecimal", edit(`"linux"`, `"\u12g4"`), false},
 		{"key without value", edit(`"cflags":[]`, `"cflags"`), false},
+		{"key without colon", edit(`"deptypes":`, `"deptypes"`), false},
 		{"key without quotes", edit(`"cflags":[]`, `cflags:[]`), false},
 		{"key a number", edit(`"cflags":[]`, `1:[]`), false},
 		{"brackets crossed", edit(`"cflags":[]`, `"cflags":[}`), false},
@@ -290,6 +291,28 @@ func TestReadAgreesWithTheOracleOnHostileIndexes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Each byte of an index is left out, doubled, and replaced by those that mean
+// something in JSON.
+func TestReadAgreesWithTheOracleOnEveryByteChanged(t *testing.T) {
+	check := func(text string) {
+		want, wantErr := oracle([]byte(text))
+		g, err := index.Read(strings.NewReader(text), int64(len(small)))
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("got %v, the oracle says %v: %s", err, wantErr, text)
+		}
+		if err == nil {
+			if err := compare(g, want); err != nil {
+				t.Fatalf("%v: %s", err, text)
+			}
+		}
+	}
+	for i := range len(small) {
+		for _, by := range []string{"", small[i:i+1] + small[i:i+1], "\"", ":", ",", "{", "}", "[", "]", "\\", "0", "-", "e", " ", "\n", "\x00", "\xff", "b", "null", `""`} {
+			check(small[:i] + by + small[i+1:])
+		}
 	}
 }
 

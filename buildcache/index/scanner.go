@@ -23,8 +23,12 @@ type scanner struct {
 	eof   bool   // nothing follows the window
 }
 
-func newScanner(src io.Reader) *scanner {
-	return &scanner{src: src, buf: make([]byte, 0, window)}
+// newScanner takes a smaller window for a small file; size is 0 if unknown.
+func newScanner(src io.Reader, size int64) *scanner {
+	if size <= 0 || size > window {
+		size = window
+	}
+	return &scanner{src: src, buf: make([]byte, 0, size)}
 }
 
 // offset returns where buf[i] lies in the file.

@@ -1,23 +1,23 @@
 package index
 
-import "hash/maphash"
+import "math/rand/v2"
 
 // A table finds nodes by hash: open addressing, with nothing but the number
 // of the node in a slot.
 type table struct {
 	slots []uint32 // number of the node + 1; 0 is free; a power of two of them
 	used  int
-	seed  maphash.Seed
+	seed  [2]uint64
 }
 
 func newTable() table {
-	return table{slots: make([]uint32, 64), seed: maphash.MakeSeed()}
+	return table{slots: make([]uint32, 64), seed: [2]uint64{rand.Uint64(), rand.Uint64()}}
 }
 
 // slot returns where h is, or the free slot where it belongs.
 func (t *table) slot(h hash, hashes []hash) int {
 	mask := len(t.slots) - 1
-	i := int(maphash.Bytes(t.seed, h[:])) & mask
+	i := int(h.mix(t.seed)) & mask
 	for t.slots[i] != 0 && hashes[t.slots[i]-1] != h {
 		i = (i + 1) & mask
 	}
