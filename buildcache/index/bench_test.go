@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
@@ -14,13 +15,11 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache/synth"
 )
 
-// The peak memory of a whole process is that of the test binary, which holds
-// nothing but the graph, since the index stands in a file:
+// To measure the CPU time and peak memory of a whole process, run the test
+// binary by itself, the second time, when the index stands in $INDEX_BENCH:
 //
 //	go test -c ./buildcache/index
-//	/usr/bin/time -v ./index.test -test.run=NONE -test.bench='Read/1000000$' -test.benchtime=1x
-//
-// The index is made by another process that keeps it in $INDEX_BENCH, a folder.
+//	INDEX_BENCH=/tmp /usr/bin/time -v ./index.test -test.run=NONE -test.bench='^BenchmarkRead$/^1000000$' -test.benchtime=1x
 
 // file returns the path of an index of that many specs.
 func file(b *testing.B, specs int) string {
@@ -70,11 +69,22 @@ func BenchmarkRead(b *testing.B) {
 			f, size := open(b, specs)
 			b.SetBytes(size)
 			b.ReportAllocs()
+			var g *index.Graph
+			before := live()
 			for b.Loop() {
-				readFile(b, f, size)
+				g = readFile(b, f, size)
 			}
+			b.ReportMetric(float64(live()-before)/float64(g.Len()), "kept-B/spec")
 		})
 	}
+}
+
+// live returns the bytes of the heap that are in use.
+func live() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // BenchmarkUnknownSize is what a reader costs that cannot make room in

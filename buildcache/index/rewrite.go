@@ -9,11 +9,14 @@ import (
 // Rewrite writes the index that remains when keep is all that stays in the
 // cache. src is the file that Read has read.
 //
-// What a kept spec depends on, by any type, stays an entry: Spack drops edges
-// to what is none. But whatever keep does not hold is no longer in_buildcache,
-// and each ref_count is the number of edges from the other entries that stay.
-// Spack's own update-index does the same. All other bytes are copied as they
-// are; where nothing changes, the whole file is.
+// The entries of keep stay, and what they depend on by any type, since Spack
+// drops edges to what is no entry. Those that are in the cache stay so if keep
+// holds them; each ref_count becomes the number of edges from other entries
+// that stay. Spack's own update-index does the same. All other bytes are copied
+// as they are; where nothing changes, the whole file is.
+//
+// A src that is another file than the one read is noticed where a value changes
+// and at the end. Who cannot be sure of it should Read what was written.
 func (g *Graph) Rewrite(dst io.Writer, src io.ReaderAt, keep Bits) error {
 	stay := g.reach(slices.Collect(keep.All()), anyType, nil)
 	refs := g.count(stay)
