@@ -5,9 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
 )
 
 // An Object is one of the objects that a mirror holds.
@@ -71,7 +70,7 @@ func (c Cache) objects3(i int, tarball []byte) []Object {
 		packageType = "application/vnd.spack.install.v2.tar+gzip"
 		specType    = "application/vnd.spack.spec.v5+json"
 	)
-	spec := zip(c.specFile(i, ""))
+	spec := zip(func(w io.Writer) { w.Write(c.specFile(i, "")) })
 	return []Object{
 		blob(tarball),
 		blob(spec),
@@ -151,17 +150,6 @@ func blob(body []byte) Object {
 func digest(body []byte) string {
 	sum := sha256.Sum256(body)
 	return hex.EncodeToString(sum[:])
-}
-
-func zip(text []byte) []byte {
-	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-	if err != nil {
-		panic(err) // the level is a constant
-	}
-	z.Write(text) // a buffer takes all
-	z.Close()
-	return b.Bytes()
 }
 
 // lines puts each token on a line of its own, as Spack does for the sake of

@@ -2,15 +2,12 @@ package synth
 
 import (
 	"archive/tar"
-	"bytes"
 	"io"
 	"math/rand/v2"
 	"path"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
@@ -31,21 +28,16 @@ func (c Cache) tarball(i int) []byte {
 	if c.PackageSize == 0 {
 		return []byte("synthetic package " + string(c.Hash(i)) + "\n")
 	}
-	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-	if err != nil {
-		panic(err) // the level is a constant
-	}
-	a := archive{tar.NewWriter(z), map[string]bool{}}
 	prefix := strings.TrimPrefix(buildPath, "/") + "/" + c.relativePrefix(i)
 	name := c.Name(i)
-	a.file(prefix+"/.spack/spec.json", 0o644, c.specFile(i, ""))
-	a.file(prefix+"/bin/"+name, 0o755, []byte("#!/bin/sh\necho "+name+" "+c.Version(i)+"\n"))
-	a.file(prefix+"/share/"+name+"/data", 0o644, c.data(i))
-	a.file(prefix+"/.spack/binary_distribution", 0o644, c.distribution(i))
-	a.w.Close() // a buffer takes all
-	z.Close()
-	return b.Bytes()
+	return zip(func(w io.Writer) {
+		a := archive{tar.NewWriter(w), map[string]bool{}}
+		a.file(prefix+"/.spack/spec.json", 0o644, c.specFile(i, ""))
+		a.file(prefix+"/bin/"+name, 0o755, []byte("#!/bin/sh\necho "+name+" "+c.Version(i)+"\n"))
+		a.file(prefix+"/share/"+name+"/data", 0o644, c.data(i))
+		a.file(prefix+"/.spack/binary_distribution", 0o644, c.distribution(i))
+		a.w.Close()
+	})
 }
 
 // data returns what hardly compresses.
