@@ -16,7 +16,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(small))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		want, wantErr := oracle(data)
-		got, err := index.Read(bytes.NewReader(data), int64(len(data)))
+		got, err := index.Read(bytes.NewReader(data), int64(len(data)/2+1)) // the window ends in its middle
 		if (err == nil) != (wantErr == nil) {
 			t.Fatalf("got %v, the oracle says %v", err, wantErr)
 		}

@@ -285,8 +285,8 @@ func TestReadAgreesWithTheOracleOnHostileIndexes(t *testing.T) {
 			if (wantErr == nil) != tt.ok {
 				t.Fatalf("the oracle says %v", wantErr)
 			}
-			for _, n := range []int{3, 1 << 20} {
-				g, err := index.Read(stingy{strings.NewReader(tt.text), n}, 0)
+			for _, size := range []int{0, 1, 100, len(tt.text) / 2, len(tt.text)} {
+				g, err := index.Read(strings.NewReader(tt.text), int64(size))
 				if (err == nil) != tt.ok {
 					t.Fatalf("got %v, the oracle says %v", err, wantErr)
 				}
@@ -385,6 +385,23 @@ func TestReadTakesRecordsThatAreBiggerThanTheWindow(t *testing.T) {
 	}
 	if err := compare(g, want); err != nil {
 		t.Error(err)
+	}
+}
+
+// The window is as long as the size says, then twice as long, and so on.
+func TestReadDoesNotCareWhereItsWindowEnds(t *testing.T) {
+	want, err := oracle([]byte(small))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := range int64(len(small)) {
+		g, err := index.Read(strings.NewReader(small), size)
+		if err == nil {
+			err = compare(g, want)
+		}
+		if err != nil {
+			t.Fatalf("window of %d bytes: %v", size, err)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
+	"github.com/openbraininstitute/spacktainers/buildcache/synth"
 )
 
 func rewrite(t testing.TB, g *index.Graph, data []byte, keep index.Bits) []byte {
@@ -44,6 +45,11 @@ func TestRewriteOfAllIsTheSameFile(t *testing.T) {
 func TestRewriteEqualsWhatTheOracleFilters(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	files := fixtures(t)
+	var big bytes.Buffer
+	if err := synth.Index(&big, 1000, 1); err != nil {
+		t.Fatal(err)
+	}
+	files["synth"] = big.Bytes()
 	for _, tt := range hostile {
 		if tt.ok {
 			files[tt.name] = []byte(tt.text)
