@@ -42,6 +42,31 @@ func TestGroupsFillTheLayersAndNoMore(t *testing.T) {
 	}
 }
 
+// More packages than layers: some layers are tarballs of our own making.
+func TestManyPackagesShareLayers(t *testing.T) {
+	mirror, lock := synthetic(t, 154, 1000)
+	b := newBench(t, mirror)
+	first := b.mustBuild(b.container(lock))
+	if first.Layers != maxLayers || len(first.Packages) != 150 {
+		t.Errorf("%d packages in %d layers, want 150 in %d", len(first.Packages), first.Layers, maxLayers)
+	}
+	tree := files(t, b.open(first))
+	for _, spec := range first.Packages {
+		if target := tree["opt/view/bin/"+spec.Name]; target == "" {
+			t.Errorf("%s is not in the view", spec)
+		} else if _, ok := tree[target[1:]]; !ok {
+			t.Errorf("%s is not in the image", target)
+		}
+	}
+	other := newBench(t, mirror)
+	if second := other.mustBuild(other.container(lock)); second.Digest != first.Digest {
+		t.Errorf("two folders, two digests: %s and %s", first.Digest, second.Digest)
+	}
+	if again := b.mustBuild(b.container(lock)); again.Fetched != 0 || again.Digest != first.Digest {
+		t.Errorf("the second build fetched %d packages", again.Fetched)
+	}
+}
+
 func TestTheMostSharedPackagesComeFirst(t *testing.T) {
 	link := func(to ...buildcache.Hash) []buildcache.Dependency {
 		var deps []buildcache.Dependency
