@@ -35,7 +35,7 @@ func (Containers) List(ctx context.Context,
 	}
 	var rows [][]string
 	for _, d := range listed(defs) {
-		rows = append(rows, []string{d.Name, d.Platform, d.Kind, strings.Join(d.Specs, " "), d.Path})
+		rows = append(rows, []string{d.Name, d.Platform, d.Kind, strings.Join(d.Specs, ", "), d.Path})
 	}
 	return errors.Join(a.Table([]string{"container", "platform", "kind", "specs", "defined in"}, rows), broken)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
@@ -21,28 +22,45 @@ func Doctor(ctx context.Context,
 		return err
 	}
 	findings := doctor.Examine(ctx, machine(a), doctor.Needs)
-	missing := false
-	var rows [][]string
-	for _, f := range findings {
-		state, remark := f.Found, ""
-		if f.Missing != "" {
-			missing = missing || f.Fatal()
-			state, remark = "missing: "+f.Missing, f.Mend
-			if f.Optional != "" {
-				state, remark = "optional: "+f.Missing, f.Mend+"  # "+f.Optional
-			}
-		}
-		rows = append(rows, []string{f.What, state, strings.Join(f.Targets, " "), remark})
-	}
 	if or(json, false) {
 		err = a.JSON(findings)
 	} else {
-		err = a.Table([]string{"need", "found", "for", "mend"}, rows)
+		err = a.showFindings(findings)
 	}
-	if missing {
+	if slices.ContainsFunc(findings, doctor.Finding.Fatal) {
 		return errors.Join(err, errors.New("something required is missing"))
 	}
 	return err
+}
+
+// showFindings is a table of what there is, then a line for each thing that
+// can be mended.
+func (a *app) showFindings(findings []doctor.Finding) error {
+	var rows [][]string
+	for _, f := range findings {
+		state := f.Found
+		switch {
+		case f.Fatal():
+			state = "MISSING: " + f.Missing
+		case f.Missing != "":
+			state = "not here: " + f.Missing
+		}
+		rows = append(rows, []string{f.What, state, strings.Join(f.Targets, " ")})
+	}
+	if err := a.Table([]string{"need", "found", "for"}, rows); err != nil {
+		return err
+	}
+	for _, f := range findings {
+		if f.Missing == "" {
+			continue
+		}
+		use := "required"
+		if f.Optional != "" {
+			use = "optional: " + f.Optional
+		}
+		a.Print("\n%s (%s)\n  %s", f.What, use, f.Mend)
+	}
+	return nil
 }
 
 // Setup installs what is missing where the system is Debian or Ubuntu and the
