@@ -185,7 +185,7 @@ func TestTerminationReachesTheTarget(t *testing.T) {
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			<-gone // the target has let go of its connection
+			<-gone                                              // the target has let go of its connection
 			if err := <-ended; err == nil && call[1] == "run" { // of `go tool` Go 1.26 makes status 0
 				t.Error("a terminated call ended with status 0")
 			}

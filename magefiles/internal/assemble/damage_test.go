@@ -234,18 +234,28 @@ func TestLinksMayOnlyLeaveForWhatTheSystemProvides(t *testing.T) {
 }
 
 func TestPackagesThatLookForEachOtherElsewhereAreRefused(t *testing.T) {
-	lib := payload{Spec: &buildcache.Spec{Name: "lib", Version: "1", Hash: "l23456l23456l23456l23456l23456l2"}, contents: contents{Prefix: "/opt/software/a/lib"}}
-	app := payload{Spec: &buildcache.Spec{Name: "app", Version: "1", Hash: "a23456a23456a23456a23456a23456a2"}, contents: contents{
-		Prefix:   "/opt/software/a/app",
-		Prefixes: map[buildcache.Hash]string{lib.Spec.Hash: "/opt/software/b/lib"},
-	}}
-	err := checkPrefixes([]payload{app, lib})
-	if err == nil || !strings.Contains(err.Error(), "app@1") || !strings.Contains(err.Error(), "/opt/software/b/lib") {
-		t.Errorf("got %v", err)
+	lib := &buildcache.Spec{Name: "lib", Version: "1", Hash: "l23456l23456l23456l23456l23456l2"}
+	app := &buildcache.Spec{Name: "app", Version: "1", Hash: "a23456a23456a23456a23456a23456a2"}
+	in := func(prefix string, known map[buildcache.Hash]string) contents {
+		return contents{Prefix: prefix, Prefixes: known}
 	}
-	app.Prefixes[lib.Spec.Hash] = lib.Prefix
-	if err := checkPrefixes([]payload{app, lib}); err != nil {
-		t.Error(err)
+	for name, test := range map[string]struct {
+		known map[buildcache.Hash]string // by app
+		ok    bool
+	}{
+		"where it is":          {map[buildcache.Hash]string{lib.Hash: "/opt/software/a/lib"}, true},
+		"in another tree":      {map[buildcache.Hash]string{lib.Hash: "/opt/software/b/lib"}, false},
+		"itself in another":    {map[buildcache.Hash]string{app.Hash: "/opt/software/b/app"}, false},
+		"a build tool, not in": {map[buildcache.Hash]string{"c23456c23456c23456c23456c23456c2": "/somewhere"}, true},
+	} {
+		p := newPrefixes([]*buildcache.Spec{app, lib})
+		err := errors.Join(p.add(lib, in("/opt/software/a/lib", nil)), p.add(app, in("/opt/software/a/app", test.known)))
+		if (err == nil) != test.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), "app@1") {
+			t.Errorf("%s: the package is not named: %v", name, err)
+		}
 	}
 }
 
