@@ -23,10 +23,12 @@ var arrows = map[string][]string{
 
 	"internal/lifeline": {},
 
-	"buildcache":      {},
-	"buildcache/file": {"buildcache"},
-	"buildcache/s3":   {"buildcache"},
-	"janitor":         {"buildcache"},
+	"buildcache":       {},
+	"buildcache/file":  {"buildcache"},
+	"buildcache/s3":    {"buildcache"},
+	"buildcache/index": {"buildcache"},
+	"buildcache/synth": {"buildcache"}, // tests and measurements only
+	"janitor":          {"buildcache", "buildcache/index"},
 }
 
 // A ban keeps imports from outside this module out of packages.
