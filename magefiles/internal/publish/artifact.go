@@ -2,6 +2,7 @@ package publish
 
 import (
 	"bytes"
+	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/static"
@@ -47,3 +48,5 @@ func digestOf(content []byte) v1.Hash {
 	digest, _, _ := v1.SHA256(bytes.NewReader(content)) // a reader of bytes cannot fail
 	return digest
 }
+
+func reader(text []byte) io.Reader { return bytes.NewReader(text) }

@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
@@ -151,7 +150,7 @@ func (c *Client) planTags(ctx context.Context, plan *Plan, release Release, targ
 			continue
 		}
 		if request.Fixed && !request.Force && len(request.Tags) > 0 && tag.Name == request.Tags[0] && tag.Was != (v1.Hash{}) {
-			if err := c.checkVersion(ctx, plan.Repository.Tag(tag.Name), release); err != nil {
+			if err := c.checkVersion(ctx, plan.Repository.Tag(tag.Name), release.builds()); err != nil {
 				return err
 			}
 		}
@@ -335,40 +334,69 @@ func baseOf(release Release, repository name.Repository) name.Repository {
 	return name.Repository{}
 }
 
-// checkVersion refuses to put another build under a version.
-func (c *Client) checkVersion(ctx context.Context, ref name.Tag, release Release) error {
+// A build is what is about to take a version's place, on one platform.
+type build struct {
+	platform string
+	key      string
+	inputs   func() ([]image.Input, error)
+}
+
+func (r Release) builds() []build {
+	var builds []build
+	for _, b := range r.Images {
+		builds = append(builds, build{b.Record.Platform, b.Record.BuildKey, func() ([]image.Input, error) { return b.Record.Inputs, nil }})
+	}
+	return builds
+}
+
+// checkVersion refuses to put other builds under a version.
+func (c *Client) checkVersion(ctx context.Context, ref name.Tag, builds []build) error {
 	published, err := c.published(ctx, ref)
 	if err != nil || published == nil {
 		return err
 	}
 	var found []string
 	for _, old := range published {
-		i := slices.IndexFunc(release.Images, func(b Built) bool { return b.Record.Platform == old.platform })
-		if i < 0 {
+		i := slices.IndexFunc(builds, func(b build) bool { return b.platform == old.platform })
+		switch {
+		case i < 0:
 			found = append(found, old.platform+" would be lost")
-			continue
-		}
-		built := release.Images[i].Record
-		if old.key == built.BuildKey {
-			continue
-		}
-		inputs, err := c.inputsOf(ctx, ref.Context(), old)
-		if err != nil {
-			return err
-		}
-		for _, difference := range differences(inputs, built.Inputs) {
-			found = append(found, old.platform+": "+difference)
-		}
-		if old.key == "" {
+		case old.key == "":
 			found = append(found, old.platform+": it has no build key, so something else has published it")
-		} else if len(inputs) == 0 {
-			found = append(found, fmt.Sprintf("%s: build key %.16s there, %.16s here", old.platform, old.key, built.BuildKey))
+		case old.key != builds[i].key:
+			changed, err := c.compare(ctx, ref.Context(), old, builds[i])
+			if err != nil {
+				return err
+			}
+			found = append(found, changed...)
 		}
 	}
 	if len(found) > 0 {
 		return &ConflictError{ref, found}
 	}
 	return nil
+}
+
+// compare says in which inputs a published image and a build differ.
+func (c *Client) compare(ctx context.Context, repository name.Repository, old publishedImage, with build) ([]string, error) {
+	before, err := c.inputsOf(ctx, repository, old)
+	if err != nil {
+		return nil, err
+	}
+	after, err := with.inputs()
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	if len(before) > 0 && len(after) > 0 {
+		for _, difference := range differences(before, after) {
+			found = append(found, old.platform+": "+difference)
+		}
+	}
+	if len(found) == 0 {
+		found = append(found, fmt.Sprintf("%s: build key %.16s there, %.16s here", old.platform, old.key, with.key))
+	}
+	return found, nil
 }
 
 // A publishedImage is one platform's image behind a tag.
@@ -457,12 +485,12 @@ func (c *Client) config(ctx context.Context, repository name.Repository, d v1.De
 }
 
 func childrenOf(raw []byte) ([]v1.Descriptor, error) {
-	index, err := v1.ParseIndexManifest(strings.NewReader(string(raw)))
+	index, err := v1.ParseIndexManifest(reader(raw))
 	if err != nil {
 		return nil, err
 	}
 	if index.MediaType != "" && !index.MediaType.IsIndex() {
-		return nil, fmt.Errorf("it is no index but %s", types.MediaType(index.MediaType))
+		return nil, fmt.Errorf("it is no index but %s", index.MediaType)
 	}
 	return index.Manifests, nil
 }

@@ -16,6 +16,7 @@ import (
 type Origin struct {
 	Source  string    // the git repository
 	Commit  string    // of it
+	Branch  string    // that it was built from
 	Builder string    // who or what built it: a CI job's address, or user@host
 	Time    time.Time // of publishing
 }
@@ -69,6 +70,9 @@ func newProvenance(record image.Record, origin Origin) ([]byte, error) {
 	p.Definition.Parameters = map[string]any{
 		"name": record.Name, "version": record.Version, "platform": record.Platform, "engine": record.Engine, "build_key": record.BuildKey,
 	}
+	if origin.Branch != "" {
+		p.Definition.Parameters["branch"] = origin.Branch
+	}
 	if origin.Source != "" || origin.Commit != "" {
 		source := resource{Name: "source", URI: "git+" + origin.Source}
 		if origin.Commit != "" {
@@ -109,13 +113,18 @@ func (p provenance) inputs() []image.Input {
 
 // origin is where the image came from.
 func (p provenance) origin() Origin {
-	o := Origin{Builder: p.Predicate.Run.Builder.ID, Time: p.Predicate.Run.Metadata.Finished}
+	o := Origin{Builder: p.Predicate.Run.Builder.ID, Time: p.Predicate.Run.Metadata.Finished, Branch: p.branch()}
 	for _, d := range p.Predicate.Definition.Dependencies {
 		if d.Name == "source" {
 			o.Source, o.Commit = strings.TrimPrefix(d.URI, "git+"), d.Digest["gitCommit"]
 		}
 	}
 	return o
+}
+
+func (p provenance) branch() string {
+	name, _ := p.Predicate.Definition.Parameters["branch"].(string)
+	return name
 }
 
 // labelledInputs are what a configuration's label says that the image was made

@@ -1,13 +1,11 @@
 package publish_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -401,6 +399,3 @@ func TestRegistryNames(t *testing.T) {
 		}
 	}
 }
-
-var _ = bytes.NewReader
-var _ = fmt.Sprint

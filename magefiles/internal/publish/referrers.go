@@ -19,10 +19,32 @@ func (c *Client) referrers(ctx context.Context, subject name.Digest) ([]v1.Descr
 	if err == nil {
 		var listed *v1.IndexManifest
 		if listed, err = index.IndexManifest(); err == nil {
-			return listed.Manifests, nil
+			return c.withTypes(ctx, subject.Context(), listed.Manifests)
 		}
 	}
 	return nil, c.explain(subject.RegistryStr(), fmt.Errorf("list what is attached to %s: %w", subject, err))
+}
+
+// withTypes asks the manifests themselves for the artifact type where the list
+// tells none, or only the type of the empty configuration, as some registries
+// do. One that is gone keeps its empty type.
+func (c *Client) withTypes(ctx context.Context, repository name.Repository, attached []v1.Descriptor) ([]v1.Descriptor, error) {
+	for i, d := range attached {
+		if d.ArtifactType != "" && d.ArtifactType != string(typeEmpty) {
+			continue
+		}
+		found, err := c.get(ctx, repository.Digest(d.Digest.String()))
+		if err != nil {
+			return nil, err
+		}
+		if found == nil {
+			continue
+		}
+		if m, err := v1.ParseManifest(reader(found.Manifest)); err == nil && m.ArtifactType != "" {
+			attached[i].ArtifactType = m.ArtifactType
+		}
+	}
+	return attached, nil
 }
 
 // maxDocument is the size that an attached document may have.
