@@ -78,7 +78,7 @@ func (b Builder) build(ctx context.Context, c Container, dir string) (Result, er
 	if err != nil {
 		return Result{}, err
 	}
-	if err := errors.Join(checkPrefixes(payloads), checkLinks(payloads, systemFolders(externals))); err != nil {
+	if err := checkLinks(payloads, systemFolders(externals)); err != nil {
 		return Result{}, err
 	}
 	ground, err := b.lay(ctx, c.Base)
@@ -162,12 +162,17 @@ func systemFolders(externals []*buildcache.Spec) []string {
 func (b Builder) fetchAll(ctx context.Context, specs []*buildcache.Spec) ([]payload, error) {
 	payloads := make([]payload, len(specs))
 	errs := make([]error, len(specs))
+	places := newPrefixes(specs)
 	var g errgroup.Group
 	g.SetLimit(max(1, b.Fetch))
 	for i, spec := range specs {
 		g.Go(func() error {
-			if errs[i] = ctx.Err(); errs[i] == nil {
-				payloads[i], errs[i] = b.fetch(ctx, spec)
+			if errs[i] = ctx.Err(); errs[i] != nil {
+				return nil
+			}
+			if payloads[i], errs[i] = b.fetch(ctx, spec); errs[i] == nil {
+				errs[i] = places.add(spec, payloads[i].contents)
+				payloads[i].Prefixes = nil // they are many
 			}
 			return nil
 		})

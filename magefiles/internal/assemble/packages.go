@@ -43,9 +43,6 @@ func (b Builder) fetch(ctx context.Context, spec *buildcache.Spec) (payload, err
 	if err != nil {
 		return payload{}, fmt.Errorf("%s: %w", spec, err)
 	}
-	if at, ok := p.Prefixes[spec.BinaryHash()]; ok && at != p.Prefix {
-		return payload{}, fmt.Errorf("%s: its tarball lies in %s but says that it is %s", spec, p.Prefix, at)
-	}
 	p.Spec = spec
 	return p, nil
 }
@@ -141,25 +138,6 @@ func checkLinks(packages []payload, system []string) error {
 		for _, l := range p.Outside {
 			if !slices.ContainsFunc(system, func(dir string) bool { return within(l.Target, dir) }) {
 				errs = append(errs, fmt.Errorf("%s: its link %s leads to %s, outside %s and what the system provides (%s)", p.Spec, l.Name, l.Target, InstallTree, strings.Join(system, ", ")))
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// checkPrefixes refuses packages that look for each other where they are not:
-// then the cache holds builds for several install trees, and only Spack can
-// rewrite their paths.
-func checkPrefixes(packages []payload) error {
-	placed := map[buildcache.Hash]string{}
-	for _, p := range packages {
-		placed[p.Spec.BinaryHash()] = p.Prefix
-	}
-	var errs []error
-	for _, p := range packages {
-		for hash, prefix := range p.Prefixes {
-			if at, ok := placed[hash]; ok && at != prefix {
-				errs = append(errs, fmt.Errorf("%s was built to find /%s in %s, but that package was built for %s: install from this cache with Spack, which relocates", p.Spec, hash[:7], prefix, at))
 			}
 		}
 	}

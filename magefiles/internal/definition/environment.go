@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
 )
 
 // sections are the sections of a Spack environment, and what each may be.
@@ -66,7 +68,7 @@ func unknownTopKey(p *problems, key *yaml.Node) {
 	case slices.Contains(spacktainerKeys, name):
 		p.at(key, "%q belongs below spacktainer", name)
 	default:
-		p.at(key, "unknown key %q: %s", key.Value, hint(name, topKeys))
+		p.at(key, "unknown key %q: %s", key.Value, near.Hint(name, topKeys))
 	}
 }
 
@@ -83,7 +85,7 @@ func readSpack(p *problems, key, spack *yaml.Node, d *Definition) {
 		case !known && slices.Contains(spacktainerKeys, name):
 			p.at(key, "%q belongs below spacktainer", name)
 		case !known:
-			p.at(key, "unknown section %q below spack: %s", name, hint(name, sectionKeys))
+			p.at(key, "unknown section %q below spack: %s", name, near.Hint(name, sectionKeys))
 		case isNull(value):
 			p.at(value, "%s holds nothing", name)
 		case kind != 0 && kind != value.Kind:
@@ -146,7 +148,7 @@ func (l *loader) readSpacktainer(p *problems, spacktainer *yaml.Node, d *Definit
 				d.Test = append(d.Test, command.Value)
 			}
 		default:
-			p.at(key, "unknown key %q below spacktainer: %s", key.Value, hint(key.Value, spacktainerKeys))
+			p.at(key, "unknown key %q below spacktainer: %s", key.Value, near.Hint(key.Value, spacktainerKeys))
 		}
 	}
 }

@@ -9,27 +9,15 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/strict"
 )
 
-// An Error is a mistake in a definition, and where it is.
+// An Error is a mistake in a definition, and where it is. Its path is relative
+// to the repository.
 type Error struct {
-	Definition string // the definition's name; empty where the mistake is in none
-	Path       string // relative to the repository
-	Line       int    // from 1; 0 where the mistake is in no line
-	Column     int    // from 1; 0 where only the line is known
-	Msg        string
-}
-
-// Error formats the mistake as compilers do, so that editors can jump to it.
-func (e *Error) Error() string {
-	switch {
-	case e.Line == 0:
-		return fmt.Sprintf("%s: %s", e.Path, e.Msg)
-	case e.Column == 0:
-		return fmt.Sprintf("%s:%d: %s", e.Path, e.Line, e.Msg)
-	default:
-		return fmt.Sprintf("%s:%d:%d: %s", e.Path, e.Line, e.Column, e.Msg)
-	}
+	Definition string `json:"definition"` // the definition's name; empty where the mistake is in none
+	strict.Mistake
 }
 
 // Errors are all the mistakes that Load found, sorted by position.
@@ -60,7 +48,7 @@ func (e Errors) Of(name string) Errors {
 
 func (e Errors) sort() {
 	slices.SortStableFunc(e, func(a, b *Error) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Msg, b.Msg))
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))
 	})
 }
 
@@ -72,13 +60,11 @@ type problems struct {
 }
 
 func (p *problems) add(line, column int, format string, args ...any) {
-	p.found = append(p.found, &Error{
-		Definition: p.definition,
-		Path:       p.path,
-		Line:       line,
-		Column:     column,
-		Msg:        fmt.Sprintf(format, args...),
-	})
+	p.mistake(&strict.Mistake{Path: p.path, Line: line, Column: column, Message: fmt.Sprintf(format, args...)})
+}
+
+func (p *problems) mistake(m *strict.Mistake) {
+	p.found = append(p.found, &Error{p.definition, *m})
 }
 
 func (p *problems) at(n *yaml.Node, format string, args ...any) {

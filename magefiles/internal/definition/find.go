@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
 )
 
 // Find returns the definitions of a container, one for each platform it is
@@ -62,14 +64,14 @@ func resolve(defs []Definition, name string) (string, error) {
 		case 1:
 			return candidates[0], nil
 		default:
-			return "", fmt.Errorf("%q is in several containers: name one of %s", name, oneOf(candidates))
+			return "", fmt.Errorf("%q is in several containers: name one of %s", name, near.OneOf(candidates))
 		}
 	}
 	slices.Sort(names)
 	known := slices.Compact(names)
-	if len(near(name, known)) == 0 && len(near(name, packages)) > 0 {
+	if len(near.Names(name, known)) == 0 && len(near.Names(name, packages)) > 0 {
 		slices.Sort(packages)
 		known = slices.Compact(packages)
 	}
-	return "", fmt.Errorf("no container %q: %s", name, hint(name, known))
+	return "", fmt.Errorf("no container %q: %s", name, near.Hint(name, known))
 }

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
 )
 
 // Load reads the definitions of the repository at root, sorted by name, then
@@ -73,7 +75,7 @@ func (l *loader) tree() error {
 		case info.IsDir():
 			l.report("", name, "is no architecture: the folders here are %s; a name that begins with _ is skipped", strings.Join(architectures(), " and "))
 		case slices.Contains([]string{".yaml", ".yml", ".def", ".lock"}, path.Ext(name)):
-			l.report("", name, "belongs to no platform: put it into %s", oneOf(architectures()))
+			l.report("", name, "belongs to no platform: put it into %s", near.OneOf(architectures()))
 		}
 	}
 	return nil

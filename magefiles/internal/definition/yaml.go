@@ -5,11 +5,12 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/strict"
 )
 
 // document reads a file of exactly one YAML document with a mapping in it,
@@ -21,14 +22,14 @@ func document(p *problems, data []byte) *yaml.Node {
 		p.file("is empty: a definition names its specs below spack")
 		return nil
 	} else if err != nil {
-		syntaxError(p, data, err)
+		p.mistake(strict.Syntax(p.path, data, err))
 		return nil
 	}
 	if err := decoder.Decode(&second); err == nil {
 		p.at(&second, "holds a second YAML document: one file, one definition")
 		return nil
 	} else if !errors.Is(err, io.EOF) {
-		syntaxError(p, data, err)
+		p.mistake(strict.Syntax(p.path, data, err))
 		return nil
 	}
 	if found := len(p.found); !uniqueKeys(p, &first) || len(p.found) > found {
@@ -47,31 +48,6 @@ func document(p *problems, data []byte) *yaml.Node {
 		return nil
 	}
 	return root
-}
-
-var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
-
-// syntaxError reports what the YAML reader says; it knows lines only.
-func syntaxError(p *problems, data []byte, err error) {
-	found := yamlError.FindStringSubmatch(err.Error())
-	if found == nil {
-		p.file("%v", err)
-		return
-	}
-	line, _ := strconv.Atoi(found[1]) // without one the mistake is in the first line
-	if line > 0 && strings.HasPrefix(found[2], "did not find expected") {
-		line++ // its parser, unlike its scanner, counts lines from 0
-	}
-	message := "invalid YAML: " + found[2]
-	lines := strings.Split(strings.TrimRight(string(data), "\r\n"), "\n")
-	line = min(max(1, line), len(lines))
-	for i := line - 1; i < min(line+1, len(lines)); i++ { // the line named may be where the part began
-		if strings.HasPrefix(strings.TrimLeft(lines[i], " "), "\t") {
-			p.add(i+1, strings.Index(lines[i], "\t")+1, "%s: a tab; YAML indents with spaces", message)
-			return
-		}
-	}
-	p.add(line, 0, "%s", message)
 }
 
 // uniqueKeys reports keys that are no text or stand twice in a mapping;

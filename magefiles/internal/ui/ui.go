@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/charmbracelet/log"
@@ -74,8 +75,10 @@ func (u *UI) Table(header []string, rows [][]string) error {
 	if u.color {
 		t.Style().Color.Header = text.Colors{text.Bold}
 	}
-	if _, err := fmt.Fprintln(u.Out, t.Render()); err != nil {
-		return err
+	for line := range strings.Lines(t.Render() + "\n") {
+		if _, err := fmt.Fprintln(u.Out, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
 	}
 	return u.summarise(t.RenderMarkdown() + "\n\n")
 }

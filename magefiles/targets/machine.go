@@ -1,0 +1,90 @@
+package targets
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/doctor"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/suite"
+)
+
+// Doctor lists what each target needs: what was found, what is missing, and
+// the one command that mends it.
+func Doctor(ctx context.Context,
+	json *bool, // for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	findings := doctor.Examine(ctx, machine(a), doctor.Needs)
+	if or(json, false) {
+		err = a.JSON(findings)
+	} else {
+		err = a.showFindings(findings)
+	}
+	if slices.ContainsFunc(findings, doctor.Finding.Fatal) {
+		return errors.Join(err, errors.New("something required is missing"))
+	}
+	return err
+}
+
+// showFindings is a table of what there is, then a line for each thing that
+// can be mended.
+func (a *app) showFindings(findings []doctor.Finding) error {
+	var rows [][]string
+	for _, f := range findings {
+		state := f.Found
+		switch {
+		case f.Fatal():
+			state = "MISSING: " + f.Missing
+		case f.Missing != "":
+			state = "not here: " + f.Missing
+		}
+		rows = append(rows, []string{f.What, state, strings.Join(f.Targets, " ")})
+	}
+	if err := a.Table([]string{"need", "found", "for"}, rows); err != nil {
+		return err
+	}
+	for _, f := range findings {
+		if f.Missing == "" {
+			continue
+		}
+		use := "required"
+		if f.Optional != "" {
+			use = "optional: " + f.Optional
+		}
+		a.Print("\n%s (%s)\n  %s", f.What, use, f.Mend)
+	}
+	return nil
+}
+
+// Setup installs what is missing where the system is Debian or Ubuntu and the
+// user is root; elsewhere it prints the commands.
+func Setup(ctx context.Context,
+	dryRun *bool, // print the commands only
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	return doctor.Setup(ctx, machine(a), doctor.Needs, os.Stdout, or(dryRun, false))
+}
+
+func machine(a *app) doctor.Machine {
+	return doctor.Here(outDir, command.Exec(os.Stderr), a.env.has)
+}
+
+// Test runs the whole suite: format, vet, staticcheck, known vulnerabilities
+// and every test. With SPACKTAINERS_REQUIRE_TOOLS=1 a missing tool is a failure.
+func Test(ctx context.Context) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	return suite.Run(ctx, suite.Options{Run: command.Exec(os.Stderr), Out: os.Stdout, RequireTools: a.env.RequireTools})
+}
