@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +74,8 @@ func Debian(t testing.TB, o Options) Server {
 	cmd := exec.Command(program, "serve", path)
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
+	// docker-registry takes REGISTRY_AUTH_FILE, which is podman's, for a setting of its own.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "REGISTRY_") })
 	check(t, cmd.Start())
 	s.PID = cmd.Process.Pid
 	t.Cleanup(func() {

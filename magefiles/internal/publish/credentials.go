@@ -101,9 +101,9 @@ func (k *keychain) find(ctx context.Context, target authn.Resource) (authn.Authe
 	if from, ok := k.credentials.source(host); ok && from.login != (Login{}) {
 		switch {
 		case from.login.User == "":
-			return nil, fmt.Errorf("credentials for %s: %s is set, but %s is not", host, from.password, from.user)
+			return nil, &RegistryError{Sentence: fmt.Sprintf("credentials for %s: %s is set, but %s is not", host, from.password, from.user)}
 		case from.login.Password == "":
-			return nil, fmt.Errorf("credentials for %s: %s is set, but %s is not: %s", host, from.user, from.password, from.hint)
+			return nil, &RegistryError{Sentence: fmt.Sprintf("credentials for %s: %s is set, but %s is not: %s", host, from.user, from.password, from.hint)}
 		}
 		return authn.FromConfig(authn.AuthConfig{Username: from.login.User, Password: from.login.Password}), nil
 	}
@@ -115,7 +115,7 @@ func (k *keychain) find(ctx context.Context, target authn.Resource) (authn.Authe
 		}
 		auth, fileErr := k.fromFiles(ctx, target)
 		if fileErr != nil || auth == authn.Anonymous {
-			return nil, fmt.Errorf("credentials for %s: %w: %s", host, err, k.credentials.advice(host))
+			return nil, &RegistryError{fmt.Sprintf("%s gives no password: %s; AWS says: %s", host, k.credentials.advice(host), k.redact(firstLine(err))), err}
 		}
 		return auth, nil
 	}
