@@ -168,3 +168,6 @@ func (c *Client) get(ctx context.Context, ref name.Reference) (*remote.Descripto
 	}
 	return found, nil
 }
+
+// IsMissing says whether an error is that a repository does not exist.
+func IsMissing(err error) bool { return isNotFound(err) }

@@ -361,6 +361,8 @@ func TestTags(t *testing.T) {
 		{publish.Ref{Branch: "develop", Default: "develop"}, []string{"1.0", "latest"}},
 		{publish.Ref{Tag: "v3", Default: "main"}, []string{"1.0"}},
 		{publish.Ref{Default: "main"}, nil},
+		{publish.Ref{Branch: "main", Default: "main", Pull: true}, []string{"1.0__pull-main"}}, // of a fork
+		{publish.Ref{Branch: "fix", Default: "main", Pull: true}, []string{"1.0__fix"}},
 	} {
 		got, err := c.ref.Tags("1.0")
 		if !slices.Equal(got, c.want) || (err != nil) != (c.want == nil) {

@@ -11,6 +11,7 @@ import (
 // A Ref is the git reference that images are published from.
 type Ref struct {
 	Branch  string // empty where a git tag is built
+	Pull    bool   // a pull request: from anybody, so never the default branch, whatever its branch is called
 	Tag     string // the git tag, if one is built
 	Default string // the repository's default branch
 }
@@ -29,6 +30,8 @@ func (r Ref) Tags(version string) ([]string, error) {
 		return []string{version}, nil
 	case r.Branch == "":
 		return nil, errors.New("which branch is this? give --branch=NAME, or run in a git checkout that is on one")
+	case r.Branch == r.Default && r.Pull:
+		return Ref{Branch: "pull-" + r.Branch, Pull: true}.Tags(version)
 	case r.Branch == r.Default:
 		return []string{version, Latest}, nil
 	}
@@ -38,6 +41,10 @@ func (r Ref) Tags(version string) ([]string, error) {
 	}
 	return []string{version + branch.Separator + slug}, nil
 }
+
+// Fixed says whether the first of Tags is a version, which stays with its
+// build; a branch's tag moves on with the branch.
+func (r Ref) Fixed() bool { return r.Tag != "" || r.Branch == r.Default && !r.Pull }
 
 // keyTag is the tag of a build key. It never moves: the same key is the same
 // build.
