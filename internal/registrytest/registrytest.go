@@ -75,7 +75,7 @@ func Debian(t testing.TB, o Options) Server {
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output
 	// docker-registry takes REGISTRY_AUTH_FILE, which is podman's, for a setting of its own.
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "REGISTRY_") })
+	cmd.Env = slices.DeleteFunc(cmd.Environ(), func(v string) bool { return strings.HasPrefix(v, "REGISTRY_") })
 	check(t, cmd.Start())
 	s.PID = cmd.Process.Pid
 	t.Cleanup(func() {
