@@ -1,7 +1,7 @@
 // Package index reads the index of a build cache as a stream and writes the
 // one that remains when specs go.
 //
-// An index of a million specs is 2 GB of JSON. Read keeps about 100 bytes of
+// An index of a million specs is 2 GB of JSON. Read keeps about 110 bytes of
 // each: what the graph needs, and where the record lies in the file. Rewrite
 // copies the records that stay, byte for byte as Spack wrote them.
 //

@@ -178,7 +178,7 @@ func (c *checker) finish() (contents, error) {
 		return contents{}, fmt.Errorf("tarball: no %s that names the prefix: packages of Spack before 0.20 cannot be placed", buildInfo)
 	}
 	prefix := path.Join(c.info.BuildPath, c.info.RelativePrefix)
-	if !within(prefix, InstallTree) {
+	if !within(prefix, InstallTree) || prefix == InstallTree {
 		return contents{}, fmt.Errorf("built for %s, and only what was built for %s can be placed without Spack", prefix, InstallTree)
 	}
 	out := contents{Prefix: prefix, Sbang: c.info.Sbang, Prefixes: map[buildcache.Hash]string{}}

@@ -23,10 +23,18 @@ var arrows = map[string][]string{
 
 	"internal/lifeline": {},
 
-	"buildcache":      {},
-	"buildcache/file": {"buildcache"},
-	"buildcache/s3":   {"buildcache"},
-	"janitor":         {"buildcache"},
+	"internal/tooltest":             {},
+	"internal/faultproxy":           {},
+	"internal/s3test":               {"internal/tooltest"},
+	"internal/s3test/storetest":     {"buildcache"},
+	"internal/s3test/cmd/s3servers": {"internal/s3test"},
+
+	"buildcache":       {},
+	"buildcache/file":  {"buildcache"},
+	"buildcache/s3":    {"buildcache"},
+	"buildcache/index": {"buildcache"},
+	"buildcache/synth": {"buildcache"}, // tests and measurements only
+	"janitor":          {"buildcache", "buildcache/index"},
 }
 
 // A ban keeps imports from outside this module out of packages.
@@ -38,7 +46,7 @@ type ban struct {
 }
 
 var bans = []ban{
-	{imports: "os/exec", from: ".", but: []string{"magefiles/internal/command", "internal/tooltest"}, why: "programs are run by magefiles/internal/command"},
+	{imports: "os/exec", from: ".", but: []string{"magefiles/internal/command", "internal/tooltest", "internal/s3test"}, why: "programs are run by magefiles/internal/command"},
 	{imports: "github.com/magefile/mage", from: "buildcache", why: "the build cache knows no mage"},
 	{imports: "github.com/magefile/mage", from: "janitor", why: "the janitor knows no mage"},
 	{imports: "github.com/aws", from: "janitor", why: "the janitor knows stores only as buildcache shows them"},
@@ -49,11 +57,13 @@ var bans = []ban{
 // readers are the only files that may read environment variables.
 var readers = []string{
 	"magefiles/targets/config.go",
-	"internal/tooltest/tooltest.go", // only tests import it
+	"internal/tooltest/tooltest.go", // only tests import these
+	"internal/s3test/server.go",
+	"internal/s3test/tool.go",
 }
 
-// testOnly are packages that nothing but tests may import.
-var testOnly = []string{"internal/tooltest"}
+// testOnly are folders of packages that nothing but tests, and each other, may import.
+var testOnly = []string{"internal/tooltest", "internal/s3test", "internal/faultproxy"}
 
 // vague are package names that say nothing about what is inside.
 var vague = []string{"util", "utils", "common", "helper", "helpers", "misc", "shared"}
