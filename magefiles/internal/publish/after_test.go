@@ -299,10 +299,7 @@ func TestDiffSpeaksOfPackages(t *testing.T) {
 	host := registrytest.Memory(t, nil).Host
 	tree := image.Tree(t.TempDir())
 	repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{})
-	shared, err := random.Layer(5000, "application/vnd.oci.image.layer.v1.tar+gzip")
-	if err != nil {
-		t.Fatal(err)
-	}
+	shared := layer(t, 5000)
 	build(t, tree, container{name: "tool", version: "1.0", keep: []v1.Layer{shared}})
 	push(t, client, repository, read(t, tree, "tool"), onMain("1.0"))
 	build(t, tree, container{name: "tool", version: "1.1", lock: lockB, keep: []v1.Layer{shared}})

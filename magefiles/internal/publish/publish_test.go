@@ -1,11 +1,16 @@
 package publish_test
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,10 +23,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/openbraininstitute/spacktainers/internal/registrytest"
@@ -77,14 +83,13 @@ func build(t testing.TB, tree image.Tree, c container) {
 		record.Inputs = append(slices.Clone(c.inputs), image.Input{Kind: "platform", Digest: platform})
 		record.BuildKey = image.BuildKey(record.Inputs)
 		_, err := tree.Create(c.name, platform, text, func(dir string) (image.Record, error) {
-			img, err := random.Image(c.size, int64(c.layers))
+			layers := slices.Clone(c.keep)
+			for range c.layers {
+				layers = append(layers, layer(t, c.size))
+			}
+			img, err := mutate.AppendLayers(empty.Image, layers...)
 			if err != nil {
 				return record, err
-			}
-			if len(c.keep) > 0 {
-				if img, err = mutate.AppendLayers(img, c.keep...); err != nil {
-					return record, err
-				}
 			}
 			config, err := img.ConfigFile()
 			if err != nil {
@@ -118,6 +123,30 @@ func build(t testing.TB, tree image.Tree, c container) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// layer is a gzipped layer with a file of noise.
+func layer(t testing.TB, size int64) v1.Layer {
+	t.Helper()
+	var text bytes.Buffer
+	w := tar.NewWriter(&text)
+	noise := make([]byte, size)
+	_, _ = rand.Read(noise)
+	name := fmt.Sprintf("opt/%x", noise[:8])
+	if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: size}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(noise); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	made, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text.Bytes())), nil }, tarball.WithMediaType(types.OCILayer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
 }
 
 type emptyIndex struct{}
@@ -267,10 +296,7 @@ func TestAPushHappensOnce(t *testing.T) {
 func TestOneChangedLayerIsOneBlobSent(t *testing.T) {
 	host := registrytest.Memory(t, nil).Host
 	tree := image.Tree(t.TempDir())
-	shared, err := random.Layer(300_000, types.OCILayer)
-	if err != nil {
-		t.Fatal(err)
-	}
+	shared := layer(t, 300_000)
 	repository := repositoryOf(t, host, "tool")
 	watch := &seen{inner: http.DefaultTransport}
 	client := newClient(t, publish.Options{Transport: watch})
