@@ -108,7 +108,7 @@ func (a *app) showCleanings(plans []publish.Cleaning, dryRun, asJSON bool) error
 	}
 	slices.SortStableFunc(rows, func(a, b []string) int { return slices.Compare(a[:2], b[:2]) })
 	if len(rows) > 0 {
-		if err := a.Table([]string{"repository", "", "tag", "digest", "because"}, rows); err != nil {
+		if err := a.Table([]string{"repository", "what", "tag", "digest", "because"}, rows); err != nil {
 			return err
 		}
 	}

@@ -141,7 +141,6 @@ func TestCleanWithoutBranchesIsAnError(t *testing.T) {
 // deletes from.
 type github struct {
 	t        *testing.T
-	registry string // host
 	versions []map[string]any
 	deleted  []string
 }

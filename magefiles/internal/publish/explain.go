@@ -42,6 +42,8 @@ func (c *Client) sentence(host string, err error) string {
 	var noTLS tls.RecordHeaderError
 	var refused *net.OpError
 	switch status := statusOf(err); {
+	case errors.As(err, &refused) && refused.Op == "dial":
+		return fmt.Sprintf("%s cannot be reached: %v", host, refused.Err)
 	case errors.Is(err, errPlain):
 		return fmt.Sprintf("%s does not speak https, and %v: set insecure: true for it in spacktainers.yaml if that is meant", host, errPlain)
 	case errors.As(err, &unknownCA):
@@ -60,8 +62,6 @@ func (c *Client) sentence(host string, err error) string {
 		return fmt.Sprintf("%s takes no more (status %d): it is full, or refuses a blob of this size; nothing was tagged, run again when there is room", host, status)
 	case status == http.StatusTooManyRequests:
 		return fmt.Sprintf("%s is asked too often (429), also after waiting as it wished: try again later, or log in for a higher limit", host)
-	case errors.As(err, &refused) && refused.Op == "dial":
-		return fmt.Sprintf("%s cannot be reached: %v", host, refused.Err)
 	}
 	return fmt.Sprintf("%s: %s", host, firstLine(err))
 }

@@ -74,7 +74,10 @@ func newProvenance(record image.Record, origin Origin) ([]byte, error) {
 		p.Definition.Parameters["branch"] = origin.Branch
 	}
 	if origin.Source != "" || origin.Commit != "" {
-		source := resource{Name: "source", URI: "git+" + origin.Source}
+		source := resource{Name: "source"}
+		if origin.Source != "" {
+			source.URI = "git+" + origin.Source
+		}
 		if origin.Commit != "" {
 			source.Digest = map[string]string{"gitCommit": origin.Commit}
 		}

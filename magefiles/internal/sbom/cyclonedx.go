@@ -45,7 +45,7 @@ func (b bill) cyclonedx() ([]byte, error) {
 	}
 	bom.Components, bom.Dependencies = &components, &graph
 	var text bytes.Buffer
-	err := cyclonedx.NewBOMEncoder(&text, cyclonedx.BOMFileFormatJSON).SetEscapeHTML(false).Encode(bom)
+	err := cyclonedx.NewBOMEncoder(&text, cyclonedx.BOMFileFormatJSON).SetEscapeHTML(false).EncodeVersion(bom, cyclonedx.SpecVersion1_5) // what scanners of the last years read
 	return text.Bytes(), err
 }
 
