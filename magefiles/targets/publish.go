@@ -82,9 +82,9 @@ func publishAll(ctx context.Context, container *string, o publishOptions) error 
 	if err != nil {
 		return err
 	}
-	releases, err := a.releases(container, or(o.allowPartial, false))
-	if err != nil {
-		return err
+	releases, unready := a.releases(container, or(o.allowPartial, false))
+	if len(releases) == 0 && unready != nil {
+		return unready
 	}
 	ref := a.gitRef(ctx, o.branch)
 	origin := a.origin(ctx, ref)
@@ -94,7 +94,7 @@ func publishAll(ctx context.Context, container *string, o publishOptions) error 
 	}
 	defer end()
 	results := []publishedContainer{}
-	var errs []error
+	errs := []error{unready} // the others are published nevertheless
 	for _, release := range releases {
 		tags, err := ref.Tags(release.Version)
 		if err != nil {
@@ -166,7 +166,8 @@ func (a *app) showPublished(results []publishedContainer, asJSON bool) error {
 }
 
 // releases gathers what is to be published: one container, or all that are
-// defined and built.
+// defined and built. With the error for those that are not ready come the
+// others.
 func (a *app) releases(container *string, partial bool) ([]publish.Release, error) {
 	platforms, err := definedPlatforms()
 	if err != nil {
@@ -186,7 +187,10 @@ func (a *app) releases(container *string, partial bool) ([]publish.Release, erro
 			return nil, unknown("container", *container, slices.Collect(maps.Keys(built)))
 		}
 		release, err := publish.Read(images, name, platforms[name], partial)
-		return []publish.Release{release}, err
+		if err != nil {
+			return nil, err
+		}
+		return []publish.Release{release}, nil
 	}
 	if len(records) == 0 {
 		return nil, fmt.Errorf("nothing is built below %s: mage containers:build NAME", images)
@@ -199,7 +203,10 @@ func (a *app) releases(container *string, partial bool) ([]publish.Release, erro
 			continue
 		}
 		release, err := publish.Read(images, name, platforms[name], partial)
-		errs = append(errs, err)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		releases = append(releases, release)
 	}
 	return releases, errors.Join(errs...)

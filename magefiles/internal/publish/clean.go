@@ -29,6 +29,7 @@ type Cleaning struct {
 	Keep       []Removal       `json:"keep"`
 
 	store store
+	tags  map[string]v1.Hash // as they were
 }
 
 // A Removal is a tag or a manifest, and why it goes or stays.
@@ -53,6 +54,7 @@ func (c *Client) PlanClean(ctx context.Context, repository name.Repository, r Re
 	if err != nil {
 		return plan, err
 	}
+	plan.tags = g.tags
 	all, err := plan.store.list(ctx)
 	listed := err == nil
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
@@ -193,6 +195,9 @@ func (p *Cleaning) dropHelpers(g *graph) {
 // nothing that is left names what is gone. It goes on after an error, except
 // that a manifest stays whose tag could not be removed.
 func (c *Client) Clean(ctx context.Context, plan Cleaning) error {
+	if err := c.unchanged(ctx, plan); err != nil {
+		return err
+	}
 	var errs []error
 	stuck := map[v1.Hash]bool{}
 	done := map[v1.Hash]bool{}
@@ -234,6 +239,32 @@ func (c *Client) remove(ctx context.Context, from store, removal Removal) error 
 		return from.removeManifest(ctx, removal.Digest)
 	case removal.shared:
 		c.notice(fmt.Sprintf("tag %s stays: this registry removes a tag only with its manifest, which other tags need", removal.Tag))
+	}
+	return nil
+}
+
+// unchanged refuses a plan that somebody's push has overtaken: a new tag may
+// lead to what is about to go.
+func (c *Client) unchanged(ctx context.Context, plan Cleaning) error {
+	if len(plan.Remove) == 0 {
+		return nil
+	}
+	tags, err := c.allTags(ctx, plan.Repository)
+	if err != nil {
+		return err
+	}
+	for _, tag := range tags {
+		was, known := plan.tags[tag]
+		if known && isKeyTag(tag) {
+			continue // it never moves
+		}
+		now, err := c.head(ctx, plan.Repository.Tag(tag))
+		if err != nil {
+			return err
+		}
+		if now != nil && now.Digest != was {
+			return fmt.Errorf("clean %s: tag %s was pushed while this was planned: plan again", plan.Repository, tag)
+		}
 	}
 	return nil
 }

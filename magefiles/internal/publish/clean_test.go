@@ -129,6 +129,29 @@ func TestCleanKeepsWhatIsYoungAndWhatOthersShare(t *testing.T) {
 	})
 }
 
+func TestCleanGivesWayToAPush(t *testing.T) {
+	now := time.Now()
+	repository, client := repositoryOf(t, registrytest.Memory(t, nil).Host, "tool"), newClient(t, publish.Options{})
+	digests := branches(t, client, repository, now.Add(-100*time.Hour))
+	plan, err := client.PlanClean(context.Background(), repository, publish.Retention{Branches: []string{"main"}, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := remote.Index(repository.Digest(digests["other"].String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Tag(repository.Tag("2.0"), index); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Clean(context.Background(), plan); err == nil || !strings.Contains(err.Error(), "2.0") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := client.Verify(context.Background(), repository.Tag("2.0"), nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCleanWithoutBranchesIsAnError(t *testing.T) {
 	repository, client := repositoryOf(t, registrytest.Memory(t, nil).Host, "tool"), newClient(t, publish.Options{})
 	branches(t, client, repository, time.Now().Add(-100*time.Hour))
