@@ -5,6 +5,23 @@
 package main
 
 import (
+	"context"
+
 	// mage:import
-	_ "github.com/openbraininstitute/spacktainers/magefiles/targets"
+	"github.com/openbraininstitute/spacktainers/magefiles/targets"
 )
+
+// Publish sends the images of all containers, each for all its platforms under
+// one index, from their layouts to the registries.
+func Publish(ctx context.Context,
+	dryRun *bool, // say what would be sent, and send nothing
+	json *bool, // for machines
+	allowPartial *bool, // publish also where a platform is not built
+	force *bool, // replace versions that were published from another build
+	registry *string, // a registry's prefix, such as 127.0.0.1:5000/ (default: all configured)
+	environment *string, // only to the registries of an environment, such as staging
+	branch *string, // that is published (default: CI's, or the checkout's)
+	sign *string, // sign with this private key file, as cosign does; COSIGN_PASSWORD opens it
+) error {
+	return targets.Bare{}.Publish(ctx, dryRun, json, allowPartial, force, registry, environment, branch, sign)
+}

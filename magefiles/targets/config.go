@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/strict"
 )
 
@@ -157,6 +159,10 @@ type environment struct {
 	SummaryFile  string // GitHub's job summary
 	RequireTools bool   // a test skipped for a missing tool is a failure
 	PublicKey    string // file of the key that signs the build cache
+
+	Registries publish.Credentials
+	Git        gitEnvironment
+	KeyPass    string // of the key that signs images
 }
 
 func readEnvironment() environment {
@@ -165,12 +171,14 @@ func readEnvironment() environment {
 		SummaryFile:  os.Getenv("GITHUB_STEP_SUMMARY"),
 		RequireTools: os.Getenv("SPACKTAINERS_REQUIRE_TOOLS") == "1",
 		PublicKey:    os.Getenv("SPACK_DEPLOYMENT_KEY_PUBLIC"),
+		Registries:   readCredentials(),
+		KeyPass:      os.Getenv("COSIGN_PASSWORD"),
 	}
 	switch {
 	case os.Getenv("GITHUB_ACTIONS") == "true":
-		e.CI = "github"
+		e.CI, e.Git = "github", readGitHub()
 	case os.Getenv("GITLAB_CI") == "true":
-		e.CI = "gitlab"
+		e.CI, e.Git = "gitlab", readGitLab()
 	case os.Getenv("CI") != "":
 		e.CI = "other"
 	}
@@ -179,3 +187,64 @@ func readEnvironment() environment {
 
 // has says whether a variable is set, and nothing of its value.
 func (environment) has(name string) bool { return os.Getenv(name) != "" }
+
+// A gitEnvironment is what a CI system says of the commit that it works on.
+type gitEnvironment struct {
+	Branch, Tag, Default string
+	Pull                 bool // a pull or merge request
+	Commit, Source       string
+	Job                  string // the job's address
+	Event                string // GitHub's file with more of it
+}
+
+func readGitHub() gitEnvironment {
+	g := gitEnvironment{Commit: os.Getenv("GITHUB_SHA"), Event: os.Getenv("GITHUB_EVENT_PATH")}
+	if server, repository := os.Getenv("GITHUB_SERVER_URL"), os.Getenv("GITHUB_REPOSITORY"); repository != "" {
+		g.Source = server + "/" + repository
+		g.Job = g.Source + "/actions/runs/" + os.Getenv("GITHUB_RUN_ID")
+	}
+	switch head := os.Getenv("GITHUB_HEAD_REF"); {
+	case head != "":
+		g.Branch, g.Pull = head, true
+	case os.Getenv("GITHUB_REF_TYPE") == "tag":
+		g.Tag = os.Getenv("GITHUB_REF_NAME")
+	default:
+		g.Branch = os.Getenv("GITHUB_REF_NAME")
+	}
+	return g
+}
+
+func readGitLab() gitEnvironment {
+	g := gitEnvironment{
+		Branch: os.Getenv("CI_COMMIT_BRANCH"), Tag: os.Getenv("CI_COMMIT_TAG"), Default: os.Getenv("CI_DEFAULT_BRANCH"),
+		Commit: os.Getenv("CI_COMMIT_SHA"), Source: os.Getenv("CI_PROJECT_URL"), Job: os.Getenv("CI_JOB_URL"),
+	}
+	if merge := os.Getenv("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME"); merge != "" {
+		g.Branch, g.Pull = merge, true
+	}
+	return g
+}
+
+// readCredentials takes what users and CI systems give for registries. What is
+// not here is in podman's or docker's auth files.
+func readCredentials() publish.Credentials {
+	c := publish.Credentials{
+		GHCR:       publish.Login{User: os.Getenv("GHCR_USER"), Password: os.Getenv("GHCR_TOKEN")},
+		DockerHub:  publish.Login{User: os.Getenv("DOCKERHUB_USER"), Password: os.Getenv("DOCKERHUB_PASSWORD")},
+		GitLab:     publish.Login{User: os.Getenv("CI_REGISTRY_USER"), Password: os.Getenv("CI_REGISTRY_PASSWORD")},
+		GitLabHost: os.Getenv("CI_REGISTRY"),
+	}
+	if token := os.Getenv("CI_JOB_TOKEN"); c.GitLab.Password == "" && token != "" {
+		c.GitLab = publish.Login{User: "gitlab-ci-token", Password: token}
+	}
+	if file := os.Getenv("REGISTRY_AUTH_FILE"); file != "" {
+		c.AuthFiles = append(c.AuthFiles, file)
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		c.AuthFiles = append(c.AuthFiles, filepath.Join(dir, "containers", "auth.json"))
+	}
+	if dir, err := os.UserConfigDir(); err == nil {
+		c.AuthFiles = append(c.AuthFiles, filepath.Join(dir, "containers", "auth.json"))
+	}
+	return c
+}

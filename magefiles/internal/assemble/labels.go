@@ -3,6 +3,7 @@ package assemble
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -63,6 +64,9 @@ func (c Container) labels(record image.Record, packages []*buildcache.Spec) map[
 	labels["org.opencontainers.image.title"] = c.Name
 	labels["org.opencontainers.image.version"] = c.Version
 	labels[image.LabelBuildKey] = record.BuildKey
+	if text, err := json.Marshal(record.Inputs); err == nil {
+		labels[image.LabelInputs] = string(text) // so that a later build can say what has changed
+	}
 	labels[image.LabelLock] = record.Lock
 	labels[image.LabelSpecs] = strings.Join(specs, " ")
 	if repository, digest, ok := strings.Cut(c.Base.Name, "@"); ok {
