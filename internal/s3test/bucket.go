@@ -1,0 +1,99 @@
+package s3test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+var buckets atomic.Int64
+
+func (s *Server) client() *s3.Client {
+	return s3.New(s3.Options{
+		BaseEndpoint:               &s.Endpoint,
+		Region:                     "us-east-1",
+		UsePathStyle:               true,
+		Credentials:                credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
+	})
+}
+
+// NewBucket makes an empty bucket and returns its name.
+func (s *Server) NewBucket(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("bucket-%d", buckets.Add(1))
+	if _, err := s.admin.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name}); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// AllowReads lets everybody list and read a bucket, also without credentials,
+// but change nothing.
+func (s *Server) AllowReads(t testing.TB, bucket string) {
+	t.Helper()
+	policy := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["*"]},
+		"Action":["s3:GetObject","s3:ListBucket","s3:GetBucketLocation"],"Resource":["arn:aws:s3:::%[1]s","arn:aws:s3:::%[1]s/*"]}]}`, bucket)
+	if _, err := s.admin.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: &bucket, Policy: &policy}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// EnableVersioning makes a bucket keep what is overwritten or deleted.
+func (s *Server) EnableVersioning(t testing.TB, bucket string) {
+	t.Helper()
+	_, err := s.admin.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
+		Bucket:                  &bucket,
+		VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// SetModTime makes an object look as if it had been written at that time.
+func (s *Server) SetModTime(t testing.TB, bucket, key string, at time.Time) {
+	t.Helper()
+	if s.Name == versitygw.name() {
+		if err := os.Chtimes(filepath.Join(s.dir, bucket, filepath.FromSlash(key)), at, at); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	// MinIO takes the time from a replicating peer, with the content.
+	out, err := s.admin.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Body.Close()
+	_, err = s.admin.PutObject(t.Context(), &s3.PutObjectInput{
+		Bucket: &bucket, Key: &key, Body: seekable(t, out.Body), ContentType: out.ContentType, CacheControl: out.CacheControl,
+	}, s3.WithAPIOptions(
+		smithyhttp.AddHeaderValue("X-Minio-Source-Replication-Request", "true"),
+		smithyhttp.AddHeaderValue("X-Minio-Source-Mtime", at.UTC().Format(time.RFC3339Nano)),
+	))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func seekable(t testing.TB, r io.Reader) io.ReadSeeker {
+	t.Helper()
+	content, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.NewReader(content)
+}

@@ -1,0 +1,15 @@
+//go:build !linux
+
+package s3test
+
+import "os/exec"
+
+func run(cmd *exec.Cmd) (started, ended <-chan error) {
+	start, end := make(chan error, 1), make(chan error, 1)
+	err := cmd.Start()
+	start <- err
+	if err == nil {
+		go func() { end <- cmd.Wait() }()
+	}
+	return start, end
+}
