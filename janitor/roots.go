@@ -22,8 +22,7 @@ type Roots struct {
 }
 
 // A Pin names specs of the cache: a full hash, a prefix of one behind a slash
-// or of at least 7 characters, a name, or name@version. A substring is one
-// only where it is asked for.
+// or of at least 7 characters, a name, name@version, or name@version/prefix.
 type Pin string
 
 // Matches says whether the pin names a spec.
@@ -42,13 +41,21 @@ func (p Pin) Matches(s *buildcache.Spec) bool {
 	return (slash && hash != "" || len(hash) >= 7) && strings.HasPrefix(string(s.Hash), hash)
 }
 
-// match returns the specs of the cache that a pin names, by hash.
+// match returns the specs of the cache that a pin names, by hash. A text that
+// is the name of a package is not taken for a hash.
 func (s *Scan) match(p Pin) []*Spec {
-	var found []*Spec
+	var named, found []*Spec
 	for _, hash := range s.hashes() {
-		if spec := s.Specs[hash]; p.Matches(spec.Spec) {
+		spec := s.Specs[hash]
+		if spec.Name == string(p) {
+			named = append(named, spec)
+		}
+		if p.Matches(spec.Spec) {
 			found = append(found, spec)
 		}
+	}
+	if named != nil {
+		return named
 	}
 	return found
 }

@@ -25,7 +25,7 @@ type Config struct {
 	Registries []Registry          `yaml:"registries"`
 	Platforms  map[string]Platform `yaml:"platforms"`
 	SIFs       string              `yaml:"sifs"`
-	Janitor    Janitor             `yaml:"janitor"`
+	Janitor    JanitorRules        `yaml:"janitor"`
 }
 
 // Spack says which Spack builds, and with which package repositories.
@@ -59,12 +59,19 @@ type Platform struct {
 	Hosts  []string `yaml:"hosts"`
 }
 
-// Janitor holds the defaults of the janitor's rules.
-type Janitor struct {
-	MaxAge      Duration `yaml:"max_age"`
-	Grace       Duration `yaml:"grace"`
-	KeepLast    int      `yaml:"keep_last"`
-	MaxFraction float64  `yaml:"max_fraction"`
+// JanitorRules are the defaults of the janitor's flags.
+type JanitorRules struct {
+	Roots       JanitorRoots `yaml:"roots"`
+	Pins        []string     `yaml:"pins"`
+	MaxAge      Duration     `yaml:"max_age"`
+	Grace       Duration     `yaml:"grace"`
+	KeepLast    int          `yaml:"keep_last"`
+	MaxFraction float64      `yaml:"max_fraction"`
+}
+
+// JanitorRoots are what must stay in the build caches.
+type JanitorRoots struct {
+	Locks []string `yaml:"locks"` // lockfiles: paths, globs, or folders that hold some
 }
 
 // A Duration is a time.Duration that is also read and written in days: 90d.
@@ -103,7 +110,7 @@ func defaultConfig() Config {
 			"linux/arm64": {Target: "armv8.4a", Mirror: "s3://spacktainers-cache-arm64", Hosts: []string{"emulate"}},
 		},
 		SIFs: "s3://infrastructure-assets/containers",
-		Janitor: Janitor{
+		Janitor: JanitorRules{
 			MaxAge:      Duration(90 * 24 * time.Hour),
 			Grace:       Duration(48 * time.Hour),
 			KeepLast:    2,
@@ -157,6 +164,7 @@ type environment struct {
 	SummaryFile  string // GitHub's job summary
 	RequireTools bool   // a test skipped for a missing tool is a failure
 	PublicKey    string // file of the key that signs the build cache
+	User         string // who runs this, for others who find the janitor at work
 }
 
 func readEnvironment() environment {
@@ -165,6 +173,7 @@ func readEnvironment() environment {
 		SummaryFile:  os.Getenv("GITHUB_STEP_SUMMARY"),
 		RequireTools: os.Getenv("SPACKTAINERS_REQUIRE_TOOLS") == "1",
 		PublicKey:    os.Getenv("SPACK_DEPLOYMENT_KEY_PUBLIC"),
+		User:         os.Getenv("USER"),
 	}
 	switch {
 	case os.Getenv("GITHUB_ACTIONS") == "true":
