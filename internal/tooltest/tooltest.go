@@ -11,13 +11,16 @@ import (
 // a CI machine that has lost podman must not look green.
 const Require = "SPACKTAINERS_REQUIRE_TOOLS"
 
+// Required says whether a missing program is a failure here.
+func Required() bool { return os.Getenv(Require) == "1" }
+
 // Need returns the path of the program, or ends the test: skipped aloud, or failed where Require is set.
 func Need(t testing.TB, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	switch {
 	case err == nil:
-	case os.Getenv(Require) == "1":
+	case Required():
 		t.Fatalf("needs %s, and %s=1 forbids to skip", program, Require)
 	default:
 		t.Skipf("needs %s", program)

@@ -140,7 +140,7 @@ func loadConfig(path string) (Config, error) {
 func (c Config) check(path string) error {
 	var errs []error
 	fail := func(format string, args ...any) {
-		errs = append(errs, &strict.Error{Path: path, Message: fmt.Sprintf(format, args...)})
+		errs = append(errs, &strict.Mistake{Path: path, Message: fmt.Sprintf(format, args...)})
 	}
 	for name := range c.Platforms {
 		if name != "linux/amd64" && name != "linux/arm64" {
@@ -185,3 +185,6 @@ func readEnvironment() environment {
 	}
 	return e
 }
+
+// has says whether a variable is set, and nothing of its value.
+func (environment) has(name string) bool { return os.Getenv(name) != "" }

@@ -100,8 +100,9 @@ func (Containers) Check(ctx context.Context,
 	return err
 }
 
-// Build makes the image of a container, by the definition's name or by that of
-// its first package: an OCI image layout below out/images, and a record beside it.
+// Build makes the image of a container: an OCI image layout below out/images.
+// NAME is the definition's, or that of its first package. Beside the layout lie
+// the record that later steps read, and the lockfile.
 func (Containers) Build(ctx context.Context, name string,
 	platform *string, // linux/amd64 or linux/arm64 (default: all that it is defined for)
 	engine *string, // assemble: from a build cache, without Spack or podman (default)
@@ -116,7 +117,7 @@ func (Containers) Build(ctx context.Context, name string,
 		return err
 	}
 	if e := or(engine, "assemble"); e != "assemble" {
-		return unknown("engine", e, []string{"assemble"}, "there is assemble")
+		return unknown("engine", e, []string{"assemble"})
 	}
 	defs, err := a.find(name, platform)
 	if err != nil {

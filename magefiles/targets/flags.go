@@ -140,7 +140,7 @@ func rewrite(args []string, targets map[string]signature) ([]string, error) {
 		name := rest[0]
 		sig, ok := targets[strings.ToLower(name)]
 		if !ok {
-			return nil, unknown("target", name, slices.Collect(maps.Keys(targets)), "mage -l lists all")
+			return nil, unknown("target", name, slices.Collect(maps.Keys(targets)))
 		}
 		isTarget := func(arg string) bool { _, ok := targets[strings.ToLower(arg)]; return ok }
 		call, after, err := readCall(name, sig, rest[1:], isTarget)
@@ -180,7 +180,7 @@ func readCall(target string, sig signature, args []string, isTarget func(string)
 		name, value, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		isSwitch, ok := sig.flag(&name)
 		if !ok {
-			return nil, nil, unknown("flag of "+target, "--"+name, dashed(sig.flags), "mage -h "+target+" lists all")
+			return nil, nil, unknown("flag of "+target, "--"+name, dashed(sig.flags))
 		}
 		if given[name] {
 			return nil, nil, wrongCall("--%s is given twice to %s: separate the values of a list by commas", name, target)
@@ -225,9 +225,6 @@ func dashed(flags map[string]bool) []string {
 }
 
 // unknown is the error for a name that does not exist: it names the near ones.
-func unknown(what, name string, known []string, hint string) error {
-	if close := near.Names(name, known); len(close) > 0 {
-		return wrongCall("unknown %s %q: did you mean %s?", what, name, strings.Join(close, " or "))
-	}
-	return wrongCall("unknown %s %q: %s", what, name, hint)
+func unknown(what, name string, known []string) error {
+	return wrongCall("unknown %s %q: %s", what, name, near.Hint(name, known))
 }

@@ -36,7 +36,9 @@ func (c Container) record() image.Record {
 // text is not, since it also names the commit of Spack that wrote it.
 func (c Container) inputs() []image.Input {
 	inputs := slices.Clone(c.Inputs)
-	add := func(kind, name, digest string) { inputs = append(inputs, image.Input{Kind: kind, Name: name, Digest: digest}) }
+	add := func(kind, name, digest string) {
+		inputs = append(inputs, image.Input{Kind: kind, Name: name, Digest: digest})
+	}
 	add("template", "", template)
 	add("platform", "", c.Platform.String())
 	add("base", "", c.Base.Name)

@@ -262,8 +262,8 @@ func TestSetupInstallsAndLeavesPodmanReady(t *testing.T) {
 	if got := f.find(t, "podman run"); got.Found != "with CONTAINERS_CONF="+conf {
 		t.Errorf("afterwards: %+v", got)
 	}
-	if got := f.PodmanEnv(); !slices.Equal(got, []string{"CONTAINERS_CONF=" + conf}) {
-		t.Errorf("podman's environment %q", got)
+	if got, err := f.PodmanEnv(); err != nil || !slices.Equal(got, []string{"CONTAINERS_CONF=" + conf}) {
+		t.Errorf("podman's environment %q, %v", got, err)
 	}
 	if !strings.Contains(said.String(), "arm64 emulation: ") {
 		t.Errorf("does not say what is still missing:\n%s", &said)
@@ -287,8 +287,9 @@ func TestSetupLeavesAnOrdinaryMachineAlone(t *testing.T) {
 	if err := Setup(t.Context(), f.Machine, Needs[:6], &bytes.Buffer{}, false); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := os.ReadDir(f.Out); len(left) > 0 || len(f.ran) > 0 || f.PodmanEnv() != nil {
-		t.Errorf("wrote %v, ran %q", left, f.ran)
+	env, err := f.PodmanEnv()
+	if left, _ := os.ReadDir(f.Out); err != nil || len(left) > 0 || len(f.ran) > 0 || env != nil {
+		t.Errorf("wrote %v, ran %q, podman's environment %q, %v", left, f.ran, env, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -56,12 +57,13 @@ func (m Machine) noCgroups() bool {
 	return len(entries) == 0 && m.exists("proc/self/status")
 }
 
-// PodmanEnv returns what podman's children need in their environment on this machine: nothing, or CONTAINERS_CONF.
-func (m Machine) PodmanEnv() []string {
-	if _, err := os.Stat(m.confFile()); err != nil || m.HasEnv("CONTAINERS_CONF") {
-		return nil
+// PodmanEnv returns what podman's children need in their environment on this machine: nothing, or CONTAINERS_CONF with
+// a file of ours, which it writes where it is not there yet.
+func (m Machine) PodmanEnv() ([]string, error) {
+	if m.HasEnv("CONTAINERS_CONF") || len(m.obstacles()) == 0 {
+		return nil, nil
 	}
-	return []string{"CONTAINERS_CONF=" + m.confFile()}
+	return []string{"CONTAINERS_CONF=" + m.confFile()}, m.writeConf(io.Discard, false)
 }
 
 // confFile is absolute, since podman may run in another folder.

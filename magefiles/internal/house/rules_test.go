@@ -3,22 +3,25 @@ package house
 // arrows is who may import whom within this module, tests aside. A package that is not named may import none, so a new
 // arrow is a new word here, and worth a thought. A "/..." at the end stands for a folder and all below it.
 var arrows = map[string][]string{
-	".":                 {}, // magefile.go needs mage only
+	".":                 {"internal/lifeline"},
 	"magefiles":         {"magefiles/targets"},
-	"magefiles/targets": {"magefiles/internal/...", "internal/image", "buildcache/...", "janitor"},
+	"magefiles/targets": {"magefiles/internal/...", "internal/lifeline", "buildcache/...", "janitor"},
 
-	"magefiles/internal/definition": {},
+	"magefiles/internal/definition": {"magefiles/internal/near", "magefiles/internal/strict"},
 	"magefiles/internal/command":    {},
-	"magefiles/internal/build":      {"magefiles/internal/command", "internal/image"},
-	"magefiles/internal/assemble":   {"buildcache", "internal/image"},
-	"magefiles/internal/publish":    {"internal/image"},
-	"magefiles/internal/sif":        {"magefiles/internal/command", "internal/image"},
+	"magefiles/internal/build":      {"magefiles/internal/command", "magefiles/internal/image"},
+	"magefiles/internal/assemble":   {"buildcache", "magefiles/internal/image"},
+	"magefiles/internal/publish":    {"magefiles/internal/image"},
+	"magefiles/internal/sif":        {"magefiles/internal/command", "magefiles/internal/image"},
 	"magefiles/internal/pipeline":   {},
 	"magefiles/internal/ui":         {},
 	"magefiles/internal/doctor":     {"magefiles/internal/command"},
 	"magefiles/internal/suite":      {"magefiles/internal/command"},
+	"magefiles/internal/strict":     {"magefiles/internal/near"},
+	"magefiles/internal/image":      {}, // the image layout and its record, in which the steps meet
+	"magefiles/internal/near":       {},
 
-	"internal/image": {}, // the image layout on disk, in which the steps meet
+	"internal/lifeline": {},
 
 	"buildcache":      {},
 	"buildcache/file": {"buildcache"},

@@ -15,14 +15,15 @@ import (
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
 )
 
-// An Error is one mistake in a file.
-type Error struct {
-	Path         string
-	Line, Column int // from 1; 0 where the place is unknown
-	Message      string
+// A Mistake is an error in a file.
+type Mistake struct {
+	Path    string `json:"path"`
+	Line    int    `json:"line,omitempty"`   // from 1; 0 where the mistake is in no line
+	Column  int    `json:"column,omitempty"` // from 1; 0 where only the line is known
+	Message string `json:"message"`
 }
 
-func (e *Error) Error() string {
+func (e *Mistake) Error() string {
 	switch {
 	case e.Line == 0:
 		return e.Path + ": " + e.Message
@@ -34,12 +35,12 @@ func (e *Error) Error() string {
 
 // Decode reads data, the one YAML document of the file at path, into the
 // struct that v points to. Fields are named by their yaml tag. The error joins
-// one *Error for each mistake, in the order of the file. An empty document
+// one *Mistake for each mistake, in the order of the file. An empty document
 // leaves v as it is.
 func Decode(path string, data []byte, v any) error {
 	var document yaml.Node
 	if err := yaml.Unmarshal(data, &document); err != nil {
-		return syntaxError(path, err)
+		return Syntax(path, data, err)
 	}
 	if document.Kind == 0 {
 		return nil
@@ -49,24 +50,13 @@ func Decode(path string, data []byte, v any) error {
 	return errors.Join(d.errs...)
 }
 
-// syntaxError finds the line in what the parser says: "yaml: line 3: did not
-// find expected key". It knows no column.
-func syntaxError(path string, err error) *Error {
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	var line int
-	if n, _ := fmt.Sscanf(message, "line %d:", &line); n == 1 {
-		_, message, _ = strings.Cut(message, ": ")
-	}
-	return &Error{Path: path, Line: line, Column: min(line, 1), Message: message}
-}
-
 type decoder struct {
 	path string
 	errs []error
 }
 
 func (d *decoder) fail(at *yaml.Node, format string, args ...any) {
-	d.errs = append(d.errs, &Error{d.path, at.Line, at.Column, fmt.Sprintf(format, args...)})
+	d.errs = append(d.errs, &Mistake{Path: d.path, Line: at.Line, Column: at.Column, Message: fmt.Sprintf(format, args...)})
 }
 
 func (d *decoder) decode(node *yaml.Node, into reflect.Value) {
@@ -165,11 +155,7 @@ func (d *decoder) pairs(node *yaml.Node, each func(key, value *yaml.Node)) {
 }
 
 func (d *decoder) unknown(key *yaml.Node, known []string) {
-	if names := near.Names(key.Value, known); len(names) > 0 {
-		d.fail(key, "unknown key %q: did you mean %s?", key.Value, strings.Join(names, " or "))
-		return
-	}
-	d.fail(key, "unknown key %q: known are %s", key.Value, strings.Join(known, ", "))
+	d.fail(key, "unknown key %q: %s", key.Value, near.Hint(key.Value, known))
 }
 
 func kind(node *yaml.Node) string {

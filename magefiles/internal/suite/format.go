@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	gofmt "go/format"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -42,7 +43,9 @@ func format(ctx context.Context, o Options) (string, error) {
 
 // goFiles lists the Go files that git tracks, or all where there is no git. What the go command skips, it skips.
 func goFiles(ctx context.Context, o Options) ([]string, error) {
-	out, err := command.Output(ctx, o.Run, command.Cmd{Args: []string{"git", "ls-files", "-z", "--", "*.go"}, Dir: o.Dir})
+	out, err := command.Output(ctx, o.Run, command.Cmd{
+		Args: []string{"git", "ls-files", "-z", "--", "*.go"}, Dir: o.Dir, Stderr: io.Discard, // no git is no error
+	})
 	var all []string
 	if err == nil {
 		all = strings.Split(strings.TrimSuffix(out, "\x00"), "\x00")

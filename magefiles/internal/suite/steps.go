@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -95,6 +96,7 @@ func test(ctx context.Context, o Options, r *report) error {
 
 // canRace builds the one part of the race detector's runtime that needs a C compiler with its headers.
 func canRace(ctx context.Context, o Options) error {
-	_, err := command.Output(ctx, o.Run, command.Cmd{Args: []string{"go", "build", "-race", "runtime/cgo"}, Dir: o.Dir})
-	return err
+	return o.Run(ctx, command.Cmd{
+		Args: []string{"go", "build", "-race", "runtime/cgo"}, Dir: o.Dir, Stderr: io.Discard, // the error tells it
+	})
 }

@@ -1,0 +1,92 @@
+package targets
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func load(t *testing.T, text string) (Config, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), ConfigFile)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	config, err := loadConfig(path)
+	if err != nil {
+		err = &stripped{strings.ReplaceAll(err.Error(), path, ConfigFile)}
+	}
+	return config, err
+}
+
+type stripped struct{ text string }
+
+func (s *stripped) Error() string { return s.text }
+
+func TestConfigurationStandsOnItsDefaults(t *testing.T) {
+	config, err := load(t, "platforms:\n  linux/amd64: {target: zen4}\njanitor: {max_age: 30d, grace: 0}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	amd64 := config.Platforms["linux/amd64"]
+	if amd64.Target != "zen4" || amd64.Mirror != defaultConfig().Platforms["linux/amd64"].Mirror {
+		t.Errorf("linux/amd64 is %+v", amd64)
+	}
+	if _, ok := config.Platforms["linux/arm64"]; !ok {
+		t.Error("linux/arm64 is gone")
+	}
+	if got := time.Duration(config.Janitor.MaxAge); got != 30*24*time.Hour {
+		t.Errorf("max_age is %v", got)
+	}
+	if config.Janitor.Grace != 0 || config.Janitor.KeepLast != 2 {
+		t.Errorf("janitor is %+v", config.Janitor)
+	}
+}
+
+func TestEmptyAndMissingConfigurationAreTheDefaults(t *testing.T) {
+	if _, err := load(t, ""); err != nil {
+		t.Error(err)
+	}
+	if _, err := load(t, "# nothing yet\njanitor:\n"); err != nil {
+		t.Error(err)
+	}
+	if _, err := loadConfig(filepath.Join(t.TempDir(), ConfigFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMistakesInTheConfigurationAreNamedWhereTheyAre(t *testing.T) {
+	for text, want := range map[string]string{
+		"janitr: {}\n":                           `spacktainers.yaml:1:1: unknown key "janitr": did you mean "janitor"?`,
+		"spack:\n  reff: x\n":                    `spacktainers.yaml:2:3: unknown key "reff": did you mean "ref"?`,
+		"janitor:\n  max_age: soon\n":            `spacktainers.yaml:2:12: "soon" is no duration: write 90d, 48h or 30m`,
+		"janitor:\n  grace: -1d\n":               `spacktainers.yaml:2:10: "-1d" is no duration: write 90d, 48h or 30m`,
+		"janitor:\n  keep_last: two\n":           `spacktainers.yaml:2:14: want a int, found the value "two"`,
+		"janitor: {max_fraction: 3}\n":           `spacktainers.yaml: janitor: max_fraction is 3, want 0 to 1`,
+		"platforms:\n  linux/riscv64: {}\n":      `spacktainers.yaml: platforms: "linux/riscv64" is none of linux/amd64, linux/arm64`,
+		"registries: ghcr.io\n":                  `spacktainers.yaml:1:13: want a list, found the value`,
+		"registries:\n- {prefix: a, prefx: b}\n": `spacktainers.yaml:2:15: unknown key "prefx": did you mean "prefix"?`,
+		"spack: v0.23.1\n":                       `spacktainers.yaml:1:8: want keys and values, found the value`,
+		"sifs: a\nsifs: b\n":                     `spacktainers.yaml:2:1: key "sifs" is given twice`,
+		"spack:\n  url: [\n":                     `spacktainers.yaml:2:1: invalid YAML: did not find expected node content`,
+		"jnitor: {}\nspack: {rf: 1}\n":           "spacktainers.yaml:1:1: unknown key \"jnitor\": did you mean \"janitor\"?\nspacktainers.yaml:2:9: unknown key \"rf\": did you mean \"ref\"?",
+	} {
+		_, err := load(t, text)
+		if err == nil {
+			t.Errorf("%q: no error", text)
+		} else if err.Error() != want {
+			t.Errorf("%q:\ngot  %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+func TestShippedConfigurationIsValid(t *testing.T) {
+	if _, err := loadConfig("../../" + ConfigFile); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat("../../" + ConfigFile); err != nil {
+		t.Error(err)
+	}
+}

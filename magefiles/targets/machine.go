@@ -1,0 +1,72 @@
+package targets
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/doctor"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/suite"
+)
+
+// Doctor lists what each target needs: what was found, what is missing, and
+// the one command that mends it.
+func Doctor(ctx context.Context,
+	json *bool, // for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	findings := doctor.Examine(ctx, machine(a), doctor.Needs)
+	missing := false
+	var rows [][]string
+	for _, f := range findings {
+		state, remark := f.Found, ""
+		if f.Missing != "" {
+			missing = missing || f.Fatal()
+			state, remark = "missing: "+f.Missing, f.Mend
+			if f.Optional != "" {
+				state, remark = "optional: "+f.Missing, f.Mend+"  # "+f.Optional
+			}
+		}
+		rows = append(rows, []string{f.What, state, strings.Join(f.Targets, " "), remark})
+	}
+	if or(json, false) {
+		err = a.JSON(findings)
+	} else {
+		err = a.Table([]string{"need", "found", "for", "mend"}, rows)
+	}
+	if missing {
+		return errors.Join(err, errors.New("something required is missing"))
+	}
+	return err
+}
+
+// Setup installs what is missing where the system is Debian or Ubuntu and the
+// user is root; elsewhere it prints the commands.
+func Setup(ctx context.Context,
+	dryRun *bool, // print the commands only
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	return doctor.Setup(ctx, machine(a), doctor.Needs, os.Stdout, or(dryRun, false))
+}
+
+func machine(a *app) doctor.Machine {
+	return doctor.Here(outDir, command.Exec(os.Stderr), a.env.has)
+}
+
+// Test runs the whole suite: format, vet, staticcheck, known vulnerabilities
+// and every test. With SPACKTAINERS_REQUIRE_TOOLS=1 a missing tool is a failure.
+func Test(ctx context.Context) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	return suite.Run(ctx, suite.Options{Run: command.Exec(os.Stderr), Out: os.Stdout, RequireTools: a.env.RequireTools})
+}

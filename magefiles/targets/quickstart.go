@@ -1,0 +1,172 @@
+package targets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/assemble"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+)
+
+// What the quickstart works on: a small build cache that Spack 1.2 made, with
+// the public key of whoever signed it.
+const (
+	quickstartContainer = "hello-spack"
+	quickstartMirror    = "testdata/spack/v3-signed/cache"
+	quickstartKey       = "testdata/spack/v2-signed/cache/build_cache/_pgp/DE7BBCF5545ABA42FEE4EC9D27CA373DAC003224.pub"
+)
+
+// Quickstart goes the whole way once, at small scale: a container definition
+// and a Spack build cache become a published container. It needs Go alone.
+func Quickstart(ctx context.Context) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	t := tour{app: a}
+	defer t.close()
+	for _, step := range []step{
+		{"check", "the container definitions", t.check},
+		{"assemble", "an image from the build cache", t.assemble},
+		{"publish", "to a registry on loopback", t.publish},
+		{"verify", "every byte, pulled back", t.verify},
+		{"run", "the container with podman", t.run},
+	} {
+		if err := t.take(ctx, step); err != nil {
+			return fmt.Errorf("quickstart: %s: %w", step.name, err)
+		}
+	}
+	if err := a.Table([]string{"step", "what", "took", "result"}, t.rows); err != nil {
+		return err
+	}
+	a.Print(`
+Next:
+  mage -l                                  what else there is
+  mage containers:list                     the containers defined here
+  mage doctor                              what this machine has, and what more it could do
+  skopeo inspect oci:%s`, t.layout())
+	return nil
+}
+
+// A step is one line of the quickstart's table.
+type step struct {
+	name, what string
+	do         func(context.Context) (result string, err error)
+}
+
+// A tour is a run of the quickstart: each step finds what the last one left.
+type tour struct {
+	*app
+	rows     [][]string
+	built    assemble.Result
+	registry *http.Server
+	ref      string
+}
+
+func (t *tour) take(ctx context.Context, s step) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	began := time.Now()
+	result, err := s.do(ctx)
+	t.rows = append(t.rows, []string{s.name, s.what, ui.Took(time.Since(began)), result})
+	return err
+}
+
+func (t *tour) close() {
+	if t.registry != nil {
+		t.registry.Close()
+	}
+}
+
+func (t *tour) layout() string { return images.Dir(t.built.Name, t.built.Platform) }
+
+func (t *tour) check(context.Context) (string, error) {
+	defs, err := definition.Load(".")
+	return fmt.Sprintf("%d definitions are valid", len(defs)), err
+}
+
+func (t *tour) assemble(ctx context.Context) (string, error) {
+	defs, err := t.find(quickstartContainer, nil)
+	if err != nil {
+		return "", err
+	}
+	t.built, err = t.app.assemble(ctx, defs[0], assembleOptions{
+		mirror: quickstartMirror, key: quickstartKey, lock: defs[0].LockPath, base: assemble.Scratch,
+	})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d packages in %d layers, %s, signatures verified", len(t.built.Packages), t.built.Layers, ui.Size(t.built.Size)), nil
+}
+
+// publish starts a registry of its own, which lives as long as the tour.
+func (t *tour) publish(ctx context.Context) (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	t.registry = &http.Server{Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	go t.registry.Serve(listener)
+	img, err := images.Open(t.built.Record)
+	if err != nil {
+		return "", err
+	}
+	t.ref = fmt.Sprintf("%s/spacktainers/%s:%s", listener.Addr(), t.built.Name, t.built.Version)
+	return t.ref, publish.Push(ctx, t.ref, img)
+}
+
+func (t *tour) verify(ctx context.Context) (string, error) {
+	digest, err := publish.Verify(ctx, t.ref)
+	if err == nil && digest != t.built.Digest {
+		err = fmt.Errorf("%s names %s, and %s was published", t.ref, digest, t.built.Digest)
+	}
+	return short(digest), err
+}
+
+func short(digest v1.Hash) string {
+	return digest.Algorithm + ":" + digest.Hex[:min(12, len(digest.Hex))]
+}
+
+// run shows the container at work where podman is; without it, the tour is
+// complete all the same.
+func (t *tour) run(ctx context.Context) (string, error) {
+	if _, err := command.LookPath("podman"); err != nil {
+		return "left out: no podman here", nil
+	}
+	env, err := machine(t.app).PodmanEnv()
+	if err != nil {
+		return "", err
+	}
+	said, err := command.Output(ctx, command.Exec(io.Discard), command.Cmd{
+		Args: []string{"podman", "run", "--rm", "--network=none", "oci:" + t.layout(), quickstartContainer},
+		Env:  env,
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", errors.Join(ctx.Err(), err)
+		}
+		t.Log.Warn("podman did not run the container: see mage doctor", "error", lastLine(err.Error()))
+		return "podman is here, but does not run it", nil
+	}
+	return fmt.Sprintf("it says %q", strings.Split(said, "\n")[0]), nil
+}
+
+// lastLine is where a program says what went wrong.
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
+}
