@@ -52,7 +52,7 @@ func (Janitor) Prune(ctx context.Context,
 	case "drop":
 		policy.DropBuild = true
 	default:
-		return unknown("kind of build dependency", deps, []string{"keep", "drop"}, "keep or drop")
+		return unknown("kind of build dependency", deps, []string{"keep", "drop"})
 	}
 	policy.MaxAge, err = durationOr(err, maxAge, rules.MaxAge)
 	policy.Grace, err = durationOr(err, grace, rules.Grace)
