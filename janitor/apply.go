@@ -46,7 +46,7 @@ func (j Janitor) Apply(ctx context.Context, p Plan) (res Result, err error) {
 		return res, nil
 	}
 	err = j.leased(ctx, p.Run, func(ctx context.Context) error {
-		r := &run{Janitor: j, ctx: ctx, plan: p, res: &res, removed: map[string]map[buildcache.Hash]*record{}}
+		r := &run{Janitor: j, plan: p, res: &res, removed: map[string]map[buildcache.Hash]*record{}}
 		return r.apply(ctx)
 	})
 	return res, err
@@ -56,6 +56,9 @@ func (j Janitor) Apply(ctx context.Context, p Plan) (res Result, err error) {
 func (j *Janitor) leased(ctx context.Context, what string, f func(context.Context) error) (err error) {
 	if j.Now == nil {
 		j.Now = time.Now
+	}
+	if j.Scan.Known == nil {
+		j.Scan.Known = OpenKnown("")
 	}
 	if j.Log == nil {
 		j.Log = func(string, ...any) {}
@@ -76,11 +79,11 @@ func (j *Janitor) leased(ctx context.Context, what string, f func(context.Contex
 // A run applies one plan.
 type run struct {
 	Janitor
-	ctx     context.Context
 	plan    Plan // what is left of it
 	res     *Result
 	journal *journal
 	removed map[string]map[buildcache.Hash]*record // from each index, as they were
+	lost    []Going                                // gone, though what was pushed too late needs them
 }
 
 func (r *run) apply(ctx context.Context) error {
@@ -202,7 +205,7 @@ func (r *run) swapAll(ctx context.Context, s *Scan) error {
 // swap changes an index, and writes down what it was before.
 func (r *run) swap(ctx context.Context, key string, change func(*index) (*entries, error)) error {
 	var last Replacement
-	err := swap(ctx, r.Store, key, change, func(rep Replacement) error {
+	err := r.Janitor.swap(ctx, key, change, func(rep Replacement) error {
 		last = rep
 		if err := r.keepIndex(ctx, rep); err != nil {
 			return err
@@ -254,36 +257,52 @@ func (r *run) reindex(ctx context.Context, hashes map[buildcache.Hash]bool) erro
 // deleteSpecs deletes spec files and manifests.
 func (r *run) deleteSpecs(ctx context.Context) error {
 	var keys []string
-	owner := map[string]buildcache.Hash{}
 	for _, d := range r.plan.Delete {
 		if d.Kind == SpecFile || d.Kind == Manifest {
 			keys = append(keys, d.Key)
-			owner[d.Key] = d.Hash
 		}
 	}
 	failed, err := r.delete(ctx, "delete spec files and manifests", keys)
-	// What could not be deleted still refers to its tarball or blobs.
+	stuck := map[buildcache.Hash]bool{}
 	for key := range failed {
-		r.plan.Going = slices.DeleteFunc(r.plan.Going, func(g Going) bool { return g.Hash == owner[key] })
+		if hash, ok := buildcache.KeyHash(key); ok {
+			stuck[hash] = true
+		}
 	}
-	r.res.Specs = len(r.plan.Going)
+	r.res.Specs = len(r.plan.Going) - len(stuck)
 	return err
 }
 
-// deleteRest deletes tarballs, blobs and our own notes, as far as nobody has
-// come to refer to them.
+// deleteRest deletes tarballs, blobs and our own notes, as far as nothing
+// refers to them: neither what has come since, nor what could not be deleted.
 func (r *run) deleteRest(ctx context.Context) error {
-	if _, err := r.look(ctx); err != nil {
+	before := r.plan
+	s, err := r.look(ctx)
+	if err != nil {
 		return err
 	}
+	r.lost = lost(before, r.plan, s)
+	used := s.usedBlobs(func(buildcache.Hash) bool { return false })
 	var keys []string
 	for _, d := range r.plan.Delete {
-		if d.Kind == Tarball || d.Kind == Blob || d.Kind == Own {
+		if d.Kind == Own || d.Kind == Blob && !used[d.Key] || d.Kind == Tarball && !s.owned(s.Objects[d.Key]) {
 			keys = append(keys, d.Key)
 		}
 	}
-	_, err := r.delete(ctx, "delete tarballs and blobs", keys)
+	_, err = r.delete(ctx, "delete tarballs and blobs", keys)
 	return err
+}
+
+// lost returns the specs that would stay now, but whose spec file or manifest
+// is deleted already.
+func lost(before, after Plan, s *Scan) []Going {
+	going := map[buildcache.Hash]bool{}
+	for _, g := range after.Going {
+		going[g.Hash] = true
+	}
+	return slices.DeleteFunc(slices.Clone(before.Going), func(g Going) bool {
+		return going[g.Hash] || s.Specs[g.Hash] != nil
+	})
 }
 
 const (
@@ -384,6 +403,9 @@ func (r *run) after(ctx context.Context, before *Scan) error {
 		}
 	}
 	going := r.going()
+	for _, g := range r.lost {
+		going[g.Hash] = true
+	}
 	for _, hash := range before.hashes() {
 		old, now := before.Specs[hash], s.Specs[hash]
 		if going[hash] {
@@ -396,8 +418,21 @@ func (r *run) after(ctx context.Context, before *Scan) error {
 			return fmt.Errorf("%w: %s has lost %s", ErrUnproved, old, now.Missing[0])
 		}
 	}
-	if err := s.stays(s.hashes(), buildcache.Runtime, going); err != nil {
-		return fmt.Errorf("%w: it was pushed while we were at work: take the run back, or push again", err)
+	var stay []buildcache.Hash
+	for _, hash := range s.hashes() {
+		if !going[hash] {
+			stay = append(stay, hash)
+		}
+	}
+	if err := s.stays(stay, buildcache.Runtime, going); err != nil {
+		return fmt.Errorf("%w: it was pushed while we were at work: %s", err, r.remedy())
 	}
 	return nil
+}
+
+func (r *run) remedy() string {
+	if r.KeepFor > 0 {
+		return "take the run back with janitor:undo " + r.res.Run
+	}
+	return "push what it needs again"
 }

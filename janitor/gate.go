@@ -2,6 +2,7 @@ package janitor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -42,6 +43,14 @@ func (r *scanner) gate(ctx context.Context) error {
 			if r.Objects[b.Key()] == nil {
 				checks = append(checks, func(ctx context.Context) (*Damage, error) { return r.unlistedBlob(ctx, key, b.Key()) })
 			}
+		}
+	}
+	if err := r.unlistedKeys(ctx); err != nil {
+		return err
+	}
+	for _, x := range r.indexes {
+		if r.Objects[x.object.Key] == nil {
+			return incomplete(x.object.Key)
 		}
 	}
 	for _, s := range r.absentRoots() {
@@ -142,6 +151,48 @@ func (r *scanner) unlistedBlob(ctx context.Context, manifest, blob string) (*Dam
 	return d, nil
 }
 
+// unlistedKeys looks for the manifests of public keys, whose blobs would be
+// orphans without them. Which keys there are stands in a blob of its own.
+func (r *scanner) unlistedKeys(ctx context.Context) error {
+	if len(r.keys(Manifest, OtherManifest, IndexManifest)) == 0 {
+		return nil
+	}
+	if r.Objects[keysV3] == nil {
+		there, err := exists(ctx, r.store, keysV3)
+		if err == nil && there {
+			err = incomplete(keysV3)
+		}
+		return err
+	}
+	for _, b := range r.blobs[keysV3] {
+		data, _, err := get(ctx, r.store, b.Key())
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the gate tells
+		}
+		var list struct{ Keys map[string]any }
+		if err == nil && json.Unmarshal(data, &list) != nil {
+			err = unreadable(b.Key(), buildcache.ErrFormat)
+		}
+		if err != nil {
+			return err
+		}
+		for print := range list.Keys {
+			key := "v3/manifests/key/" + print + ".key.manifest.json"
+			if r.Objects[key] != nil {
+				continue
+			}
+			there, err := exists(ctx, r.store, key)
+			if err == nil && there {
+				err = incomplete(key)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func incomplete(key string) error {
 	return fmt.Errorf("%w: %s is there, but was not listed: try again, and if it stays like this the server's listings cannot be trusted", ErrIncomplete, key)
 }
@@ -190,10 +241,17 @@ func (l listed) Get(ctx context.Context, key string) (io.ReadCloser, buildcache.
 }
 
 func (l listed) List(ctx context.Context, prefix string) iter.Seq2[buildcache.Object, error] {
-	if strings.HasSuffix(prefix, ".spack") {
-		return l.Store.List(ctx, prefix)
-	}
 	return func(yield func(buildcache.Object, error) bool) {
+		if strings.HasSuffix(prefix, ".spack") { // one object: what a listing says of it is in doubt
+			body, o, err := l.Store.Get(ctx, prefix)
+			if err == nil {
+				body.Close()
+				yield(o, nil)
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				yield(o, err)
+			}
+			return
+		}
 		for key, o := range l.scan.Objects {
 			if l.shows(key) && strings.HasPrefix(key, prefix) && !yield(o.Object, nil) {
 				return

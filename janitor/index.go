@@ -26,25 +26,32 @@ type index struct {
 	dangling map[buildcache.Hash]bool // entries that it has as cached, and of which there is nothing
 }
 
-// readIndexes reads all indexes. A cache need not have any.
+// readIndexes reads all indexes. A cache need not have any. The main ones are
+// asked for by name, whatever a listing says.
 func (r *scanner) readIndexes(ctx context.Context) error {
-	x, err := readIndexV2(ctx, r.store)
+	x, err := r.readIndexV2(ctx)
 	if err != nil {
 		return err
 	}
 	if x != nil {
 		r.indexes = append(r.indexes, x)
 	}
+	keys := []string{indexV3}
 	for o, err := range r.store.List(ctx, indexesV3) {
 		if err != nil {
 			return fmt.Errorf("list %s: %w", indexesV3, err)
 		}
-		if kindOf(o.Key) != IndexManifest {
-			continue
+		if kindOf(o.Key) == IndexManifest && o.Key != indexV3 {
+			keys = append(keys, o.Key)
 		}
-		x, err := readIndexV3(ctx, r.store, o.Key)
-		if errors.Is(err, fs.ErrNotExist) {
-			r.Damage = append(r.Damage, Damage{Key: o.Key, What: "the index cannot be read by anyone, its blob is missing: run spack buildcache update-index, or janitor:reindex"})
+	}
+	for _, key := range keys {
+		x, err := r.readIndexV3(ctx, key)
+		var missing *buildcache.ObjectError
+		if errors.Is(err, fs.ErrNotExist) && errors.As(err, &missing) {
+			if missing.Key != key {
+				r.Damage = append(r.Damage, Damage{Key: key, What: "the index cannot be read by anyone, its blob is missing: run spack buildcache update-index, or janitor:reindex"})
+			}
 			continue
 		}
 		if err != nil {
@@ -56,11 +63,11 @@ func (r *scanner) readIndexes(ctx context.Context) error {
 }
 
 // readIndex reads one index again.
-func readIndex(ctx context.Context, store buildcache.Store, key string) (*index, error) {
+func (r *scanner) readIndex(ctx context.Context, key string) (*index, error) {
 	if key != indexV2 {
-		return readIndexV3(ctx, store, key)
+		return r.readIndexV3(ctx, key)
 	}
-	x, err := readIndexV2(ctx, store)
+	x, err := r.readIndexV2(ctx)
 	if err == nil && x == nil {
 		err = &buildcache.ObjectError{Key: key, Err: fs.ErrNotExist}
 	}
@@ -68,8 +75,8 @@ func readIndex(ctx context.Context, store buildcache.Store, key string) (*index,
 }
 
 // readIndexV2 returns nil if there is none.
-func readIndexV2(ctx context.Context, store buildcache.Store) (*index, error) {
-	data, o, err := get(ctx, store, indexV2)
+func (r *scanner) readIndexV2(ctx context.Context) (*index, error) {
+	data, o, err := r.get(ctx, indexV2)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -77,10 +84,10 @@ func readIndexV2(ctx context.Context, store buildcache.Store) (*index, error) {
 		return nil, err
 	}
 	x := &index{layout: 2, object: o, data: data}
-	if x.entries, err = parseEntries(data); err != nil {
+	if x.entries, err = r.opts.Known.entries(data); err != nil {
 		return nil, &buildcache.ObjectError{Key: indexV2, Err: err}
 	}
-	sum, _, err := get(ctx, store, indexHashV2)
+	sum, _, err := r.get(ctx, indexHashV2)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -90,17 +97,17 @@ func readIndexV2(ctx context.Context, store buildcache.Store) (*index, error) {
 
 // readIndexV3 follows a manifest to its blob. The blob of a manifest that was
 // replaced meanwhile may be gone: then the new one is read.
-func readIndexV3(ctx context.Context, store buildcache.Store, key string) (*index, error) {
+func (r *scanner) readIndexV3(ctx context.Context, key string) (*index, error) {
 	for try := 0; ; try++ {
-		x, err := followIndex(ctx, store, key)
+		x, err := r.followIndex(ctx, key)
 		if err == nil || try == 2 || !errors.Is(err, fs.ErrNotExist) {
 			return x, err
 		}
 	}
 }
 
-func followIndex(ctx context.Context, store buildcache.Store, key string) (*index, error) {
-	text, o, err := get(ctx, store, key)
+func (r *scanner) followIndex(ctx context.Context, key string) (*index, error) {
+	text, o, err := r.get(ctx, key)
 	if err != nil {
 		return nil, err
 	}
@@ -116,13 +123,13 @@ func followIndex(ctx context.Context, store buildcache.Store, key string) (*inde
 		return nil, &buildcache.ObjectError{Key: key, Err: err}
 	}
 	x.blob = m.Blobs[0]
-	if x.data, _, err = get(ctx, store, x.blob.Key()); err != nil {
+	if x.data, _, err = r.get(ctx, x.blob.Key()); err != nil {
 		return nil, err
 	}
 	if checksum(x.data) != x.blob.Checksum {
 		return nil, &buildcache.ObjectError{Key: x.blob.Key(), Err: fmt.Errorf("%w: not the bytes that %s names", buildcache.ErrChecksum, key)}
 	}
-	if x.entries, err = parseEntries(x.data); err != nil {
+	if x.entries, err = r.opts.Known.entries(x.data); err != nil {
 		return nil, &buildcache.ObjectError{Key: x.blob.Key(), Err: err}
 	}
 	return x, nil

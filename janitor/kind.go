@@ -27,8 +27,9 @@ const (
 	Foreign       Kind = "foreign"        // anything else: never touched
 )
 
-// Where the indexes lie.
+// Where the indexes lie, and the list of keys.
 const (
+	keysV3      = "v3/manifests/key/keys.manifest.json"
 	indexV2     = "build_cache/index.json"
 	indexHashV2 = indexV2 + ".hash"
 	indexesV3   = "v3/manifests/index/"

@@ -20,6 +20,8 @@ type Known struct {
 	mu   sync.Mutex
 	old  map[string]knownManifest
 	used map[string]knownManifest // what this run has seen: the rest is forgotten
+
+	indexes map[string]*entries // by checksum: a run reads the same index several times
 }
 
 type knownManifest struct {
@@ -28,9 +30,13 @@ type knownManifest struct {
 	Blobs []buildcache.Blob `json:"blobs"`
 }
 
-// OpenKnown reads the file of one mirror.
+// OpenKnown reads the file of one mirror. Without a path it remembers only
+// while it lives.
 func OpenKnown(path string) *Known {
-	k := &Known{path: path, old: map[string]knownManifest{}, used: map[string]knownManifest{}}
+	k := &Known{path: path, old: map[string]knownManifest{}, used: map[string]knownManifest{}, indexes: map[string]*entries{}}
+	if path == "" {
+		return k
+	}
 	data, err := os.ReadFile(path)
 	if err != nil || json.Unmarshal(data, &k.old) != nil {
 		k.old = map[string]knownManifest{}
@@ -40,6 +46,9 @@ func OpenKnown(path string) *Known {
 
 // Save writes the file anew, with what this run has seen.
 func (k *Known) Save() error {
+	if k.path == "" {
+		return nil
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	data, err := json.Marshal(k.used)
@@ -58,6 +67,34 @@ func (k *Known) Save() error {
 	}
 	return nil
 }
+
+// entries is parseEntries for an index that may have been read before.
+func (k *Known) entries(data []byte) (*entries, error) {
+	if k == nil {
+		return parseEntries(data)
+	}
+	sum := checksum(data)
+	k.mu.Lock()
+	e := k.indexes[sum]
+	k.mu.Unlock()
+	if e != nil {
+		return e, nil
+	}
+	e, err := parseEntries(data)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.indexes) >= maxIndexes {
+		clear(k.indexes)
+	}
+	k.indexes[sum] = e
+	return e, nil
+}
+
+// maxIndexes is how many indexes are remembered while a run lasts.
+const maxIndexes = 4
 
 func (k *Known) get(o buildcache.Object) ([]buildcache.Blob, bool) {
 	if k == nil || o.ETag == "" {

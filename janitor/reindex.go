@@ -59,7 +59,7 @@ func (j Janitor) Reindex(ctx context.Context, dry bool) (specs map[string]int, e
 
 // replace puts an index in place of the one that is there, or where none is.
 func (j Janitor) replace(ctx context.Context, key string, layout int, e *entries) error {
-	err := swap(ctx, j.Store, key, func(*index) (*entries, error) { return e, nil }, func(Replacement) error { return nil })
+	err := j.swap(ctx, key, func(*index) (*entries, error) { return e, nil }, func(Replacement) error { return nil })
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

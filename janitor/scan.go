@@ -1,6 +1,7 @@
 package janitor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -224,19 +225,18 @@ func (r *scanner) gather(context.Context) error {
 func (r *scanner) addNode(n *buildcache.Spec) {
 	old := r.Nodes[n.Hash]
 	if old == nil {
-		n.Parameters = nil
 		r.Nodes[n.Hash] = n
 		return
 	}
+	both := *old // entries are shared between scans
 	for _, d := range n.Dependencies {
 		same := func(o buildcache.Dependency) bool { return o.Hash == d.Hash && o.Types|d.Types == o.Types }
-		if !slices.ContainsFunc(old.Dependencies, same) {
-			old.Dependencies = append(old.Dependencies, d)
+		if !slices.ContainsFunc(both.Dependencies, same) {
+			both.Dependencies = append(slices.Clone(both.Dependencies), d)
 		}
 	}
-	if old.BuildSpec == "" {
-		old.BuildSpec = n.BuildSpec
-	}
+	both.BuildSpec = cmp.Or(both.BuildSpec, n.BuildSpec)
+	r.Nodes[n.Hash] = &both
 }
 
 // readSpecFiles reads the whole DAG of each spec that no index describes, and
@@ -270,6 +270,7 @@ func (r *scanner) readSpecFiles(ctx context.Context) error {
 	})
 	for i, hash := range hashes {
 		for _, n := range dags[i] {
+			n.Parameters = nil // variants decide nothing here, and are most of the memory
 			r.addNode(n)
 		}
 		r.Specs[hash].Spec = r.Nodes[hash]

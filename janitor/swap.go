@@ -20,9 +20,10 @@ const tries = 8
 //
 // before is told what is about to be replaced, so that it is written down
 // before it happens.
-func swap(ctx context.Context, store Store, key string, change func(*index) (*entries, error), before func(Replacement) error) error {
+func (j Janitor) swap(ctx context.Context, key string, change func(*index) (*entries, error), before func(Replacement) error) error {
+	store := j.Store
 	for try := 0; ; try++ {
-		x, err := readIndex(ctx, store, key)
+		x, err := (&scanner{store: store, opts: j.Scan}).readIndex(ctx, key)
 		if err != nil {
 			return fmt.Errorf("index: %w", err)
 		}

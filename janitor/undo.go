@@ -134,7 +134,7 @@ func (u *undo) index(ctx context.Context, rep Replacement) error {
 		return err
 	}
 	change := putBack(records)
-	err = swap(ctx, u.Store, rep.Key, func(x *index) (*entries, error) {
+	err = u.swap(ctx, rep.Key, func(x *index) (*entries, error) {
 		if checksum(x.data) == rep.After && old != nil {
 			return parseEntries(old) // nobody wrote since: byte for byte
 		}

@@ -1,13 +1,9 @@
 package janitor_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -30,6 +26,7 @@ type cacheView struct {
 	indexed     map[string]map[string]bool // by index: hashes it has as cached
 	edges       edgeMap
 	refs        map[string]map[string]int
+	stale       bool     // v2: the checksum of the index is not that of the index
 	loose       []string // tarballs and blobs that nothing names
 }
 
@@ -50,9 +47,8 @@ func view(t testing.TB, objects map[string]string) cacheView {
 		switch {
 		case key == "build_cache/index.json":
 			v.index(t, key, text)
-			if sum := sha256.Sum256([]byte(text)); hex.EncodeToString(sum[:]) != objects[key+".hash"] {
-				t.Errorf("%s.hash is not that of the index", key)
-			}
+			sum := sha256.Sum256([]byte(text))
+			v.stale = hex.EncodeToString(sum[:]) != objects[key+".hash"]
 		case strings.HasSuffix(key, ".manifest.json"):
 			whole := true
 			for _, blob := range blobsOf(t, text) {
@@ -211,13 +207,3 @@ func (v cacheView) noHoles(t testing.TB, when string) {
 		}
 	}
 }
-
-func gzipped(data []byte) []byte {
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	_, _ = io.WriteString(w, string(data))
-	_ = w.Close()
-	return b.Bytes()
-}
-
-func sum(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
