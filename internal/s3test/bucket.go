@@ -97,3 +97,14 @@ func seekable(t testing.TB, r io.Reader) io.ReadSeeker {
 	}
 	return bytes.NewReader(content)
 }
+
+// Uploads returns how many uploads of a key in parts were begun and neither finished
+// nor given up.
+func (s *Server) Uploads(t testing.TB, bucket, key string) int {
+	t.Helper()
+	out, err := s.admin.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: &bucket, Prefix: &key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(out.Uploads)
+}

@@ -1,0 +1,78 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+)
+
+// partSize is the smallest part of an upload in several, and the size from
+// which there are several; both in bytes.
+const (
+	partSize      = 16 << 20
+	multipartFrom = 64 << 20
+	maxParts      = 10_000
+)
+
+// Put stores an object, a big one in parts. It leaves no parts behind, unless
+// the abort fails as well, which the error then says.
+func (s *Store) Put(ctx context.Context, key string, body io.ReaderAt, size int64, opts buildcache.PutOptions) (string, error) {
+	if key == "" || opts.IfMatch != "" && opts.IfNoneMatch {
+		return "", fmt.Errorf("%s: put %q: %w", s, key, errors.ErrUnsupported)
+	}
+	if size > multipartFrom {
+		return s.putParts(ctx, key, body, size, opts)
+	}
+	in := &awss3.PutObjectInput{
+		Bucket:        &s.bucket,
+		Key:           ref(s.prefix + key),
+		Body:          &exactly{io.NewSectionReader(body, 0, size)},
+		ContentLength: &size,
+		ContentType:   optional(opts.ContentType),
+		CacheControl:  optional(opts.CacheControl),
+		IfMatch:       ifMatch(opts.Condition),
+		IfNoneMatch:   ifNoneMatch(opts.Condition),
+	}
+	out, err := s.client.PutObject(ctx, in)
+	if err != nil {
+		return "", s.explain(opPut, key, err)
+	}
+	return unquote(deref(out.ETag)), nil
+}
+
+// exactly is a section that may not end early: the body is shorter than size.
+type exactly struct{ *io.SectionReader }
+
+func (e *exactly) Read(p []byte) (int, error) {
+	n, err := e.SectionReader.Read(p)
+	if at, _ := e.Seek(0, io.SeekCurrent); err == io.EOF && at < e.Size() { //nolint:errorlint // as io.Reader says
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+func optional(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+func ifMatch(c buildcache.Condition) *string {
+	if c.IfMatch == "" {
+		return nil
+	}
+	return ref(quote(c.IfMatch))
+}
+
+func ifNoneMatch(c buildcache.Condition) *string {
+	if !c.IfNoneMatch {
+		return nil
+	}
+	return ref("*")
+}

@@ -1,0 +1,61 @@
+// Package s3 is the store of a build cache that lives in a bucket, of AWS or
+// of any server that speaks its protocol.
+//
+// It would rather fail than show a part: a listing that breaks off, a page
+// without its end or a body shorter than announced is an error after the
+// retries, never the end.
+package s3
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// A Store is the part of a bucket below a prefix. It implements
+// buildcache.Store and buildcache.Writer; keys are relative to the prefix.
+type Store struct {
+	client   *awss3.Client
+	requests *Requests
+	attempts int
+	backoff  backoff
+	keysFrom string
+	md5      bool
+
+	bucket   string
+	prefix   string      // "" or with a slash at its end
+	answered atomic.Bool // the bucket is there: it has answered once
+}
+
+// String returns the URL of the store.
+func (s *Store) String() string { return strings.TrimSuffix("s3://"+s.bucket+"/"+s.prefix, "/") }
+
+// Requests counts what the store has sent and received.
+func (s *Store) Requests() *Requests { return s.requests }
+
+// Versioning says whether the bucket keeps what is overwritten or deleted.
+func (s *Store) Versioning(ctx context.Context) (bool, error) {
+	out, err := s.client.GetBucketVersioning(ctx, &awss3.GetBucketVersioningInput{Bucket: &s.bucket})
+	if err != nil {
+		return false, s.explain(opVersioning, "", err)
+	}
+	return out.Status == types.BucketVersioningStatusEnabled, nil
+}
+
+// parseURL takes s3://bucket or s3://bucket/prefix apart. What follows the
+// bucket is no URL path: nothing in it is escaped.
+func parseURL(url string) (bucket, prefix string, err error) {
+	rest, ok := strings.CutPrefix(url, "s3://")
+	bucket, prefix, _ = strings.Cut(rest, "/")
+	if !ok || bucket == "" || strings.ContainsAny(bucket, "?#@: ") {
+		return "", "", fmt.Errorf("build cache %q: want s3://bucket or s3://bucket/prefix", url)
+	}
+	if prefix = strings.Trim(prefix, "/"); prefix != "" {
+		prefix += "/"
+	}
+	return bucket, prefix, nil
+}
