@@ -223,30 +223,27 @@ func (r *run) swap(ctx context.Context, key string, change func(*index) (*entrie
 	}
 	records, err := parseRecords(last.Records)
 	for _, rec := range records {
-		r.removed[key][rec.hash] = rec
+		if r.removed[key][rec.hash] == nil || rec.cached {
+			r.removed[key][rec.hash] = rec
+		}
 	}
 	return err
 }
 
-// reindex puts the entries of specs back that stay after all.
+// reindex puts the entries of specs back that stay after all, with those that
+// they name: as not cached, where those went.
 func (r *run) reindex(ctx context.Context, hashes map[buildcache.Hash]bool) error {
 	for _, key := range slices.Sorted(maps.Keys(r.removed)) {
 		var records []*record
-		for h, rec := range r.removed[key] {
-			if hashes[h] {
-				records = append(records, rec)
-			}
+		stays := false
+		for _, h := range slices.Sorted(maps.Keys(r.removed[key])) {
+			rec := r.removed[key][h]
+			stays = stays || hashes[h]
+			records = append(records, rec.patch(rec.refs, rec.cached && hashes[h]))
 		}
-		if len(records) == 0 {
+		if !stays {
 			continue
 		}
-		// Entries that they name and that went with them come back too.
-		for _, rec := range r.removed[key] {
-			if !rec.cached {
-				records = append(records, rec)
-			}
-		}
-		slices.SortFunc(records, func(a, b *record) int { return compareHashes(a.hash, b.hash) })
 		if err := r.swap(ctx, key, putBack(records)); err != nil {
 			return err
 		}
@@ -281,7 +278,11 @@ func (r *run) deleteRest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.lost = lost(before, r.plan, s)
+	if r.lost = lost(before, r.plan, s); len(r.lost) > 0 && r.KeepFor > 0 {
+		if err := r.rescue(ctx, before); err != nil {
+			return err
+		}
+	}
 	used := s.usedBlobs(func(buildcache.Hash) bool { return false })
 	var keys []string
 	for _, d := range r.plan.Delete {
@@ -291,6 +292,28 @@ func (r *run) deleteRest(ctx context.Context) error {
 	}
 	_, err = r.delete(ctx, "delete tarballs and blobs", keys)
 	return err
+}
+
+// rescue brings the spec files and manifests of lost specs back from the trash;
+// what they refer to is still there.
+func (r *run) rescue(ctx context.Context, before Plan) error {
+	back := map[buildcache.Hash]bool{}
+	for _, g := range r.lost {
+		back[g.Hash] = true
+	}
+	for _, d := range before.Delete {
+		if !back[d.Hash] || d.Kind != SpecFile && d.Kind != Manifest {
+			continue
+		}
+		if err := r.Store.Copy(ctx, trashPrefix(r.journal.run)+d.Key, d.Key); err != nil {
+			return fmt.Errorf("bring back %s: %w", d.Key, err)
+		}
+		r.res.Objects--
+		r.res.Bytes -= d.Size
+	}
+	r.res.Specs -= len(r.lost)
+	r.lost = nil
+	return r.reindex(ctx, back)
 }
 
 // lost returns the specs that would stay now, but whose spec file or manifest

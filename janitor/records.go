@@ -1,7 +1,6 @@
 package janitor
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 
@@ -24,5 +23,3 @@ func parseRecords(texts []string) ([]*record, error) {
 	}
 	return records, nil
 }
-
-func compareHashes(a, b buildcache.Hash) int { return cmp.Compare(a, b) }

@@ -35,6 +35,9 @@ func (j Janitor) swap(ctx context.Context, key string, change func(*index) (*ent
 			return mendHash(ctx, store, x)
 		}
 		data := n.bytes()
+		if bytes.Equal(data, x.data) {
+			return mendHash(ctx, store, x)
+		}
 		if err := before(x.replacement(n, data)); err != nil {
 			return err
 		}
@@ -135,16 +138,7 @@ func drop(gone map[buildcache.Hash]bool) func(*index) (*entries, error) {
 	}
 }
 
-// putBack is the change that brings records back.
+// putBack is the change that brings records back, as far as they are needed.
 func putBack(records []*record) func(*index) (*entries, error) {
-	return func(x *index) (*entries, error) {
-		missing := slices.ContainsFunc(records, func(r *record) bool {
-			now := x.entries.byHash[r.hash]
-			return now == nil || r.cached && !now.cached
-		})
-		if !missing {
-			return nil, nil
-		}
-		return x.entries.with(records, nil), nil
-	}
+	return func(x *index) (*entries, error) { return x.entries.with(records, nil), nil }
 }

@@ -128,7 +128,9 @@ func (u *undo) index(ctx context.Context, rep Replacement) error {
 	if rep.Key == indexV2 {
 		layout = 2
 	}
-	records = slices.DeleteFunc(records, func(r *record) bool { return r.cached && !s.hasLayout(r.hash, layout) })
+	for i, r := range records {
+		records[i] = r.patch(r.refs, r.cached && s.hasLayout(r.hash, layout))
+	}
 	old, err := u.former(ctx, rep)
 	if err != nil {
 		return err
