@@ -23,7 +23,7 @@ const batchSize = 1000
 // ends it: the others would be as well.
 func (s *Store) Delete(ctx context.Context, keys []string) error {
 	if slices.Contains(keys, "") {
-		return fmt.Errorf("%s: delete: an empty key", s)
+		return &buildcache.DeleteError{Failed: fail(keys, fmt.Errorf("%s: delete: one of the keys is empty", s))}
 	}
 	plain, odd := divide(keys)
 	group, groupCtx := errgroup.WithContext(ctx)

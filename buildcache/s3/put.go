@@ -2,7 +2,6 @@ package s3
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -23,7 +22,7 @@ const (
 // the abort fails as well, which the error then says.
 func (s *Store) Put(ctx context.Context, key string, body io.ReaderAt, size int64, opts buildcache.PutOptions) (string, error) {
 	if key == "" || opts.IfMatch != "" && opts.IfNoneMatch {
-		return "", fmt.Errorf("%s: put %q: %w", s, key, errors.ErrUnsupported)
+		return "", fmt.Errorf("%s: put %q: want a key, and one condition at most", s, key)
 	}
 	if size > multipartFrom {
 		return s.putParts(ctx, key, body, size, opts)

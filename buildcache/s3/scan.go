@@ -11,9 +11,9 @@ import (
 // ASCII, repeated fields, or an error.
 var errUnusual = errors.New("unusual XML")
 
-// scanPage reads a page as servers write it, with a twentieth of the allocations
-// of
-// encoding/xml. It is exact: what it returns is what parsePage would.
+// scanPage reads a page as servers write it, with a twentieth of the
+// allocations of encoding/xml. It is exact: what it returns is what parsePage
+// would.
 func scanPage(body []byte) (raw *rawPage, err error) {
 	s := &scanner{rest: string(body)} // what is taken from it shares its memory
 	defer func() {

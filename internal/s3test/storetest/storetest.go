@@ -67,11 +67,12 @@ func PutMany(t testing.TB, s buildcache.Writer, format string, n int) (keys []st
 	t.Helper()
 	slots, group := make(chan struct{}, 16), sync.WaitGroup{}
 	for i := range n {
-		keys = append(keys, fmt.Sprintf(format, i))
+		key := fmt.Sprintf(format, i)
+		keys = append(keys, key)
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
-			if _, err := put(t.Context(), s, keys[i], "x", buildcache.Condition{}); err != nil {
+			if _, err := put(t.Context(), s, key, "x", buildcache.Condition{}); err != nil {
 				t.Error(err)
 			}
 		})
