@@ -159,21 +159,27 @@ func (c Config) check(path string) error {
 // An environment is what the targets take from environment variables. Nothing
 // else in the project reads any, so that what a target obeys stands here.
 type environment struct {
-	CI           string // "github", "gitlab", "other", or empty at a shell
-	NoColor      bool
-	SummaryFile  string // GitHub's job summary
-	RequireTools bool   // a test skipped for a missing tool is a failure
-	PublicKey    string // file of the key that signs the build cache
-	User         string // who runs this, for others who find the janitor at work
+	CI             string // "github", "gitlab", "other", or empty at a shell
+	NoColor        bool
+	SummaryFile    string // GitHub's job summary
+	RequireTools   bool   // a test skipped for a missing tool is a failure
+	PublicKey      string // file of the key that signs the build cache
+	CacheKeyID     string // of the build caches' bucket; empty: the standard chain
+	CacheKeySecret string
+	S3PathStyle    bool   // an S3 server of one's own: http://host/bucket
+	User           string // who runs this, for others who find the janitor at work
 }
 
 func readEnvironment() environment {
 	e := environment{
-		NoColor:      os.Getenv("NO_COLOR") != "",
-		SummaryFile:  os.Getenv("GITHUB_STEP_SUMMARY"),
-		RequireTools: os.Getenv("SPACKTAINERS_REQUIRE_TOOLS") == "1",
-		PublicKey:    os.Getenv("SPACK_DEPLOYMENT_KEY_PUBLIC"),
-		User:         os.Getenv("USER"),
+		NoColor:        os.Getenv("NO_COLOR") != "",
+		SummaryFile:    os.Getenv("GITHUB_STEP_SUMMARY"),
+		RequireTools:   os.Getenv("SPACKTAINERS_REQUIRE_TOOLS") == "1",
+		PublicKey:      os.Getenv("SPACK_DEPLOYMENT_KEY_PUBLIC"),
+		CacheKeyID:     os.Getenv("AWS_CACHE_ACCESS_KEY_ID"),
+		CacheKeySecret: os.Getenv("AWS_CACHE_SECRET_ACCESS_KEY"),
+		S3PathStyle:    os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != "",
+		User:           os.Getenv("USER"),
 	}
 	switch {
 	case os.Getenv("GITHUB_ACTIONS") == "true":

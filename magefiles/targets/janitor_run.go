@@ -19,6 +19,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/file"
+	"github.com/openbraininstitute/spacktainers/buildcache/s3"
 	"github.com/openbraininstitute/spacktainers/janitor"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
 )
@@ -26,17 +27,28 @@ import (
 // A mirrorStore is a build cache to be cleaned.
 type mirrorStore struct {
 	janitor.Store
-	url   string
-	known *janitor.Known
+	url      string
+	known    *janitor.Known
+	requests fmt.Stringer // what was sent; nil where nothing counts it
 }
 
-func openMirror(_ context.Context, url string) (*mirrorStore, error) {
-	known := janitor.OpenKnown(filepath.Join(workDir, "janitor", fileName(url)+".json"))
-	store, err := file.Open(url)
+func openMirror(ctx context.Context, env environment, url string) (*mirrorStore, error) {
+	m := &mirrorStore{url: url, known: janitor.OpenKnown(filepath.Join(workDir, "janitor", fileName(url)+".json"))}
+	if !strings.HasPrefix(url, "s3://") {
+		store, err := file.Open(url)
+		m.Store = store
+		return m, err
+	}
+	opts := s3.Options{PathStyle: env.S3PathStyle}
+	if env.CacheKeyID != "" {
+		opts.Credentials, opts.KeysFrom = s3.Keys(env.CacheKeyID, env.CacheKeySecret), "AWS_CACHE_ACCESS_KEY_ID"
+	}
+	store, err := s3.Open(ctx, url, opts)
 	if err != nil {
 		return nil, err
 	}
-	return &mirrorStore{store, url, known}, nil
+	m.Store, m.requests = store, store.Requests()
+	return m, nil
 }
 
 // fileName makes a file's name of a URL.
@@ -89,11 +101,11 @@ func (r janitorRun) each(ctx context.Context, mirrors *string, f func(*mirrorSto
 	}
 	var errs []error
 	for _, url := range slices.Compact(urls) {
-		m, err := openMirror(ctx, url)
+		m, err := openMirror(ctx, r.env, url)
 		if err == nil {
 			err = f(m)
-			if counter, ok := m.Store.(interface{ Requests() fmt.Stringer }); ok {
-				r.Log.Info("requests", "mirror", url, "sent", counter.Requests().String())
+			if m.requests != nil {
+				r.Log.Info("sent", "requests", m.requests.String(), "mirror", url)
 			}
 		}
 		if err != nil {
