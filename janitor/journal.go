@@ -74,8 +74,28 @@ func begin(ctx context.Context, store Store, p Plan, owner string, keepFor time.
 		}
 		o.Plan.Run = j.run
 		_, err = putJSON(ctx, store, key, o, buildcache.Condition{IfNoneMatch: true})
+		if errors.Is(err, buildcache.ErrChanged) {
+			err = isOurs(ctx, store, key, o, err)
+		}
 		return j, err
 	}
+}
+
+// isOurs makes sure that what is there is what we wrote: the reply to a write
+// can be lost, and its repetition is then refused.
+func isOurs(ctx context.Context, store Store, key string, v any, otherwise error) error {
+	want, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	got, _, err := get(ctx, store, key)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(got, want) {
+		return otherwise
+	}
+	return nil
 }
 
 // write adds a step.
