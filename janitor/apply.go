@@ -358,8 +358,13 @@ func (r *run) delete(ctx context.Context, what string, keys []string) (map[strin
 		}
 		left = slices.Sorted(maps.Keys(failed))
 	}
+	asked := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		_, bad := failed[key]
+		asked[key] = !bad
+	}
 	for _, d := range r.plan.Delete {
-		if _, bad := failed[d.Key]; !bad && slices.Contains(keys, d.Key) {
+		if asked[d.Key] {
 			r.res.Objects++
 			r.res.Bytes += d.Size
 		}

@@ -15,10 +15,9 @@ import (
 // A scene is a random cache with everything that comes with years of use.
 type scene struct {
 	*world
-	roots   []*node
-	locks   []janitor.Lock
-	age     map[string]time.Duration // of what is in the cache
-	pushing []*node                  // under way: seen as absent, to be uploaded
+	roots []*node
+	locks []janitor.Lock
+	age   map[string]time.Duration // of what is in the cache
 }
 
 func newScene(t testing.TB, seed uint64) *scene {

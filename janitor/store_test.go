@@ -26,7 +26,6 @@ type memory struct {
 	mu      sync.Mutex
 	objects map[string]stored
 	clock   func() time.Time
-	serial  int
 	writes  int                          // how often anything was changed
 	before  func(what, key string) error // called before each write, outside of the lock
 	reading func(key string) error       // called before each Get

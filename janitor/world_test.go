@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -245,7 +244,7 @@ func (w *world) closure(runtimeOnly bool, roots ...string) map[string]bool {
 func gzipped(data []byte) []byte {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
-	_, _ = io.WriteString(w, string(data))
+	_, _ = w.Write(data)
 	_ = w.Close()
 	return b.Bytes()
 }
