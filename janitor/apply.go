@@ -46,6 +46,9 @@ func (j Janitor) Apply(ctx context.Context, p Plan) (res Result, err error) {
 		return res, nil
 	}
 	err = j.leased(ctx, p.Run, func(ctx context.Context) error {
+		if err := j.clock(ctx, p.Policy.Grace); err != nil {
+			return err
+		}
 		r := &run{Janitor: j, plan: p, res: &res, removed: map[string]map[buildcache.Hash]*record{}}
 		return r.apply(ctx)
 	})
@@ -74,6 +77,19 @@ func (j *Janitor) leased(ctx context.Context, what string, f func(context.Contex
 		err = errors.Join(err, l.release(ctx))
 	}()
 	return f(held)
+}
+
+// clock makes sure that ours is not so far ahead of the store's that what is
+// young looks old. The lease was written just now.
+func (j Janitor) clock(ctx context.Context, grace time.Duration) error {
+	_, o, err := get(ctx, j.Store, leaseKey)
+	if err != nil {
+		return fmt.Errorf("lease: %w", err)
+	}
+	if ahead := j.Now().Sub(o.ModTime); grace > 0 && ahead > grace/2 {
+		return fmt.Errorf("%w: the clock here is %s ahead of the mirror's, which makes young objects look old: set it right", ErrRefused, ahead.Round(time.Minute))
+	}
+	return nil
 }
 
 // A run applies one plan.
@@ -435,21 +451,19 @@ func (r *run) after(ctx context.Context, before *Scan) error {
 		going[g.Hash] = true
 	}
 	for _, hash := range before.hashes() {
-		old, now := before.Specs[hash], s.Specs[hash]
-		if going[hash] {
-			continue
-		}
-		if now == nil {
-			return fmt.Errorf("%w: %s has vanished while we were at work", ErrUnproved, old)
-		}
-		if len(old.Missing) == 0 && len(now.Missing) > 0 {
-			return fmt.Errorf("%w: %s has lost %s", ErrUnproved, old, now.Missing[0])
+		if !going[hash] && s.Specs[hash] == nil {
+			return fmt.Errorf("%w: %s has vanished while we were at work", ErrUnproved, before.Specs[hash])
 		}
 	}
 	var stay []buildcache.Hash
 	for _, hash := range s.hashes() {
-		if !going[hash] {
-			stay = append(stay, hash)
+		old, now := before.Specs[hash], s.Specs[hash]
+		if going[hash] {
+			continue
+		}
+		stay = append(stay, hash)
+		if len(now.Missing) > 0 && (old == nil || len(old.Missing) == 0) {
+			return fmt.Errorf("%w: %s lacks %s: it was pushed while we were at work: %s", ErrUnproved, now, now.Missing[0], r.remedy())
 		}
 	}
 	if err := s.stays(stay, buildcache.Runtime, going); err != nil {

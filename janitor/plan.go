@@ -104,7 +104,7 @@ func NewPlan(s *Scan, roots Roots, policy Policy, now time.Time) (Plan, error) {
 		}
 	}
 	p.fill(s, m, going, now)
-	p.orphans(s, policy.Grace, now)
+	p.orphans(s, m, policy.Grace, now)
 	p.finish(s)
 	if err := errors.Join(p.brake(), Prove(p, s), proveRoots(p, s, roots)); err != nil {
 		return p.refuse(err)
@@ -332,15 +332,16 @@ func deletion(o *Object, spec *buildcache.Spec, reason string, now time.Time) De
 }
 
 // orphans adds tarballs without a spec file and blobs that no manifest names,
-// once they are old enough to belong to no push.
-func (p *Plan) orphans(s *Scan, grace time.Duration, now time.Time) {
+// once they are old enough to belong to no push. The tarball of a spec that must
+// stay does so, even if its spec file was lost.
+func (p *Plan) orphans(s *Scan, m *marks, grace time.Duration, now time.Time) {
 	used := s.usedBlobs(func(buildcache.Hash) bool { return false })
 	replaced := s.replaced()
 	for _, key := range s.keys(Tarball, Blob) {
 		o := s.Objects[key]
 		written := o.ModTime
 		switch {
-		case o.Kind == Blob && used[key], o.Kind == Tarball && s.owned(o):
+		case o.Kind == Blob && used[key], o.Kind == Tarball && (s.owned(o) || m.has(hashOf(key))):
 			continue
 		case replaced[key].After(written):
 			written = replaced[key] // an index of ours until then
@@ -362,6 +363,11 @@ func (s *Scan) owned(o *Object) bool {
 	hash, _ := buildcache.KeyHash(o.Key)
 	spec := s.Specs[hash]
 	return spec != nil && slices.Contains(spec.Objects, o)
+}
+
+func hashOf(key string) buildcache.Hash {
+	hash, _ := buildcache.KeyHash(key)
+	return hash
 }
 
 // finish sorts and counts.

@@ -17,11 +17,10 @@ func Prove(p Plan, s *Scan) error {
 	}
 	gone := map[string]bool{}
 	for _, d := range p.Delete {
-		if d.Kind.counts() || d.Kind == Own {
-			gone[d.Key] = true
-			continue
+		if o := s.Objects[d.Key]; o == nil || !o.deletable() {
+			return fmt.Errorf("%w: %s is never deleted, or not there", ErrUnproved, d.Key)
 		}
-		return fmt.Errorf("%w: %s is of the kind %q, which is never deleted", ErrUnproved, d.Key, d.Kind)
+		gone[d.Key] = true
 	}
 	for manifest, blobs := range s.blobs {
 		if gone[manifest] {

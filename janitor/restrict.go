@@ -54,7 +54,7 @@ func restrict(p Plan, s *Scan) (Plan, []string) {
 	used := s.usedBlobs(func(h buildcache.Hash) bool { return going[h] })
 	q.Delete = slices.DeleteFunc(slices.Clone(p.Delete), func(d Deletion) bool {
 		o := s.Objects[d.Key]
-		return o == nil || !d.same(o) || d.Hash != "" && !going[d.Hash] || o.Kind == Blob && used[o.Key] || d.Hash == "" && o.Kind == Tarball && s.owned(o)
+		return o == nil || !d.same(o) || !o.deletable() || d.Hash != "" && !going[d.Hash] || o.Kind == Blob && used[o.Key] || d.Hash == "" && o.Kind == Tarball && s.owned(o)
 	})
 	return q, notes
 }

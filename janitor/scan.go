@@ -23,6 +23,11 @@ type Object struct {
 	Kind Kind
 }
 
+// deletable says whether an object may ever be deleted by a plan.
+func (o *Object) deletable() bool {
+	return o.Kind.counts() || o.Kind == Own && strings.HasPrefix(o.Key, replacedPrefix)
+}
+
 // A Spec is a spec that is in the cache: it has a spec file or a manifest.
 type Spec struct {
 	*buildcache.Spec
