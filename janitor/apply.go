@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -40,7 +41,7 @@ type Result struct {
 // not there, and what is left over is found by the next run.
 func (j Janitor) Apply(ctx context.Context, p Plan) (res Result, err error) {
 	if p.Refused != "" {
-		return res, fmt.Errorf("plan %s: %w", p.Run, errors.Join(ErrRefused, errors.New(p.Refused)))
+		return res, fmt.Errorf("plan %s: %w: %s", p.Run, ErrRefused, strings.TrimPrefix(p.Refused, ErrRefused.Error()+": "))
 	}
 	if p.Empty() {
 		return res, nil

@@ -166,7 +166,7 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, plan janitor.P
 	if err := writePlan(out.File, plan); err != nil {
 		return err
 	}
-	if !r.json {
+	if nothing := plan.Before == (janitor.Totals{}); !r.json && !(refused != nil && nothing) {
 		if err := r.showPlan(plan, out.File); err != nil {
 			return err
 		}
