@@ -46,17 +46,9 @@ func start() (*app, error) {
 func openCache(ctx context.Context, mirror, keyFiles string) (*buildcache.Cache, error) {
 	var keys *buildcache.Keyring
 	if keyFiles != "" {
-		var armored [][]byte
-		for _, path := range strings.Split(keyFiles, ",") {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				return nil, fmt.Errorf("public key: %w", err)
-			}
-			armored = append(armored, text)
-		}
 		var err error
-		if keys, err = buildcache.ReadKeyring(armored...); err != nil {
-			return nil, fmt.Errorf("public key %s: %w", keyFiles, err)
+		if keys, err = readKeys(keyFiles); err != nil {
+			return nil, err
 		}
 	}
 	store, err := file.Open(mirror)
@@ -64,6 +56,23 @@ func openCache(ctx context.Context, mirror, keyFiles string) (*buildcache.Cache,
 		return nil, err
 	}
 	return buildcache.Open(ctx, store, keys)
+}
+
+// readKeys reads public keys from files, by commas.
+func readKeys(keyFiles string) (*buildcache.Keyring, error) {
+	var armored [][]byte
+	for _, path := range strings.Split(keyFiles, ",") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("public key: %w", err)
+		}
+		armored = append(armored, text)
+	}
+	keys, err := buildcache.ReadKeyring(armored...)
+	if err != nil {
+		return nil, fmt.Errorf("public key %s: %w", keyFiles, err)
+	}
+	return keys, nil
 }
 
 // parsePlatform reads linux/amd64.

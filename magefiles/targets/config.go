@@ -27,7 +27,7 @@ type Config struct {
 	Registries []Registry          `yaml:"registries"`
 	Platforms  map[string]Platform `yaml:"platforms"`
 	SIFs       string              `yaml:"sifs"`
-	Janitor    Janitor             `yaml:"janitor"`
+	Janitor    JanitorRules        `yaml:"janitor"`
 }
 
 // Spack says which Spack builds, and with which package repositories.
@@ -61,12 +61,19 @@ type Platform struct {
 	Hosts  []string `yaml:"hosts"`
 }
 
-// Janitor holds the defaults of the janitor's rules.
-type Janitor struct {
-	MaxAge      Duration `yaml:"max_age"`
-	Grace       Duration `yaml:"grace"`
-	KeepLast    int      `yaml:"keep_last"`
-	MaxFraction float64  `yaml:"max_fraction"`
+// JanitorRules are the defaults of the janitor's flags.
+type JanitorRules struct {
+	Roots       JanitorRoots `yaml:"roots"`
+	Pins        []string     `yaml:"pins"`
+	MaxAge      Duration     `yaml:"max_age"`
+	Grace       Duration     `yaml:"grace"`
+	KeepLast    int          `yaml:"keep_last"`
+	MaxFraction float64      `yaml:"max_fraction"`
+}
+
+// JanitorRoots are what must stay in the build caches.
+type JanitorRoots struct {
+	Locks []string `yaml:"locks"` // lockfiles: paths, globs, or folders that hold some
 }
 
 // A Duration is a time.Duration that is also read and written in days: 90d.
@@ -105,7 +112,7 @@ func defaultConfig() Config {
 			"linux/arm64": {Target: "armv8.4a", Mirror: "s3://spacktainers-cache-arm64", Hosts: []string{"emulate"}},
 		},
 		SIFs: "s3://infrastructure-assets/containers",
-		Janitor: Janitor{
+		Janitor: JanitorRules{
 			MaxAge:      Duration(90 * 24 * time.Hour),
 			Grace:       Duration(48 * time.Hour),
 			KeepLast:    2,
@@ -158,7 +165,12 @@ type environment struct {
 	NoColor      bool
 	SummaryFile  string // GitHub's job summary
 	RequireTools bool   // a test skipped for a missing tool is a failure
+	User         string // who runs this, for others who find the janitor at work
 	PublicKey    string // file of the key that signs the build cache
+
+	CacheKeyID     string // of the build caches' bucket; empty: the standard chain
+	CacheKeySecret string
+	S3PathStyle    bool // an S3 server of one's own: http://host/bucket
 
 	Registries publish.Credentials
 	Git        gitEnvironment
@@ -170,9 +182,15 @@ func readEnvironment() environment {
 		NoColor:      os.Getenv("NO_COLOR") != "",
 		SummaryFile:  os.Getenv("GITHUB_STEP_SUMMARY"),
 		RequireTools: os.Getenv("SPACKTAINERS_REQUIRE_TOOLS") == "1",
+		User:         os.Getenv("USER"),
 		PublicKey:    os.Getenv("SPACK_DEPLOYMENT_KEY_PUBLIC"),
-		Registries:   readCredentials(),
-		KeyPass:      os.Getenv("COSIGN_PASSWORD"),
+
+		CacheKeyID:     os.Getenv("AWS_CACHE_ACCESS_KEY_ID"),
+		CacheKeySecret: os.Getenv("AWS_CACHE_SECRET_ACCESS_KEY"),
+		S3PathStyle:    os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != "",
+
+		Registries: readCredentials(),
+		KeyPass:    os.Getenv("COSIGN_PASSWORD"),
 	}
 	switch {
 	case os.Getenv("GITHUB_ACTIONS") == "true":
