@@ -109,6 +109,9 @@ func TestMeasure(t *testing.T) {
 			usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 			t.Logf("| %s | %s | %.2f s | %.2f s | %.1f MB | %d MB |", tool.name, name, took.Seconds(), cmd.ProcessState.UserTime().Seconds()+cmd.ProcessState.SystemTime().Seconds(),
 				float64(proxy.sent.Load())/1e6, usage.Maxrss>>10)
+			if tool.name == "spacktainers" && usage.Maxrss>>10 >= 100 {
+				t.Errorf("%d MB of memory, want less than 100", usage.Maxrss>>10)
+			}
 		}
 	}
 }
