@@ -99,10 +99,41 @@ func TestARegistryWithPasswordsOverTLS(t *testing.T) {
 		}
 		mustNotShow(t, err.Error())
 	}
+	// The whole way: two platforms, verified, compared, promoted, cleaned up.
+	ctx := context.Background()
 	client := newClient(t, with(right, certs))
 	push(t, client, repository, release, onMain("1.0"))
-	if _, err := client.Verify(context.Background(), repository.Tag("1.0"), nil); err != nil {
+	if _, err := client.Verify(ctx, repository.Tag("1.0"), nil); err != nil {
 		t.Error(err)
+	}
+	build(t, tree, container{name: "tool", version: "1.1", lock: lockB, inputs: []image.Input{{Kind: "new"}}})
+	push(t, client, repository, read(t, tree, "tool"), publish.Request{Tags: []string{"1.1__gone"}, Origin: publish.Origin{Branch: "gone", Time: time.Now().Add(-time.Hour)}})
+	before, err := client.Contents(ctx, repository.Tag("1.0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := client.Contents(ctx, repository.Tag("1.1__gone"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := publish.Compare(before[1], after[1]); d.Platform != "linux/arm64" || len(d.Changes) == 0 {
+		t.Errorf("compared: %+v", d)
+	}
+	to := repositoryOf(t, server.Host, "production")
+	promotion, err := client.PlanPromotion(ctx, repository.Tag("latest"), to, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Promote(ctx, promotion); err != nil {
+		t.Fatal(err)
+	}
+	if verified, err := client.Verify(ctx, to.Tag("1.0"), nil); err != nil || len(verified.Platforms) != 2 {
+		t.Errorf("promoted: %+v, %v", verified, err)
+	}
+	clean(t, client, repository, publish.Retention{Branches: []string{"main"}, Now: time.Now()})
+	locks, err := client.Locks(ctx, repository, false)
+	if err != nil || len(locks) != 2 || slices.ContainsFunc(locks, func(l publish.Lock) bool { return slices.Contains(l.Tags, "1.1__gone") }) {
+		t.Errorf("cleaned: %d locks, %v", len(locks), err)
 	}
 	mustNotShow(t, strings.Join(notices, "\n"))
 }

@@ -2,9 +2,12 @@ package publish_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -189,6 +192,37 @@ func TestTagsOfAHalfTaggedPushNameWhatIsWhole(t *testing.T) {
 		}
 	}
 	push(t, client, repository, read(t, tree, "tool"), onMain("1.0"))
+}
+
+func TestADamagedLayoutIsNotSentAgainAndAgain(t *testing.T) {
+	server := registrytest.Debian(t, registrytest.Options{})
+	tree := image.Tree(t.TempDir())
+	build(t, tree, container{name: "tool", version: "1.0", platforms: []string{"linux/amd64"}})
+	release := read(t, tree, "tool")
+	layers, err := release.Images[0].Image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := layers[0].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob := filepath.Join(tree.Dir("tool", "linux/amd64"), "blobs", "sha256", digest.Hex)
+	text, err := os.ReadFile(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)/2] ^= 1
+	write(t, blob, text)
+	watch := &seen{inner: http.DefaultTransport}
+	_, err = pushes(newClient(t, publish.Options{Transport: watch}), repositoryOf(t, server.Host, "tool"), release, onMain("1.0"))
+	if !errors.Is(err, publish.ErrDamaged) || !strings.Contains(err.Error(), digest.String()) {
+		t.Errorf("got %v", err)
+	}
+	lines, _ := watch.take()
+	if n := strings.Count(strings.Join(lines, "\n"), "PATCH"); n > 20 {
+		t.Errorf("%d uploads", n)
+	}
 }
 
 func TestAnInterruptStopsAPush(t *testing.T) {

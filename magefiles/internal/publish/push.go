@@ -91,6 +91,11 @@ func (c *Client) uploadOne(ctx context.Context, repository, base name.Repository
 		if err == nil || attempt >= c.patience.Attempts || ctx.Err() != nil || !brokeOff(err) {
 			return err
 		}
+		if statusOf(err) == http.StatusBadRequest { // it does not like what it got: is that what we meant to send?
+			if err := intact(blob); err != nil {
+				return err
+			}
+		}
 		c.notice(fmt.Sprintf("%s: blob %.19s broke off: sending it again", repository.RegistryStr(), blob.Digest.String()))
 		if err := sleep(ctx, c.patience.pause(attempt)); err != nil {
 			return err
@@ -111,6 +116,20 @@ func brokeOff(err error) bool {
 	}
 	var broken *url.Error
 	return errors.As(err, &broken) && strings.EqualFold(broken.Op, http.MethodPatch) && !hopeless(err)
+}
+
+// intact says whether a blob is still what its name says.
+func intact(blob Blob) error {
+	content, err := blob.layer.Compressed()
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	got, _, err := v1.SHA256(content)
+	if err == nil && got != blob.Digest {
+		err = fmt.Errorf("%w: its bytes here have digest %s: build the image again", ErrDamaged, got)
+	}
+	return err
 }
 
 // Push sends one image to a reference, for a single call without a release
