@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -212,7 +213,10 @@ func TestPromisesHoldWhileOthersPush(t *testing.T) {
 				fresh = append(fresh, n)
 			}
 		}
+		var mu sync.Mutex // copies to the trash go side by side
 		step := func() {
+			mu.Lock()
+			defer mu.Unlock()
 			if len(uploads) > 0 && s.rand.IntN(3) == 0 {
 				s.m.set(uploads[0].key, uploads[0].data, now)
 				if uploads = uploads[1:]; len(uploads) == 0 && s.rand.IntN(2) == 0 {
