@@ -73,7 +73,8 @@ type JanitorRules struct {
 
 // JanitorRoots are what must stay in the build caches.
 type JanitorRoots struct {
-	Locks []string `yaml:"locks"` // lockfiles: paths, globs, or folders that hold some
+	Locks  []string `yaml:"locks"`  // lockfiles: paths, globs, or folders that hold some
+	Images []string `yaml:"images"` // repositories, of whose images the lockfiles count
 }
 
 // A Duration is a time.Duration that is also read and written in days: 90d.

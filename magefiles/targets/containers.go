@@ -180,7 +180,7 @@ func (a *app) assemble(ctx context.Context, d definition.Definition, o assembleO
 	if err != nil {
 		return assemble.Result{}, err
 	}
-	cache, err := openCache(ctx, o.mirror, o.key)
+	cache, err := a.openCache(ctx, o.mirror, o.key)
 	if err != nil {
 		return assemble.Result{}, err
 	}

@@ -137,12 +137,12 @@ func rewrite(args []string, targets map[string]signature) ([]string, error) {
 	}
 	out := slices.Clone(args[:first])
 	for rest := args[first:]; len(rest) > 0; {
-		name := rest[0]
+		name := asTarget(rest[0])
 		sig, ok := targets[strings.ToLower(name)]
 		if !ok {
-			return nil, unknown("target", name, slices.Collect(maps.Keys(targets)))
+			return nil, unknown("target", rest[0], slices.Collect(maps.Keys(targets)))
 		}
-		isTarget := func(arg string) bool { _, ok := targets[strings.ToLower(arg)]; return ok }
+		isTarget := func(arg string) bool { _, ok := targets[strings.ToLower(asTarget(arg))]; return ok }
 		call, after, err := readCall(name, sig, rest[1:], isTarget)
 		if err != nil {
 			return nil, err
@@ -154,6 +154,10 @@ func rewrite(args []string, targets map[string]signature) ([]string, error) {
 	}
 	return out, nil
 }
+
+// asTarget takes the hyphens out of a target's name, which mage cannot have:
+// janitor:gc-trash is its janitor:gcTrash.
+func asTarget(name string) string { return strings.ReplaceAll(name, "-", "") }
 
 // readCall reads the arguments of one target, flags and positional ones in any
 // order, up to the next target. A nil call means that help is wanted.

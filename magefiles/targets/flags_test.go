@@ -31,6 +31,7 @@ func TestRewriteGivesMageTheFlagsItUnderstands(t *testing.T) {
 		"containers:build --platform linux/arm64 --dry-run x": "containers:build x -platform=linux/arm64 -dryrun=true",
 		"containers:build x --lock=a=b":                       "containers:build x -lock=a=b",
 		"containers:build x --lock=":                          "containers:build x -lock=",
+		"containers:bu-ild x":                                 "containers:build x",
 		"Containers:Build x":                                  "Containers:Build x",
 		"containers:build x doctor --json":                    "containers:build x doctor -json=true",
 		"containers:build doctor doctor":                      "containers:build doctor doctor",

@@ -23,6 +23,8 @@ type Janitor mg.Namespace
 func (Janitor) Prune(ctx context.Context,
 	mirror *string, // build caches, by commas: s3://BUCKET/PREFIX, file:///DIR or DIR (default: those of the platforms)
 	lock *string, // lockfiles whose specs stay, by commas: paths, globs, or folders that hold some
+	image *string, // repositories of images whose specs stay, by commas: the lockfile of every published tag
+	ignoreUnlabelled *bool, // pass over images that have no lockfile attached
 	noRoots *bool, // there are no lockfiles: go by age alone
 	repo *string, // folders of package repositories, by commas: what none of them has is stale
 	buildDeps *string, // keep (default) or drop what only builds need
@@ -66,8 +68,9 @@ func (Janitor) Prune(ctx context.Context,
 		}
 	}
 	var roots janitor.Roots
-	if !policy.NoRoots && plan == nil || lock != nil {
-		if roots.Locks, err = readLocks(listOr(lock, rules.Roots.Locks)); err != nil {
+	if !policy.NoRoots && plan == nil || lock != nil || image != nil {
+		roots.Locks, err = a.roots(ctx, lock, image, or(ignoreUnlabelled, false))
+		if err != nil {
 			return err
 		}
 	}
@@ -85,6 +88,8 @@ func (Janitor) Prune(ctx context.Context,
 func (Janitor) Why(ctx context.Context, what string,
 	mirror *string, // build caches, by commas (default: those of the platforms)
 	lock *string, // lockfiles whose specs stay, by commas
+	image *string, // repositories of images whose specs stay, by commas
+	ignoreUnlabelled *bool, // pass over images that have no lockfile attached
 	noRoots *bool, // there are no lockfiles: go by age alone
 	maxAge *string, // younger specs stay, as 90d
 	grace *string, // whatever is younger stays, as 48h
@@ -104,7 +109,8 @@ func (Janitor) Why(ctx context.Context, what string,
 	}
 	roots := janitor.Roots{}
 	if !policy.NoRoots {
-		if roots.Locks, err = readLocks(listOr(lock, rules.Roots.Locks)); err != nil {
+		roots.Locks, err = a.roots(ctx, lock, image, or(ignoreUnlabelled, false))
+		if err != nil {
 			return err
 		}
 	}
@@ -222,6 +228,18 @@ func (Janitor) GcTrash(ctx context.Context,
 		a.Log.Info("trash collected", "objects", res.Objects, "size", ui.Size(res.Bytes))
 		return errors.Join(err, r.show(res))
 	})
+}
+
+// roots reads the lockfiles of files and of images that flags name, or the
+// configuration where they are not given.
+func (a *app) roots(ctx context.Context, lock, image *string, ignoreUnlabelled bool) ([]janitor.Lock, error) {
+	rules := a.config.Janitor.Roots
+	files, err := readLocks(listOr(lock, rules.Locks))
+	if err != nil {
+		return nil, err
+	}
+	published, err := a.imageLocks(ctx, listOr(image, rules.Images), ignoreUnlabelled)
+	return append(files, published...), err
 }
 
 // durationOr reads a flag, unless an error came before.

@@ -1,12 +1,15 @@
 package targets
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor"
@@ -32,6 +35,44 @@ func readLocks(names []string) ([]janitor.Lock, error) {
 				return nil, err
 			}
 			locks = append(locks, janitor.Lock{Name: path, File: file})
+		}
+	}
+	return locks, nil
+}
+
+// imageLocks reads the lockfiles of all images that are still published in
+// some repositories. An image without one is an error, unless ignoreUnlabelled:
+// nobody knows what it needs.
+func (a *app) imageLocks(ctx context.Context, repositories []string, ignoreUnlabelled bool) ([]janitor.Lock, error) {
+	if len(repositories) == 0 {
+		return nil, nil
+	}
+	client, end, err := a.registryClient()
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	var locks []janitor.Lock
+	for _, text := range repositories {
+		repository, err := name.NewRepository(text)
+		if err != nil {
+			return nil, callError{fmt.Errorf("image repository %q: %w", text, err)}
+		}
+		found, err := client.Locks(ctx, repository, ignoreUnlabelled)
+		if err != nil {
+			return nil, err
+		}
+		for _, lock := range found {
+			at := fmt.Sprintf("%s:%s for %s", repository, lock.Tags[0], lock.Platform)
+			if lock.Text == nil {
+				a.Log.Warn("no lockfile is attached: what it needs does not count", "image", at)
+				continue
+			}
+			file, err := buildcache.ParseLockfile(lock.Text)
+			if err != nil {
+				return nil, fmt.Errorf("lockfile of %s: %w", at, err)
+			}
+			locks = append(locks, janitor.Lock{Name: at, File: file})
 		}
 	}
 	return locks, nil

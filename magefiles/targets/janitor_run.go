@@ -18,8 +18,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
-	"github.com/openbraininstitute/spacktainers/buildcache/file"
-	"github.com/openbraininstitute/spacktainers/buildcache/s3"
 	"github.com/openbraininstitute/spacktainers/janitor"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
 )
@@ -32,23 +30,10 @@ type mirrorStore struct {
 	requests fmt.Stringer // what was sent; nil where nothing counts it
 }
 
-func openMirror(ctx context.Context, env environment, url string) (*mirrorStore, error) {
-	m := &mirrorStore{url: url, known: janitor.OpenKnown(filepath.Join(workDir, "janitor", fileName(url)+".json"))}
-	if !strings.HasPrefix(url, "s3://") {
-		store, err := file.Open(url)
-		m.Store = store
-		return m, err
-	}
-	opts := s3.Options{PathStyle: env.S3PathStyle}
-	if env.CacheKeyID != "" {
-		opts.Credentials, opts.KeysFrom = s3.Keys(env.CacheKeyID, env.CacheKeySecret), "AWS_CACHE_ACCESS_KEY_ID"
-	}
-	store, err := s3.Open(ctx, url, opts)
-	if err != nil {
-		return nil, err
-	}
-	m.Store, m.requests = store, store.Requests()
-	return m, nil
+func (a *app) openMirror(ctx context.Context, url string) (*mirrorStore, error) {
+	s, requests, err := a.openStore(ctx, url)
+	known := janitor.OpenKnown(filepath.Join(workDir, "janitor", fileName(url)+".json"))
+	return &mirrorStore{Store: s, url: url, known: known, requests: requests}, err
 }
 
 // fileName makes a file's name of a URL.
@@ -101,7 +86,7 @@ func (r janitorRun) each(ctx context.Context, mirrors *string, f func(*mirrorSto
 	}
 	var errs []error
 	for _, url := range slices.Compact(urls) {
-		m, err := openMirror(ctx, r.env, url)
+		m, err := r.openMirror(ctx, url)
 		if err == nil {
 			err = f(m)
 			if m.requests != nil {
