@@ -117,12 +117,12 @@ func (b *bench) nothingLeft() {
 // digests are pinned: the same lockfile, cache and base must give the same
 // image on every machine. They change only together with the template version.
 var digests = map[string]string{
-	"v2-signed/env-a":       "6472fbb6fc54602e334f4e87a9ee90255c958a57296d692832c49cc9532ac627",
-	"v2-signed/env-b":       "8f1db3d8356f002344420c5ef2e759c61c74c2b16044fa797e29f3159a1f1312",
-	"v2-unsigned/env-hello": "7dcb9ba1c38d08d6e63f22e03ec9115eed11f22f6ab20dbff3b2518b38847ecf",
-	"v3-signed/env-a":       "fcc37a859b83b7b632664168f386e0cd96d3e1f59c2941f8ce0b9ff1bb47110d",
-	"v3-unsigned/env-b":     "2aa5bd916e8fd308900ba9a60aae6adb6af14cb2ebdd4d53ed0b3e2a80cf8716",
-	"v3-signed/env-hello":   "ec4cedeaf62a89e8ef2e929db4104930d151ac440d35f59e3935fd6ab6826ae9",
+	"v2-signed/env-a":       "b769abba591dd0cd2bffa1af9a6a709d8e1e30edce9d204a9634d738b88689b0",
+	"v2-signed/env-b":       "787e7b73d117e0cfa2787af841470605894d26e17a8ca15f8271dcaeab8bc448",
+	"v2-unsigned/env-hello": "47aa66e65f86de4e2f2d1f27fac1653ebe59680d90248758f1435db5f628f90c",
+	"v3-signed/env-a":       "fa637d13e44c4bde3a762231e8f72f1c69f54cdfaaad022d958f21ecbdb4364a",
+	"v3-unsigned/env-b":     "92eab5ce5c9b4537721927fc6dd4d92b9ed89942d53ca9fe62d627d3c6cd1afd",
+	"v3-signed/env-hello":   "49febec9a6710f9122da34fef3bf51e4ee930533fbfb8523d2446294e2765419",
 }
 
 func TestSameInputGivesTheSameDigestEverywhere(t *testing.T) {

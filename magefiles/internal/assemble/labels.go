@@ -14,7 +14,7 @@ import (
 
 // template is the version of what this package makes of its inputs. It goes up
 // whenever the same inputs give other bytes, so that images are built anew.
-const template = "assemble-1"
+const template = "assemble-2"
 
 // record is what is known of an image before it is made.
 func (c Container) record() image.Record {

@@ -54,16 +54,25 @@ func TestBothBillsNameEveryPackageAndWhoNeedsWhom(t *testing.T) {
 			t.Errorf("%s: CycloneDX names %d components, want %d", path, got, want)
 		}
 		// A reference to something that is not there makes a bill worthless.
+		edges := 0
 		refs := map[string]bool{bom.Metadata.Component.BOMRef: true}
 		for _, c := range *bom.Components {
 			refs[c.BOMRef] = true
 		}
 		for _, d := range *bom.Dependencies {
-			for _, needed := range append(*d.Dependencies, d.Ref) {
+			refers := []string{d.Ref}
+			if d.Dependencies != nil {
+				refers = append(refers, *d.Dependencies...)
+			}
+			edges += len(refers) - 1
+			for _, needed := range refers {
 				if !refs[needed] {
 					t.Errorf("%s: CycloneDX: nothing is called %s", path, needed)
 				}
 			}
+		}
+		if edges < len(parsed.Roots) {
+			t.Errorf("%s: CycloneDX has %d edges", path, edges)
 		}
 		ids := map[string]bool{"DOCUMENT": true}
 		for _, p := range doc.Packages {
