@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -191,13 +192,23 @@ func (a *app) assemble(ctx context.Context, d definition.Definition, o assembleO
 	for _, conflict := range result.Conflicts {
 		a.Log.Warn("two packages claim a path of the view", "path", conflict.String())
 	}
+	if len(d.Test) > 0 {
+		a.Log.Warn("the definition's tests were not run: nothing runs in a container that is only assembled", "tests", len(d.Test))
+	}
 	for _, spec := range result.Externals {
 		a.Log.Info("left out: the system provides it", "external", spec)
 	}
 	a.Log.Info("assembled", "container", d.Name+":"+result.Version, "platform", d.Platform, "packages", len(result.Packages),
-		"fetched", result.Fetched, "layers", result.Layers, "size", ui.Size(result.Size), "took", ui.Took(time.Since(began)),
+		"fetched", result.Fetched, "layers", result.Layers, "size", ui.Size(result.Size), "took", ui.Took(time.Since(began)), "signatures", signatureState(o.key),
 		"layout", images.Dir(d.Name, d.Platform))
 	return result, nil
+}
+
+func signatureState(key string) string {
+	if key == "" {
+		return "not asked for"
+	}
+	return "verified"
 }
 
 // describe turns a definition and its lockfile into what assemble takes.
@@ -227,7 +238,7 @@ func describe(ctx context.Context, d definition.Definition, o assembleOptions) (
 	for _, root := range lock.Roots {
 		roots = append(roots, root.Spec)
 	}
-	first, err := d.FirstRoot(roots)
+	order, err := d.Roots(roots)
 	if err != nil {
 		return none, fmt.Errorf("lockfile %s: %w", o.lock, err)
 	}
@@ -240,8 +251,13 @@ func describe(ctx context.Context, d definition.Definition, o assembleOptions) (
 		return none, err
 	}
 	container := assemble.Container{
-		Name: d.Name, Version: lock.Specs[lock.Roots[first].Hash].Version, Platform: platform,
+		Name: d.Name, Version: lock.Specs[lock.Roots[order[0]].Hash].Version, Platform: platform,
 		Lock: lock, LockText: text, Base: base, Env: d.Env, Labels: d.Labels,
+	}
+	for _, i := range order {
+		if hash := lock.Roots[i].Hash; !slices.Contains(container.Roots, hash) {
+			container.Roots = append(container.Roots, hash)
+		}
 	}
 	for _, in := range inputs {
 		container.Inputs = append(container.Inputs, image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256})

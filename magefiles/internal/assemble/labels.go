@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 
 // template is the version of what this package makes of its inputs. It goes up
 // whenever the same inputs give other bytes, so that images are built anew.
-const template = "assemble-2"
+const template = "assemble-1"
 
 // record is what is known of an image before it is made.
 func (c Container) record() image.Record {
@@ -43,9 +44,9 @@ func (c Container) inputs() []image.Input {
 	add("template", "", template)
 	add("platform", "", c.Platform.String())
 	add("base", "", c.Base.Name)
-	for _, root := range c.Lock.Roots {
-		spec := c.Lock.Specs[root.Hash]
-		add("root", spec.Name+"@"+spec.Version, string(root.Hash))
+	for i, hash := range c.Roots { // their order decides what the view shows
+		spec := c.Lock.Specs[hash]
+		add("root", fmt.Sprintf("%d %s@%s", i+1, spec.Name, spec.Version), string(hash))
 	}
 	return inputs
 }
