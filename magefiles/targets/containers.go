@@ -90,7 +90,9 @@ func (Containers) Check(ctx context.Context,
 		err = a.JSON(append(definition.Errors{}, mistakes...))
 	} else {
 		for _, mistake := range mistakes {
-			a.Print("%s", mistake)
+			if err = a.Print("%s", mistake); err != nil {
+				break
+			}
 		}
 	}
 	if len(mistakes) > 0 {
@@ -135,8 +137,11 @@ func (Containers) Build(ctx context.Context, name string,
 			return fmt.Errorf("%s for %s: %w", d.Name, d.Platform, err)
 		}
 		records = append(records, result.Record)
-		if !or(json, false) {
-			a.Print("%s", result.Digest)
+		if or(json, false) {
+			continue
+		}
+		if err := a.Print("%s", result.Digest); err != nil {
+			return err
 		}
 	}
 	if or(json, false) {
