@@ -293,7 +293,7 @@ func TestLoadReturnsGoodDefinitionsBesideAllErrors(t *testing.T) {
 	if diff := cmp.Diff(want, errs.Error()); diff != "" {
 		t.Errorf("errors (-want +got):\n%s", diff)
 	}
-	if got := len(errs.Of("b")); got != 3 {
+	if got := len(errs.in(Definition{Name: "b", Platform: "linux/amd64"})); got != 3 {
 		t.Errorf("got %d errors of b, want 3", got)
 	}
 	var first *Error

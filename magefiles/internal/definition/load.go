@@ -49,8 +49,8 @@ type loader struct {
 	errs        Errors
 }
 
-func (l *loader) report(definition, name, format string, args ...any) {
-	p := problems{definition: definition, path: name}
+func (l *loader) report(of *Definition, name, format string, args ...any) {
+	p := problems{of: of, path: name}
 	p.file(format, args...)
 	l.errs = append(l.errs, p.found...)
 }
@@ -69,13 +69,13 @@ func (l *loader) tree() error {
 		platform, known := platforms[child.Name()]
 		switch {
 		case err != nil:
-			l.report("", name, "%s", reason(err))
+			l.report(nil, name, "%s", reason(err))
 		case info.IsDir() && known:
 			l.platform(name, platform)
 		case info.IsDir():
-			l.report("", name, "is no architecture: the folders here are %s; a name that begins with _ is skipped", strings.Join(architectures(), " and "))
+			l.report(nil, name, "is no architecture: the folders here are %s; a name that begins with _ is skipped", strings.Join(architectures(), " and "))
 		case slices.Contains([]string{".yaml", ".yml", ".def", ".lock"}, path.Ext(name)):
-			l.report("", name, "belongs to no platform: put it into %s", near.OneOf(architectures()))
+			l.report(nil, name, "belongs to no platform: put it into %s", near.OneOf(architectures()))
 		}
 	}
 	return nil
@@ -94,7 +94,7 @@ func architectures() []string {
 func (l *loader) platform(dir, platform string) {
 	children, err := fs.ReadDir(l.fsys, dir)
 	if err != nil {
-		l.report("", dir, "%s", reason(err))
+		l.report(nil, dir, "%s", reason(err))
 		return
 	}
 	byName := map[string][]Definition{}
@@ -102,7 +102,7 @@ func (l *loader) platform(dir, platform string) {
 		if skipped(child.Name()) {
 			continue
 		}
-		if d, ok := l.find(dir, child.Name()); ok {
+		if d, ok := l.find(dir, child.Name(), platform); ok {
 			d.Root, d.Platform, d.Strip = l.root, platform, true
 			byName[d.Name] = append(byName[d.Name], d)
 		}
@@ -111,7 +111,7 @@ func (l *loader) platform(dir, platform string) {
 		found := byName[name]
 		if len(found) > 1 {
 			for _, d := range found[1:] {
-				l.report(name, d.Path, "defines %q again: it is defined in %s", name, found[0].Path)
+				l.report(&d, d.Path, "defines %q again: it is defined in %s", name, found[0].Path)
 			}
 			continue
 		}
@@ -120,17 +120,19 @@ func (l *loader) platform(dir, platform string) {
 }
 
 // find tells which definition, if any, a child of an architecture's folder is.
-func (l *loader) find(dir, child string) (Definition, bool) {
+func (l *loader) find(dir, child, platform string) (Definition, bool) {
 	file := path.Join(dir, child)
+	of := &Definition{Name: nameOf(child), Platform: platform} // what a mistake is in
 	info, err := fs.Stat(l.fsys, file)
 	if err != nil {
-		l.report(nameOf(child), file, "%s", reason(err))
+		l.report(of, file, "%s", reason(err))
 		return Definition{}, false
 	}
 	if info.IsDir() {
+		of.Name = child
 		d := Definition{Name: child, Kind: Environment, Dir: file, Path: path.Join(file, "spack.yaml")}
 		if _, err := fs.Lstat(l.fsys, d.Path); err != nil {
-			l.report(child, file, "holds no spack.yaml; begin its name with _ if it is no definition")
+			l.report(of, file, "holds no spack.yaml; begin its name with _ if it is no definition")
 			return Definition{}, false
 		}
 		d.LockPath = l.existing(path.Join(file, "spack.lock"))
@@ -144,10 +146,10 @@ func (l *loader) find(dir, child string) (Definition, bool) {
 	case ".def":
 		return Definition{Name: name, Kind: Apptainer, Dir: dir, Path: file}, true
 	case ".yml":
-		l.report(name, file, "is not read: call it %s.yaml", name)
+		l.report(of, file, "is not read: call it %s.yaml", name)
 	case ".spack.lock":
 		if l.existing(path.Join(dir, name+".yaml")) == "" {
-			l.report(name, file, "is the lockfile of %s.yaml, which does not exist", name)
+			l.report(of, file, "is the lockfile of %s.yaml, which does not exist", name)
 		}
 	}
 	return Definition{}, false
@@ -174,7 +176,7 @@ func (l *loader) existing(name string) string {
 
 // load reads and checks one definition.
 func (l *loader) load(d Definition) {
-	p := &problems{definition: d.Name, path: d.Path}
+	p := &problems{of: &d, path: d.Path}
 	checkName(p, d.Name)
 	if data, err := fs.ReadFile(l.fsys, d.Path); err != nil {
 		p.file("%s", reason(err))
@@ -183,7 +185,7 @@ func (l *loader) load(d Definition) {
 	} else {
 		l.readEnvironment(p, data, &d)
 	}
-	found := slices.Concat(p.found, l.checkLock(d), l.readEpilogue(&d))
+	found := slices.Concat(p.found, l.checkLock(&d), l.readEpilogue(&d))
 	if len(found) == 0 {
 		l.definitions = append(l.definitions, d)
 	}
@@ -191,8 +193,8 @@ func (l *loader) load(d Definition) {
 }
 
 // checkLock checks that a lockfile is a file; what it says is not looked at.
-func (l *loader) checkLock(d Definition) Errors {
-	p := &problems{definition: d.Name, path: d.LockPath}
+func (l *loader) checkLock(d *Definition) Errors {
+	p := &problems{of: d, path: d.LockPath}
 	if d.LockPath == "" {
 		return nil
 	}
@@ -205,7 +207,7 @@ func (l *loader) checkLock(d Definition) Errors {
 }
 
 func (l *loader) readEpilogue(d *Definition) Errors {
-	p := &problems{definition: d.Name, path: d.EpiloguePath}
+	p := &problems{of: d, path: d.EpiloguePath}
 	if d.EpiloguePath == "" {
 		return nil
 	}
