@@ -180,6 +180,9 @@ func TestLoadRefuses(t *testing.T) {
 		{"strip that is no truth value", in(hello + "spacktainer:\n  strip: 1\n"), at + ":4:10: strip is the number 1: it is true or false"},
 		{"a test that is no list", in(hello + "spacktainer:\n  test: a\n"), at + `:4:9: test is "a": it is a list`},
 		{"a label that is a list", in(hello + "spacktainer:\n  labels: {a: [b]}\n"), at + `:4:15: a below labels is a list: it is a string`},
+		{"a variable of the image", in(hello + "spacktainer:\n  env: {PATH: /x}\n"), at + `:4:9: PATH is set by the image, from its view and its base image: leave it out`},
+		{"a variable of Spack", in(hello + "spacktainer:\n  env: {SPACK_ENV: /x}\n"), at + `:4:9: SPACK_ENV is set by the image, from its view and its base image: leave it out`},
+		{"a variable in a value", in(hello + "spacktainer:\n  env: {A: \"/x:$B\"}\n"), at + `:4:12: A is "/x:$B": values are literal, no variable in them is looked up`},
 		{"a variable that no shell takes", in(hello + "spacktainer:\n  env: {a-b: c}\n"), at + `:4:9: "a-b" is no name for an environment variable`},
 
 		{"an epilogue with another stage", map[string]string{at: hello, "container_definitions/amd64/x/Dockerfile.epilogue": "RUN true\n  from debian\n"},
