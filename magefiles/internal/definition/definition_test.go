@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -265,7 +266,27 @@ func TestLoadTakesLinksThatStayInside(t *testing.T) {
 	files := in(hello + "spacktainer:\n  files:\n    - files/link:/opt/x\n    - files/x/script.sh:/opt/s\n")
 	files["spacktainer/files/link"] = "-> x"
 	files["spacktainer/files/x/sub/up"] = "-> ../script.sh"
-	loadOne(t, files)
+	d := loadOne(t, files)
+	if got, want := d.Files[0].Source, "spacktainer/files/x"; got != want {
+		t.Errorf("the link is copied from %s, want what it leads to: %s", got, want)
+	}
+	var paths []string
+	for _, in := range inputs(t, d) {
+		paths = append(paths, in.Path)
+	}
+	if !slices.Contains(paths, "spacktainer/files/x/sub/.hidden") {
+		t.Errorf("the inputs are %q", paths)
+	}
+}
+
+func TestLoadRefusesALinkToTheWholeFolder(t *testing.T) {
+	files := in(hello + "spacktainer:\n  files:\n    - files/all:/a\n")
+	files["spacktainer/files/all"] = "-> .."
+	_, errs := load(t, files)
+	want := `container_definitions/amd64/x/spack.yaml:5:7: "files/all:/a" leads to all of spacktainer/: name a file or folder in it`
+	if got := errs.Error(); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }
 
 func TestLoadRefusesTheSameTargetTwice(t *testing.T) {
