@@ -330,4 +330,9 @@ func TestLoadRefusesARepositoryWithoutDefinitions(t *testing.T) {
 	if _, err := Load(t.TempDir()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want that the folder does not exist", err)
 	}
+	t.Chdir(t.TempDir())
+	_, err := Load(".")
+	if want := "no container_definitions here: run this in the repository's root"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
 }

@@ -2,6 +2,7 @@ package definition
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -28,7 +29,9 @@ func Load(root string) ([]Definition, error) {
 		defer func() { _ = files.Close() }()
 		l.files = files
 	}
-	if err := l.tree(); err != nil {
+	if err := l.tree(); errors.Is(err, fs.ErrNotExist) {
+		return nil, &noDefinitions{root}
+	} else if err != nil {
 		return nil, fmt.Errorf("load definitions from %s: %w", root, err)
 	}
 	slices.SortFunc(l.definitions, func(a, b Definition) int {
@@ -40,6 +43,19 @@ func Load(root string) ([]Definition, error) {
 	l.errs.sort()
 	return l.definitions, l.errs
 }
+
+// noDefinitions is fs.ErrNotExist in words.
+type noDefinitions struct{ root string }
+
+func (e *noDefinitions) Error() string {
+	where := "in " + e.root
+	if e.root == "." {
+		where = "here"
+	}
+	return fmt.Sprintf("no %s %s: run this in the repository's root", Folder, where)
+}
+
+func (e *noDefinitions) Unwrap() error { return fs.ErrNotExist }
 
 type loader struct {
 	root        string
