@@ -69,18 +69,16 @@ func TestEachStreamIsColouredByItself(t *testing.T) {
 	}
 }
 
-func TestATerminalIsAskedNothing(t *testing.T) {
+func TestATerminalHasNoColoursWhereNoneAreWanted(t *testing.T) {
 	t.Setenv("TERM", "xterm-256color")
 	end, seen := terminal(t)
-	New(end, end, "", false)
-	New(end, end, "", true)
-	New(end, end, GitHub, false)
-	if got := seen(); got != "" {
-		t.Errorf("the terminal was sent %q", got)
-	}
-	u := New(end, end, "", true)
-	u.Log.Warn("look")
-	if got := seen(); got != "WARN look\r\n" {
-		t.Errorf("without colours the log is %q", got)
+	for _, u := range []*UI{New(end, end, "", true), New(end, end, GitHub, false)} {
+		u.Log.Warn("look")
+		if err := u.Table([]string{"name"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := seen(); got != "WARN look\r\nNAME\r\n" {
+			t.Errorf("got %q", got)
+		}
 	}
 }
