@@ -4,14 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/strict"
 )
@@ -90,7 +94,10 @@ func (d *Duration) UnmarshalYAML(node *yaml.Node) error {
 func parseDuration(text string) (time.Duration, error) {
 	days, isDays := strings.CutSuffix(text, "d")
 	if n, err := strconv.ParseFloat(days, 64); isDays && err == nil && n >= 0 {
-		return time.Duration(n * 24 * float64(time.Hour)), nil
+		if n *= float64(24 * time.Hour); n >= math.MaxInt64 {
+			return 0, fmt.Errorf("%q is too long: %dd is the longest", text, math.MaxInt64/(24*time.Hour))
+		}
+		return time.Duration(n), nil
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
@@ -136,25 +143,36 @@ func loadConfig(path string) (Config, error) {
 	if err := strict.Decode(path, data, &config); err != nil {
 		return config, err
 	}
-	return config, config.check(path)
+	return config, config.check(path, data)
 }
 
-// check refuses values that no target could use.
-func (c Config) check(path string) error {
+// check refuses values that no target could use. data is the file at path, for
+// the places.
+func (c Config) check(path string, data []byte) error {
 	var errs []error
-	fail := func(format string, args ...any) {
-		errs = append(errs, &strict.Mistake{Path: path, Message: fmt.Sprintf(format, args...)})
+	fail := func(at *yaml.Node, format string, args ...any) {
+		errs = append(errs, &strict.Mistake{Path: path, Line: at.Line, Column: at.Column, Message: fmt.Sprintf(format, args...)})
 	}
-	for name := range c.Platforms {
-		if name != "linux/amd64" && name != "linux/arm64" {
-			fail("platforms: %q is none of linux/amd64, linux/arm64", name)
+	for i, registry := range c.Registries {
+		if registry.Prefix == "" {
+			_, at := strict.Find(data, "registries", strconv.Itoa(i))
+			fail(at, "a registry needs a prefix, such as ghcr.io/organization/")
 		}
 	}
-	if f := c.Janitor.MaxFraction; f < 0 || f > 1 {
-		fail("janitor: max_fraction is %v, want 0 to 1", f)
+	known := slices.Sorted(maps.Keys(defaultConfig().Platforms))
+	for _, name := range slices.Sorted(maps.Keys(c.Platforms)) {
+		if !slices.Contains(known, name) {
+			at, _ := strict.Find(data, "platforms", name)
+			fail(at, "unknown platform %q: %s", name, near.Hint(name, known))
+		}
+	}
+	if f := c.Janitor.MaxFraction; !(f >= 0 && f <= 1) { // so that NaN is refused too
+		_, at := strict.Find(data, "janitor", "max_fraction")
+		fail(at, "max_fraction is %v, want 0 to 1", f)
 	}
 	if c.Janitor.KeepLast < 0 {
-		fail("janitor: keep_last is %d, want 0 or more", c.Janitor.KeepLast)
+		_, at := strict.Find(data, "janitor", "keep_last")
+		fail(at, "keep_last is %d, want 0 or more", c.Janitor.KeepLast)
 	}
 	return errors.Join(errs...)
 }

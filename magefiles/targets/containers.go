@@ -74,27 +74,29 @@ func (Containers) Check(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	defs, broken := definition.Load(".")
-	var mistakes definition.Errors
-	if broken != nil && !errors.As(broken, &mistakes) {
-		return broken
+	defs, mistakes, err := loadDefinitions()
+	if err != nil {
+		return err
 	}
 	if name != nil {
-		mistakes = mistakes.Of(*name)
-		if len(mistakes) == 0 {
-			if defs, err = definition.Find(defs, *name); err != nil {
-				return err
-			}
+		if defs, mistakes, err = definition.Lookup(defs, mistakes, *name); err != nil {
+			return callError{err}
 		}
 	}
 	if or(json, false) {
 		err = a.JSON(append(definition.Errors{}, mistakes...))
 	} else {
 		for _, mistake := range mistakes {
-			a.Print("%s", mistake)
+			if err = a.Print("%s", mistake); err != nil {
+				break
+			}
 		}
 	}
-	if len(mistakes) > 0 {
+	switch len(mistakes) {
+	case 0:
+	case 1:
+		return errors.Join(err, errors.New("1 mistake in container_definitions"))
+	default:
 		return errors.Join(err, fmt.Errorf("%d mistakes in container_definitions", len(mistakes)))
 	}
 	a.Log.Info("all valid", "definitions", len(defs))
@@ -136,8 +138,11 @@ func (Containers) Build(ctx context.Context, name string,
 			return fmt.Errorf("%s for %s: %w", d.Name, d.Platform, err)
 		}
 		records = append(records, result.Record)
-		if !or(json, false) {
-			a.Print("%s", result.Digest)
+		if or(json, false) {
+			continue
+		}
+		if err := a.Print("%s", result.Digest); err != nil {
+			return err
 		}
 	}
 	if or(json, false) {
@@ -147,7 +152,7 @@ func (Containers) Build(ctx context.Context, name string,
 }
 
 // find returns the valid definitions of a container. A mistake in another
-// container's definition does not stop this one.
+// container's definition, or for another platform, does not stop this one.
 func (a *app) find(name string, platform *string) ([]definition.Definition, error) {
 	var only []string
 	if platform != nil {
@@ -157,20 +162,28 @@ func (a *app) find(name string, platform *string) ([]definition.Definition, erro
 		}
 		only = append(only, parsed.String())
 	}
-	defs, broken := definition.Load(".")
-	var mistakes definition.Errors
-	if errors.As(broken, &mistakes) {
-		if own := mistakes.Of(name); len(own) > 0 {
-			return nil, own
-		}
-	} else if broken != nil {
-		return nil, broken
+	defs, mistakes, err := loadDefinitions()
+	if err != nil {
+		return nil, err
 	}
-	found, err := definition.Find(defs, name, only...)
+	found, mistakes, err := definition.Lookup(defs, mistakes, name, only...)
 	if err != nil {
 		return nil, callError{err}
 	}
+	if len(mistakes) > 0 {
+		return nil, mistakes
+	}
 	return found, nil
+}
+
+// loadDefinitions returns the valid definitions, and the mistakes in the others.
+func loadDefinitions() ([]definition.Definition, definition.Errors, error) {
+	defs, err := definition.Load(".")
+	var mistakes definition.Errors
+	if errors.As(err, &mistakes) {
+		err = nil
+	}
+	return defs, mistakes, err
 }
 
 type assembleOptions struct{ mirror, lock, base, key string }
