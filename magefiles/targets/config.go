@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/build"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/strict"
 )
 
@@ -22,6 +25,7 @@ const ConfigFile = "spacktainers.yaml"
 type Config struct {
 	Spack      Spack               `yaml:"spack"`
 	BaseImage  string              `yaml:"base_image"`
+	Packages   map[string][]string `yaml:"packages"` // Debian packages in the base images, by their names
 	Registries []Registry          `yaml:"registries"`
 	Platforms  map[string]Platform `yaml:"platforms"`
 	SIFs       string              `yaml:"sifs"`
@@ -54,9 +58,11 @@ type Registry struct {
 // A Platform says how images for it are built: for which microarchitecture,
 // with which build cache, and where.
 type Platform struct {
-	Target string   `yaml:"target"`
-	Mirror string   `yaml:"mirror"`
-	Hosts  []string `yaml:"hosts"`
+	Target    string   `yaml:"target"`
+	Mirror    string   `yaml:"mirror"`
+	Endpoint  string   `yaml:"endpoint"`   // of the mirror's S3, where it is not Amazon's
+	BaseImage string   `yaml:"base_image"` // instead of the one for all
+	Hosts     []string `yaml:"hosts"`      // where it is built: the first one that can
 }
 
 // Janitor holds the defaults of the janitor's rules.
@@ -135,9 +141,19 @@ func (c Config) check(path string) error {
 	fail := func(format string, args ...any) {
 		errs = append(errs, &strict.Mistake{Path: path, Message: fmt.Sprintf(format, args...)})
 	}
-	for name := range c.Platforms {
+	for name, platform := range c.Platforms {
 		if name != "linux/amd64" && name != "linux/arm64" {
 			fail("platforms: %q is none of linux/amd64, linux/arm64", name)
+		}
+		for _, host := range platform.Hosts {
+			if err := build.CheckHost(host); err != nil {
+				fail("platforms: %s: %v", name, err)
+			}
+		}
+	}
+	for name := range c.Packages {
+		if !slices.Contains(build.Bases, name) {
+			fail("packages: %q is no base image: %s", name, near.Hint(name, build.Bases))
 		}
 	}
 	if f := c.Janitor.MaxFraction; f < 0 || f > 1 {
@@ -157,6 +173,10 @@ type environment struct {
 	SummaryFile  string // GitHub's job summary
 	RequireTools bool   // a test skipped for a missing tool is a failure
 	PublicKey    string // file of the key that signs the build cache
+	PrivateKey   string // file of its other half
+	CacheKeyID   string // credentials of the build cache
+	CacheSecret  string
+	GitFile      string // git's credentials for the sources of packages
 }
 
 func readEnvironment() environment {
@@ -165,6 +185,10 @@ func readEnvironment() environment {
 		SummaryFile:  os.Getenv("GITHUB_STEP_SUMMARY"),
 		RequireTools: os.Getenv("SPACKTAINERS_REQUIRE_TOOLS") == "1",
 		PublicKey:    os.Getenv("SPACK_DEPLOYMENT_KEY_PUBLIC"),
+		PrivateKey:   os.Getenv("SPACK_DEPLOYMENT_KEY_PRIVATE"),
+		CacheKeyID:   os.Getenv("AWS_CACHE_ACCESS_KEY_ID"),
+		CacheSecret:  os.Getenv("AWS_CACHE_SECRET_ACCESS_KEY"),
+		GitFile:      os.Getenv("SPACKTAINERS_GIT_CREDENTIALS"),
 	}
 	switch {
 	case os.Getenv("GITHUB_ACTIONS") == "true":

@@ -10,6 +10,9 @@ import (
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
 )
 
+// ArmEmulation is what the need of a handler for arm64 programs is called.
+const ArmEmulation = "arm64 emulation"
+
 // Needs lists what the targets that exist need. A new need is a new line here.
 var Needs = []Need{
 	{What: "go", Targets: []string{"quickstart", "containers:build", "containers:check", "test", "doctor"}, Probe: goVersion},
@@ -18,7 +21,7 @@ var Needs = []Need{
 	{What: "podman", Targets: []string{"quickstart", "containers:build"}, Optional: "loads and runs the container that was built", Probe: version("podman", "--version"), Debian: rootlessPodman},
 	{What: "podman run", Targets: []string{"quickstart", "containers:build"}, Optional: "starts containers, not only loads them", Probe: podmanRun, Debian: []string{"podman", "runc"}},
 	{What: "skopeo", Targets: []string{"containers:build"}, Optional: "looks into the image layout and copies it elsewhere", Probe: version("skopeo", "--version"), Debian: []string{"skopeo"}},
-	{What: "arm64 emulation", Targets: []string{"containers:build"}, Optional: "runs arm64 containers on this machine", Probe: armEmulation, Debian: []string{"qemu-user-static"}},
+	{What: ArmEmulation, Targets: []string{"containers:build"}, Optional: "runs arm64 containers on this machine", Probe: armEmulation, Debian: []string{"qemu-user-static"}},
 	{What: "build cache credentials", Targets: []string{"containers:build"}, Optional: "reads a build cache in a private S3 bucket", Probe: variables("AWS_CACHE_ACCESS_KEY_ID", "AWS_CACHE_SECRET_ACCESS_KEY")},
 }
 
