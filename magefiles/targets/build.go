@@ -68,6 +68,7 @@ func (a *app) environments(platform *string) ([]definition.Definition, error) {
 type podmanOptions struct {
 	mirror, lock, registry *string
 	force, failFast, json  bool
+	digests                bool // and no table
 }
 
 // buildWithPodman builds what is not up to date and ends in a table.
@@ -94,9 +95,13 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 	switch {
 	case o.json:
 		err = a.JSON(results)
-	case len(results) == 1 && len(failed) == 0:
-		a.Print("%s", results[0].Digest)
-	case len(results) != 1:
+	case o.digests:
+		for _, r := range results {
+			if r.Err == nil {
+				a.Print("%s", r.Digest)
+			}
+		}
+	default:
 		err = a.showResults(results)
 	}
 	return errors.Join(err, errors.Join(failed...))

@@ -129,7 +129,7 @@ func (Containers) Build(ctx context.Context, name string,
 	}
 	if by == enginePodman {
 		return a.buildWithPodman(ctx, defs, podmanOptions{
-			mirror: mirror, lock: lock, registry: registry, force: or(force, false), json: or(json, false),
+			mirror: mirror, lock: lock, registry: registry, force: or(force, false), json: or(json, false), digests: true,
 		})
 	}
 	records := []image.Record{}

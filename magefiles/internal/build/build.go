@@ -31,8 +31,14 @@ func (e Engine) context(c Container) string {
 	return filepath.Join(e.Work, c.Name, filepath.FromSlash(c.Platform))
 }
 
-// LogFile is where the log of a container's build lies.
-func LogFile(tree image.Tree, name, platform string) string { return tree.Dir(name, platform) + ".log" }
+// logFile is where a container's build writes its log. It goes beside the image when that is done.
+func (e Engine) logFile(c Container) string { return e.context(c) + ".log" }
+
+// keepLog puts the log beside the image that it tells of, and returns its path relative to the record.
+func (e Engine) keepLog(c Container) (string, error) {
+	path := e.Tree.Dir(c.Name, c.Platform) + ".log"
+	return filepath.Base(path), copyFile(e.logFile(c), path)
+}
 
 // Lock concretizes the environment of a container in the builder, and returns its lockfile.
 func (e Engine) Lock(ctx context.Context, c Container) ([]byte, error) {
@@ -76,7 +82,7 @@ func (e Engine) save(ctx context.Context, c Container, dir string) error {
 
 // podmanBuild runs a build with its secrets, and writes what it says to the container's log.
 func (e Engine) podmanBuild(ctx context.Context, c Container, dir, step string, labels []string) error {
-	path := LogFile(e.Tree, c.Name, c.Platform)
+	path := e.logFile(c)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
@@ -125,8 +131,10 @@ func (e Engine) Build(ctx context.Context, c Container) (image.Record, error) {
 		if err := e.save(ctx, c, dir); err != nil {
 			return record, err
 		}
-		record.Digest, err = describeLayout(dir, c.Platform, record.Version)
-		record.Log = filepath.Base(LogFile(e.Tree, c.Name, c.Platform))
+		if record.Digest, err = describeLayout(dir, c.Platform, record.Version); err != nil {
+			return record, err
+		}
+		record.Log, err = e.keepLog(c)
 		return record, err
 	})
 }

@@ -35,6 +35,7 @@ type Container struct {
 	Revision string   // the commit of the repository that defines it
 	Origin   string   // the URL of that repository
 	Mirror   Mirror
+	Anew     bool // without what podman remembers of earlier builds
 
 	FirstRoot func(roots []string) (int, error) // which root names the container's version
 }
@@ -75,6 +76,9 @@ func (m Mirror) args() ([]string, error) {
 		abs, err := filepath.Abs(folder)
 		if err != nil {
 			return nil, err
+		}
+		if _, err := os.Stat(abs); err != nil {
+			return nil, fmt.Errorf("mirror: %w", err)
 		}
 		args = []string{"--build-arg=MIRROR=file://" + mountedMirror, "--volume=" + abs + ":" + mountedMirror}
 	}
@@ -218,6 +222,9 @@ func (c Container) buildCmd(p Podman, context, step string, secrets, labels []st
 	}
 	if p.Chroot {
 		args = append(args, "--isolation=chroot")
+	}
+	if c.Anew {
+		args = append(args, "--no-cache")
 	}
 	if !c.Strip {
 		args = append(args, "--build-arg=STRIP=false")

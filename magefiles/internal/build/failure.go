@@ -120,7 +120,7 @@ func readFailure(path string) (*Failure, error) {
 		} else if tail, ok := strings.CutPrefix(line, strings.TrimRight(markLine, " ")); ok && len(f.Packages) > 0 {
 			last := &f.Packages[len(f.Packages)-1]
 			last.Tail = append(last.Tail, strings.TrimPrefix(tail, " "))
-		} else if strings.TrimSpace(line) != "" {
+		} else if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "+ ") {
 			f.Last = append(f.Last, line)
 			f.Last = f.Last[max(0, len(f.Last)-15):]
 		}

@@ -197,7 +197,7 @@ func (f *Farm) build(ctx context.Context, c Container) Result {
 	case plan.UpToDate && !f.Force:
 		result.Outcome, result.Record = UpToDate, plan.Record
 	default:
-		result.Outcome = Built
+		result.Outcome, plan.Container.Anew = Built, f.Force
 		result.Passed, result.Err = f.withHost(ctx, c.Platform, func(e Engine) error {
 			result.Host = e.Host
 			result.Record, err = e.Build(ctx, plan.Container)

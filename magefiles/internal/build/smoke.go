@@ -26,7 +26,7 @@ func (c Container) smokeCmd(p Podman) command.Cmd {
 // smoke tries the finished container. Where none can be started, it says so in the log and lets the image pass.
 func (e Engine) smoke(ctx context.Context, c Container) error {
 	e.tell(c, Event{Step: "test"})
-	log, err := os.OpenFile(LogFile(e.Tree, c.Name, c.Platform), os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+	log, err := os.OpenFile(e.logFile(c), os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
 	}
