@@ -75,6 +75,10 @@ func buildBases(ctx context.Context, names []string, platform *string, force, js
 		if !slices.Contains(names, b.Name) {
 			continue
 		}
+		b, _, err := b.Pin(ctx, podman)
+		if err != nil {
+			return err
+		}
 		made, err := b.Ensure(ctx, podman, filepath.Join(workDir, "base"), want.String() == native, or(force, false))
 		if err != nil {
 			return err

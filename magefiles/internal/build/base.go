@@ -155,7 +155,17 @@ func (b Base) sources() []Source {
 	return append([]Source{*b.Spack}, b.Repos...)
 }
 
-// Ensure builds the base image where its build key is not that of the one in podman's storage.
+// Pin replaces whatever may change by what it is now, and says under which build key the base image is to be had then.
+func (b Base) Pin(ctx context.Context, p Podman) (Base, string, error) {
+	pinned, err := b.pin(ctx, p)
+	if err != nil {
+		return b, "", fmt.Errorf("base image %s for %s: %w", b.Name, b.Platform, err)
+	}
+	key, err := pinned.key()
+	return pinned, key, err
+}
+
+// Ensure builds a pinned base image where its build key is not that of the one in podman's storage.
 func (b Base) Ensure(ctx context.Context, p Podman, work string, native, force bool) (BuiltBase, error) {
 	built, err := b.ensure(ctx, p, work, native, force)
 	if err != nil {
@@ -165,10 +175,6 @@ func (b Base) Ensure(ctx context.Context, p Podman, work string, native, force b
 }
 
 func (b Base) ensure(ctx context.Context, p Podman, work string, native, force bool) (BuiltBase, error) {
-	b, err := b.pin(ctx, p)
-	if err != nil {
-		return BuiltBase{}, err
-	}
 	key, err := b.key()
 	if err != nil {
 		return BuiltBase{}, err
@@ -189,15 +195,6 @@ func (b Base) ensure(ctx context.Context, p Podman, work string, native, force b
 	return BuiltBase{found.ID, found.Digest, key}, err
 }
 
-// Key is the build key of the base image.
-func (b Base) Key(ctx context.Context, p Podman) (string, error) {
-	b, err := b.pin(ctx, p)
-	if err != nil {
-		return "", fmt.Errorf("base image %s for %s: %w", b.Name, b.Platform, err)
-	}
-	return b.key()
-}
-
 func (b Base) key() (string, error) {
 	inputs, err := b.inputs()
 	return image.BuildKey(inputs), err
@@ -209,6 +206,8 @@ func (b Base) make(ctx context.Context, p Podman, work, key string, native, forc
 		if err := bootstrap(ctx, p, suite, b.Platform, force); err != nil {
 			return err
 		}
+	} else if err := p.bring(ctx, b.From); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		return err

@@ -36,7 +36,7 @@ type Farm struct {
 	tunnels map[string]*Tunnel
 	busy    map[string]chan struct{} // one build at a time on each host
 	bases   map[string]BuiltBase     // by host, platform and name
-	keys    map[string]string        // build keys of base images, by platform and name
+	pinned  map[string]pinnedBase    // by platform and name
 }
 
 // A Plan says what is to be done about a container for one platform, and why.
@@ -69,7 +69,7 @@ func (f *Farm) plan(ctx context.Context, c Container) (Plan, error) {
 	if err := f.lock(ctx, &c); err != nil {
 		return Plan{}, err
 	}
-	runtimeKey, err := f.baseKey(ctx, Runtime, c.Platform)
+	_, runtimeKey, err := f.pin(ctx, Runtime, c.Platform)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -112,7 +112,7 @@ func (f *Farm) lock(ctx context.Context, c *Container) error {
 	if c.Lock != nil {
 		return nil
 	}
-	builderKey, err := f.baseKey(ctx, Builder, c.Platform)
+	_, builderKey, err := f.pin(ctx, Builder, c.Platform)
 	if err != nil {
 		return err
 	}
@@ -176,10 +176,7 @@ func (f *Farm) Build(ctx context.Context, containers []Container) []Result {
 	var group errgroup.Group
 	for i, c := range containers {
 		group.Go(func() error {
-			results[i] = f.build(ctx, c)
-			if f.FailFast && results[i].Err != nil {
-				stop()
-			}
+			results[i] = f.build(ctx, c, stop)
 			return nil
 		})
 	}
@@ -187,7 +184,8 @@ func (f *Farm) Build(ctx context.Context, containers []Container) []Result {
 	return results
 }
 
-func (f *Farm) build(ctx context.Context, c Container) Result {
+// build makes one container. Where the first failure stops the others, it does before the host is free for them.
+func (f *Farm) build(ctx context.Context, c Container, stop func()) Result {
 	began := time.Now()
 	result := Result{Name: c.Name, Platform: c.Platform}
 	plan, err := f.plan(ctx, c)
@@ -201,15 +199,18 @@ func (f *Farm) build(ctx context.Context, c Container) Result {
 		result.Passed, result.Err = f.withHost(ctx, c.Platform, func(e Engine) error {
 			result.Host = e.Host
 			result.Record, err = e.Build(ctx, plan.Container)
+			if f.FailFast && err != nil && !IsHostError(err) {
+				stop()
+			}
 			return err
 		})
 	}
-	if result.Err != nil {
+	switch {
+	case errors.Is(result.Err, context.Canceled):
+		result.Outcome, result.Message = Stopped, result.Err.Error()
+	case result.Err != nil:
 		result.Outcome, result.Message = Failed, result.Err.Error()
-		if ctx.Err() != nil {
-			result.Outcome = Stopped
-		}
-	} else {
+	default:
 		result.Digest = result.Record.Digest.String()
 		result.Size = f.size(result.Record)
 	}
@@ -252,10 +253,10 @@ func (f *Farm) withHost(ctx context.Context, platform string, do func(Engine) er
 
 func (f *Farm) onHost(ctx context.Context, host, platform string, do func(Engine) error) error {
 	leave, err := f.enter(ctx, host)
+	defer leave()
 	if err != nil {
 		return err
 	}
-	defer leave()
 	p, err := f.open(ctx, host, platform)
 	if err != nil {
 		return err
@@ -282,9 +283,9 @@ func (f *Farm) enter(ctx context.Context, host string) (leave func(), err error)
 	f.mu.Unlock()
 	select {
 	case free <- struct{}{}:
-		return func() { <-free }, nil
+		return func() { <-free }, ctx.Err()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return func() {}, context.Cause(ctx)
 	}
 }
 
@@ -343,7 +344,7 @@ func (f *Farm) base(ctx context.Context, p Podman, host, platform, name string) 
 	if ok {
 		return built, nil
 	}
-	b, err := f.describeBase(name, platform)
+	b, _, err := f.pin(ctx, name, platform)
 	if err != nil {
 		return BuiltBase{}, err
 	}
@@ -368,24 +369,30 @@ func (f *Farm) describeBase(name, platform string) (Base, error) {
 	return Base{}, fmt.Errorf("platform %s is not configured", platform)
 }
 
-// baseKey is the build key that a base image has or would have.
-func (f *Farm) baseKey(ctx context.Context, name, platform string) (string, error) {
+// A pinnedBase is a base image that is the same for all containers of a run, on every host.
+type pinnedBase struct {
+	base Base
+	key  string
+}
+
+// pin returns a base image as it is to be, and its build key, whether or not it is there.
+func (f *Farm) pin(ctx context.Context, name, platform string) (Base, string, error) {
 	f.mu.Lock() // also while it is asked for: many containers want the same
 	defer f.mu.Unlock()
-	if key, ok := f.keys[platform+" "+name]; ok {
-		return key, nil
+	if p, ok := f.pinned[platform+" "+name]; ok {
+		return p.base, p.key, nil
 	}
 	b, err := f.describeBase(name, platform)
 	if err != nil {
-		return "", err
+		return b, "", err
 	}
-	key, err := b.Key(ctx, f.Podman)
+	b, key, err := b.Pin(ctx, f.Podman)
 	if err != nil {
-		return "", err
+		return b, "", err
 	}
-	if f.keys == nil {
-		f.keys = map[string]string{}
+	if f.pinned == nil {
+		f.pinned = map[string]pinnedBase{}
 	}
-	f.keys[platform+" "+name] = key
-	return key, nil
+	f.pinned[platform+" "+name] = pinnedBase{b, key}
+	return b, key, nil
 }

@@ -94,7 +94,7 @@ func dial(ctx context.Context, p Podman, host string) (*Tunnel, error) {
 	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t := &Tunnel{Podman: p, cancel: cancel, ended: make(chan error, 1), dir: dir}
-	t.URL, t.Chroot = "unix://"+local, false
+	t.URL, t.Chroot, t.Home = "unix://"+local, false, &p
 	go func() { t.ended <- p.Run(background, cmd) }()
 	if err := t.wait(ctx, local); err != nil {
 		t.Close()

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
@@ -19,6 +20,7 @@ type Podman struct {
 	Run    command.Runner
 	Env    []string // what podman needs on this machine to work at all
 	URL    string   // of another machine's podman: unix:///path/of/socket
+	Home   *Podman  // of this machine, where that is another one
 	Chroot bool     // build steps run in a chroot: where no container can be started
 }
 
@@ -65,6 +67,30 @@ func (p Podman) inspect(ctx context.Context, ref, label string) (inspected, erro
 		}
 	}
 	return found, nil
+}
+
+// bring copies an image that only this machine has, which is named by its ID, to the other machine.
+func (p Podman) bring(ctx context.Context, id string) error {
+	if p.Home == nil || strings.ContainsAny(id, ":/") {
+		return nil
+	}
+	if found, err := p.inspect(ctx, id, ""); err != nil || found.ID != "" {
+		return err
+	}
+	from, to := io.Pipe()
+	saved := make(chan error, 1)
+	go func() {
+		c := p.Home.command("save", "--quiet", "--format=docker-archive", id)
+		c.Stdout = to
+		err := p.Home.Run(ctx, c)
+		to.CloseWithError(err)
+		saved <- err
+	}()
+	c := p.command("load", "--quiet")
+	c.Stdin = from
+	err := p.Run(ctx, c)
+	from.CloseWithError(err) // the other podman must not wait for a reader that is gone
+	return errors.Join(err, <-saved)
 }
 
 // ping asks whether podman answers. Where it does not, a failure is the host's and not the build's.
