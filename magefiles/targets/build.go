@@ -86,7 +86,7 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 	var failed []error
 	for _, r := range results {
 		for _, passed := range r.Passed {
-			a.Log.Warn("went on to the next host", "container", r.Name, "platform", r.Platform, "why", passed)
+			a.Log.Warn("could not build there", "container", r.Name, "platform", r.Platform, "why", passed)
 		}
 		if r.Err != nil {
 			failed = append(failed, fmt.Errorf("%s for %s: %w", r.Name, r.Platform, r.Err))

@@ -41,6 +41,9 @@ const serviceTime = 30 * time.Minute
 // connectTime is how long a host may take to answer.
 const connectTime = 45 * time.Second
 
+// serviceScript runs podman's service until its standard input ends, which is when we are gone, however we went.
+const serviceScript = `umask 077; exec 3<&0; (cat <&3; kill $$) >/dev/null 2>&1 & exec podman system service --time=%d unix://%s 3<&-`
+
 // tunnelCmd starts podman's service on the host and forwards its socket to one of ours, in one connection. It is the
 // OpenSSH client with all that its user has configured, but it asks nothing and takes no unknown host's word.
 func tunnelCmd(host, local, remote string) (command.Cmd, error) {
@@ -58,14 +61,15 @@ func tunnelCmd(host, local, remote string) (command.Cmd, error) {
 	if u.User != nil {
 		args = append(args, "-l", u.User.Username())
 	}
-	service := fmt.Sprintf("umask 077; exec podman system service --time=%d unix://%s", int(serviceTime.Seconds()), remote)
-	return command.Cmd{Args: append(args, "--", u.Hostname(), service)}, nil
+	service := fmt.Sprintf(serviceScript, int(serviceTime.Seconds()), remote)
+	return command.Cmd{Args: append(args, "--", u.Hostname(), "exec sh -c '"+service+"'"), Stderr: discard{}}, nil
 }
 
 // A Tunnel is podman on another host.
 type Tunnel struct {
 	Podman
 	cancel context.CancelFunc
+	input  *os.File // of the service, which ends with it
 	ended  chan error
 	dir    string
 }
@@ -92,10 +96,19 @@ func dial(ctx context.Context, p Podman, host string) (*Tunnel, error) {
 	if err != nil {
 		return nil, err
 	}
-	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	t := &Tunnel{Podman: p, cancel: cancel, ended: make(chan error, 1), dir: dir}
+	stdin, input, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stdin = stdin
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx)) // it outlives a build that is cancelled
+	t := &Tunnel{Podman: p, cancel: cancel, input: input, ended: make(chan error, 1), dir: dir}
 	t.URL, t.Chroot, t.Home = "unix://"+local, false, &p
-	go func() { t.ended <- p.Run(background, cmd) }()
+	go func() {
+		err := p.Run(background, cmd)
+		stdin.Close()
+		t.ended <- err
+	}()
 	if err := t.wait(ctx, local); err != nil {
 		t.Close()
 		return nil, err
@@ -133,16 +146,27 @@ func (t *Tunnel) wait(ctx context.Context, socket string) error {
 	}
 }
 
-// Close ends the connection. Podman's service on the host ends by itself.
+// Close ends podman's service on the host, and the connection.
 func (t *Tunnel) Close() {
+	t.input.Close()
+	select {
+	case <-t.ended:
+	case <-time.After(3 * time.Second):
+		t.cancel()
+		<-t.ended
+	}
 	t.cancel()
-	<-t.ended
 	os.RemoveAll(t.dir)
 }
 
 // explainSSH says what to do about what ssh says.
 func explainSSH(err error) error {
 	text := err.Error()
+	var failed *command.Error
+	if errors.As(err, &failed) && failed.Tail != "" {
+		lines := strings.Split(strings.TrimSpace(failed.Tail), "\n")
+		err = errors.New(strings.TrimSpace(lines[len(lines)-1])) // the command line is long, and no help
+	}
 	for _, known := range []struct{ says, means string }{
 		{"Host key verification failed", "its key is not known, or not the one in known_hosts: connect once by hand, and compare the key"},
 		{"Permission denied", "it takes none of your keys: look at ssh-add -l, and at authorized_keys on the host"},

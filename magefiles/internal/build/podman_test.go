@@ -130,7 +130,8 @@ func TestTheTunnelIsOpenSSHAndAsksNothing(t *testing.T) {
 	want := []string{
 		"ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ExitOnForwardFailure=yes",
 		"-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=30", "-o", "ControlPath=none", "-L", "/l.sock:/r.sock",
-		"-p", "2222", "-l", "me", "--", "host", "umask 077; exec podman system service --time=1800 unix:///r.sock",
+		"-p", "2222", "-l", "me", "--", "host",
+		"exec sh -c 'umask 077; exec 3<&0; (cat <&3; kill $$) >/dev/null 2>&1 & exec podman system service --time=1800 unix:///r.sock 3<&-'",
 	}
 	if err != nil {
 		t.Fatal(err)
