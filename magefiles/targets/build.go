@@ -128,6 +128,7 @@ func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOp
 	if err != nil {
 		return nil, nil, err
 	}
+	podman.Run = command.Exec(nil) // what base images and ssh say stands in the error, if it comes to one
 	farm := &build.Farm{
 		Podman: podman, Native: native, Hosts: map[string][]string{}, Bases: map[string][]build.Base{},
 		Emulation: a.emulation, Published: a.published(o.registry),

@@ -33,7 +33,10 @@ func (Containers) Plan(ctx context.Context,
 		return err
 	}
 	defer farm.Close()
+	progress := a.newProgress()
+	farm.Watch = progress.event
 	plans, errs := farm.Plan(ctx, containers)
+	progress.close()
 	return errors.Join(a.showPlans(plans, errs, or(json, false)), errors.Join(errs...))
 }
 

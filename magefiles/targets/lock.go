@@ -34,6 +34,9 @@ func (Containers) Lock(ctx context.Context, name string,
 		return err
 	}
 	defer farm.Close()
+	progress := a.newProgress()
+	defer progress.close()
+	farm.Watch = progress.event
 	var errs []error
 	for i, c := range containers {
 		c.Lock = nil

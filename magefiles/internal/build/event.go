@@ -14,8 +14,9 @@ type Event struct {
 	Platform  string
 	Step      string // what podman or Spack does: STEP 3/7: COPY …, install, test, save
 	Package   string // that Spack installs
-	Done      int    // packages installed
+	Installed int    // packages
 	Of        int    // packages in all; 0 where nobody knows
+	Done      bool   // there is no more to tell
 }
 
 func (e Engine) tell(c Container, ev Event) {
@@ -39,9 +40,9 @@ func (e Engine) event(c Container) func(line string) {
 	return func(line string) {
 		switch step, pkg := podmanStep.FindStringSubmatch(line), installing.FindStringSubmatch(line); {
 		case step != nil:
-			e.tell(c, Event{Step: step[1], Done: done, Of: of})
+			e.tell(c, Event{Step: step[1], Installed: done, Of: of})
 		case pkg != nil:
-			ev := Event{Step: "spack install", Package: pkg[1], Done: done, Of: of}
+			ev := Event{Step: "spack install", Package: pkg[1], Installed: done, Of: of}
 			if len(pkg) > 3 && pkg[3] != "" {
 				ev.Of, _ = strconv.Atoi(pkg[3])
 			}

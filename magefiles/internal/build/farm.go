@@ -214,9 +214,16 @@ func (f *Farm) build(ctx context.Context, c Container, stop func()) Result {
 		result.Digest = result.Record.Digest.String()
 		result.Size = f.size(result.Record)
 	}
+	f.tell(Event{Container: c.Name, Platform: c.Platform, Done: true})
 	result.Took = time.Since(began)
 	result.Seconds = result.Took.Seconds()
 	return result
+}
+
+func (f *Farm) tell(e Event) {
+	if f.Watch != nil {
+		f.Watch(e)
+	}
 }
 
 // size is what the layers take as they are stored; 0 where the image is elsewhere.
@@ -348,6 +355,8 @@ func (f *Farm) base(ctx context.Context, p Podman, host, platform, name string) 
 	if err != nil {
 		return BuiltBase{}, err
 	}
+	f.tell(Event{Container: "base image " + name, Platform: platform, Step: "look, and build if it is not up to date"})
+	defer f.tell(Event{Container: "base image " + name, Platform: platform, Done: true})
 	if built, err = b.Ensure(ctx, p, filepath.Join(f.Work, "base"), p.URL == "" && platform == f.Native, false); err != nil {
 		return built, err
 	}

@@ -1,9 +1,11 @@
 package build
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Secrets are what steps of a build may read, and nobody else. Values are written to files that only we can read, for as
@@ -54,18 +56,30 @@ func (s Secrets) with(do func(args []string) error) (err error) {
 	return do(args)
 }
 
-// secretDir is in memory where the system has such a place: what is never on a disk need not be wiped from it.
+// secretDir is in memory where the system has such a place: what is never on a disk need not be wiped from it. What a
+// killed process left there goes first.
 func secretDir() (string, error) {
-	const memory = "/dev/shm"
-	parent := ""
-	if info, err := os.Stat(memory); err == nil && info.IsDir() {
-		parent = memory
+	parent := "/dev/shm"
+	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
+		parent = os.TempDir()
 	}
-	dir, err := os.MkdirTemp(parent, "spacktainers-*")
-	if err != nil && parent != "" {
-		return os.MkdirTemp("", "spacktainers-*")
+	left, _ := filepath.Glob(filepath.Join(parent, "spacktainers-secrets-*"))
+	for _, dir := range left {
+		if abandoned(dir) {
+			os.RemoveAll(dir) // not ours, perhaps: then it stays
+		}
 	}
-	return dir, err
+	return os.MkdirTemp(parent, fmt.Sprintf("spacktainers-secrets-%d-*", os.Getpid()))
+}
+
+// abandoned says whether the process that a folder of secrets is named for is gone.
+func abandoned(dir string) bool {
+	var pid int
+	if _, err := fmt.Sscanf(filepath.Base(dir), "spacktainers-secrets-%d-", &pid); err != nil {
+		return false
+	}
+	process, err := os.FindProcess(pid)
+	return err == nil && errors.Is(process.Signal(syscall.Signal(0)), os.ErrProcessDone)
 }
 
 // values are what no log may show.
