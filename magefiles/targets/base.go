@@ -61,7 +61,7 @@ func buildBases(ctx context.Context, names []string, platform *string, force, js
 	if err != nil {
 		return err
 	}
-	podman, err := a.podman()
+	podman, err := a.podman(ctx)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (a *app) environments(platform *string) ([]definition.Definition, error) {
 type podmanOptions struct {
 	mirror, lock, registry *string
 	force, failFast, json  bool
-	digests                bool // and no table
+	digests                bool // of containers that were named, instead of a table of all
 }
 
 // buildWithPodman builds what is not up to date and ends in a table.
@@ -124,19 +124,22 @@ func (a *app) showResults(results []build.Result) error {
 
 // farm wires what builds containers, and describes the containers to it.
 func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOptions) (*build.Farm, []build.Container, error) {
-	podman, err := a.podman()
+	podman, err := a.podman(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	podman.Run = command.Exec(nil) // what base images and ssh say stands in the error, if it comes to one
 	farm := &build.Farm{
 		Podman: podman, Native: native, Hosts: map[string][]string{}, Bases: map[string][]build.Base{},
-		Emulation: a.emulation, Published: a.published(o.registry),
+		Emulation: a.emulation,
 		Secrets: build.Secrets{
 			MirrorKeyID: a.env.CacheKeyID, MirrorSecret: a.env.CacheSecret,
 			SigningPublic: a.env.PublicKey, SigningPrivate: a.env.PrivateKey, GitCredentials: a.env.GitFile,
 		},
 		Work: workDir, Tree: images, Now: time.Now,
+	}
+	if !o.digests { // who names a container wants its image here, whatever is published
+		farm.Published = a.published(o.registry)
 	}
 	for name, platform := range a.config.Platforms {
 		farm.Hosts[name], farm.Bases[name] = platform.Hosts, a.bases(name)
@@ -239,25 +242,44 @@ func withoutUser(url string) string {
 }
 
 // podman is podman on this machine, with what it needs here.
-func (a *app) podman() (build.Podman, error) {
+func (a *app) podman(ctx context.Context) (build.Podman, error) {
 	if _, err := command.LookPath("podman"); err != nil {
 		return build.Podman{}, fmt.Errorf("%w; without podman, --engine=assemble makes a container from a lockfile and a build cache", err)
 	}
-	env, err := machine(a).PodmanEnv()
-	return build.Podman{Run: command.Exec(os.Stderr), Env: env}, err
+	m := machine(a)
+	env, err := m.PodmanEnv()
+	if err != nil {
+		return build.Podman{}, err
+	}
+	podman := build.Podman{Run: command.Exec(os.Stderr), Env: env}
+	if why := a.missing(ctx, doctor.PodmanRun); why != "" {
+		a.Log.Warn("no container can be started here: build steps run in a chroot, and nothing is tested", "why", why)
+		podman.Chroot = true
+	}
+	return podman, nil
+}
+
+// missing says what keeps a need from being met, and what mends it; empty where
+// nothing does.
+func (a *app) missing(ctx context.Context, what string) string {
+	for _, need := range doctor.Needs {
+		if need.What != what {
+			continue
+		}
+		for _, f := range doctor.Examine(ctx, machine(a), []doctor.Need{need}) {
+			if f.Missing != "" && f.Mend != "" {
+				return f.Missing + ": " + f.Mend
+			}
+			return f.Missing
+		}
+	}
+	return ""
 }
 
 // emulation says why this machine cannot run programs for another platform.
 func (a *app) emulation(ctx context.Context, platform string) error {
-	for _, need := range doctor.Needs {
-		if need.What != doctor.ArmEmulation {
-			continue
-		}
-		for _, f := range doctor.Examine(ctx, machine(a), []doctor.Need{need}) {
-			if f.Missing != "" {
-				return fmt.Errorf("programs for %s do not run here: %s: %s", platform, f.Missing, f.Mend)
-			}
-		}
+	if why := a.missing(ctx, doctor.ArmEmulation); why != "" {
+		return fmt.Errorf("programs for %s do not run here: %s", platform, why)
 	}
 	return nil
 }

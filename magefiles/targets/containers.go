@@ -111,8 +111,7 @@ func (Containers) Build(ctx context.Context, name string,
 	lock *string, // lockfile to install (default: spack.lock beside the definition)
 	base *string, // assemble: image below the packages: a reference, oci:DIR or scratch (default: the configured one)
 	key *string, // assemble: public key files, by commas: each package must be signed by one of them
-	registry *string, // podman: prefix to ask what is there (default: the first configured one; none: ask nobody)
-	force *bool, // podman: build it also if it is up to date
+	force *bool, // podman: build it also if it is up to date in out/images
 	json *bool, // print the records, for machines
 ) error {
 	a, err := start()
@@ -129,7 +128,7 @@ func (Containers) Build(ctx context.Context, name string,
 	}
 	if by == enginePodman {
 		return a.buildWithPodman(ctx, defs, podmanOptions{
-			mirror: mirror, lock: lock, registry: registry, force: or(force, false), json: or(json, false), digests: true,
+			mirror: mirror, lock: lock, force: or(force, false), json: or(json, false), digests: true,
 		})
 	}
 	records := []image.Record{}
