@@ -21,6 +21,10 @@ const (
 
 var images = image.Tree(filepath.Join(outDir, "images"))
 
+// Bare holds the targets that have the name of a namespace and no colon, such
+// as containers beside containers:build: magefiles/magefile.go lends them one.
+type Bare struct{}
+
 // An app is what every target starts from.
 type app struct {
 	*ui.UI

@@ -15,6 +15,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/build"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/strict"
@@ -28,6 +29,7 @@ const ConfigFile = "spacktainers.yaml"
 type Config struct {
 	Spack      Spack               `yaml:"spack"`
 	BaseImage  string              `yaml:"base_image"`
+	Packages   map[string][]string `yaml:"packages"` // Debian packages in the base images, by their names
 	Registries []Registry          `yaml:"registries"`
 	Platforms  map[string]Platform `yaml:"platforms"`
 	SIFs       string              `yaml:"sifs"`
@@ -60,9 +62,11 @@ type Registry struct {
 // A Platform says how images for it are built: for which microarchitecture,
 // with which build cache, and where.
 type Platform struct {
-	Target string   `yaml:"target"`
-	Mirror string   `yaml:"mirror"`
-	Hosts  []string `yaml:"hosts"`
+	Target    string   `yaml:"target"`
+	Mirror    string   `yaml:"mirror"`
+	Endpoint  string   `yaml:"endpoint"`   // of the mirror's S3, where it is not Amazon's
+	BaseImage string   `yaml:"base_image"` // instead of the one for all
+	Hosts     []string `yaml:"hosts"`      // where it is built: the first one that can
 }
 
 // JanitorRules are the defaults of the janitor's flags.
@@ -159,11 +163,23 @@ func (c Config) check(path string, data []byte) error {
 			fail(at, "a registry needs a prefix, such as ghcr.io/organization/")
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Packages)) {
+		if !slices.Contains(build.Bases, name) {
+			at, _ := strict.Find(data, "packages", name)
+			fail(at, "%q is no base image: %s", name, near.Hint(name, build.Bases))
+		}
+	}
 	known := slices.Sorted(maps.Keys(defaultConfig().Platforms))
 	for _, name := range slices.Sorted(maps.Keys(c.Platforms)) {
 		if !slices.Contains(known, name) {
 			at, _ := strict.Find(data, "platforms", name)
 			fail(at, "unknown platform %q: %s", name, near.Hint(name, known))
+		}
+		for _, host := range c.Platforms[name].Hosts {
+			if err := build.CheckHost(host); err != nil {
+				_, at := strict.Find(data, "platforms", name, "hosts")
+				fail(at, "%v", err)
+			}
 		}
 	}
 	if f := c.Janitor.MaxFraction; !(f >= 0 && f <= 1) { // so that NaN is refused too
@@ -186,6 +202,8 @@ type environment struct {
 	RequireTools bool   // a test skipped for a missing tool is a failure
 	User         string // who runs this, for others who find the janitor at work
 	PublicKey    string // file of the key that signs the build cache
+	PrivateKey   string // file of its other half
+	GitFile      string // git's credentials for the sources of packages
 
 	CacheKeyID     string // of the build caches' bucket; empty: the standard chain
 	CacheKeySecret string
@@ -203,6 +221,8 @@ func readEnvironment() environment {
 		RequireTools: os.Getenv("SPACKTAINERS_REQUIRE_TOOLS") == "1",
 		User:         os.Getenv("USER"),
 		PublicKey:    os.Getenv("SPACK_DEPLOYMENT_KEY_PUBLIC"),
+		PrivateKey:   os.Getenv("SPACK_DEPLOYMENT_KEY_PRIVATE"),
+		GitFile:      os.Getenv("SPACKTAINERS_GIT_CREDENTIALS"),
 
 		CacheKeyID:     os.Getenv("AWS_CACHE_ACCESS_KEY_ID"),
 		CacheKeySecret: os.Getenv("AWS_CACHE_SECRET_ACCESS_KEY"),

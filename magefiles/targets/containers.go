@@ -105,26 +105,34 @@ func (Containers) Check(ctx context.Context,
 
 // Build makes the image of a container: an OCI image layout below out/images.
 // NAME is the definition's, or that of its first package. Beside the layout lie
-// the record that later steps read, and the lockfile.
+// the record that later steps read, and the lockfile. It is built by Spack in
+// podman, or assembled from a lockfile and a build cache without either.
 func (Containers) Build(ctx context.Context, name string,
 	platform *string, // linux/amd64 or linux/arm64 (default: all that it is defined for)
-	engine *string, // assemble: from a build cache, without Spack or podman (default)
+	engine *string, // podman (default), or assemble (default with --base)
 	mirror *string, // build cache to take packages from (default: the platform's)
 	lock *string, // lockfile to install (default: spack.lock beside the definition)
-	base *string, // image below the packages: a reference, oci:DIR or scratch (default: the configured one)
-	key *string, // public key files, by commas: each package must be signed by one of them
+	base *string, // assemble: image below the packages: a reference, oci:DIR or scratch (default: the configured one)
+	key *string, // assemble: public key files, by commas: each package must be signed by one of them
+	force *bool, // podman: build it also if it is up to date in out/images
 	json *bool, // print the records, for machines
 ) error {
 	a, err := start()
 	if err != nil {
 		return err
 	}
-	if e := or(engine, "assemble"); e != "assemble" {
-		return unknown("engine", e, []string{"assemble"})
+	by, err := chooseEngine(engine, base, key)
+	if err != nil {
+		return err
 	}
 	defs, err := a.find(name, platform)
 	if err != nil {
 		return err
+	}
+	if by == enginePodman {
+		return a.buildWithPodman(ctx, defs, podmanOptions{
+			mirror: mirror, lock: lock, force: or(force, false), json: or(json, false), digests: true,
+		})
 	}
 	records := []image.Record{}
 	for _, d := range defs {
@@ -149,6 +157,29 @@ func (Containers) Build(ctx context.Context, name string,
 		return a.JSON(records)
 	}
 	return nil
+}
+
+// The engines that build containers.
+const (
+	enginePodman   = "podman"
+	engineAssemble = "assemble"
+)
+
+// chooseEngine returns the engine that was named, or the one that takes the
+// flags that were given: podman's base images are the configured ones.
+func chooseEngine(engine, base, key *string) (string, error) {
+	otherwise := enginePodman
+	if base != nil || key != nil {
+		otherwise = engineAssemble
+	}
+	switch e := or(engine, otherwise); {
+	case e != enginePodman && e != engineAssemble:
+		return "", unknown("engine", e, []string{engineAssemble, enginePodman})
+	case e == enginePodman && otherwise == engineAssemble:
+		return "", wrongCall("--base and --key are for --engine=assemble: podman builds on base_image in spacktainers.yaml, and takes keys from SPACK_DEPLOYMENT_KEY_PUBLIC")
+	default:
+		return e, nil
+	}
 }
 
 // find returns the valid definitions of a container. A mistake in another

@@ -24,10 +24,6 @@ import (
 // Publish is what becomes of images in registries.
 type Publish mg.Namespace
 
-// Bare has the targets without a namespace; magefiles/magefile.go lends them a
-// name.
-type Bare struct{}
-
 // Publish sends the images of all containers from their layouts to the
 // registries.
 func (Bare) Publish(ctx context.Context,

@@ -9,7 +9,7 @@ var arrows = map[string][]string{
 
 	"magefiles/internal/definition": {"magefiles/internal/near", "magefiles/internal/strict"},
 	"magefiles/internal/command":    {},
-	"magefiles/internal/build":      {"magefiles/internal/command", "magefiles/internal/image"},
+	"magefiles/internal/build":      {"buildcache", "magefiles/internal/command", "magefiles/internal/image"},
 	"magefiles/internal/assemble":   {"buildcache", "magefiles/internal/image"},
 	"magefiles/internal/publish":    {"buildcache", "magefiles/internal/image", "magefiles/internal/sbom", "magefiles/internal/publish/branch"},
 	"magefiles/internal/sbom":       {"buildcache"},
