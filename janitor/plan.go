@@ -194,8 +194,11 @@ func markLast(m *marks, n int, except func(*Spec) bool) {
 		return
 	}
 	versions := map[string][]string{}
+	type version struct{ name, version string }
+	seen := map[version]bool{}
 	for _, s := range m.scan.Specs {
-		if !slices.Contains(versions[s.Name], s.Version) {
+		if v := (version{s.Name, s.Version}); !seen[v] {
+			seen[v] = true
 			versions[s.Name] = append(versions[s.Name], s.Version)
 		}
 	}
