@@ -21,6 +21,7 @@ import (
 // gate makes sure that all is listed that entries and manifests name.
 func (r *scanner) gate(ctx context.Context) error {
 	var checks []func(context.Context) (*Damage, error)
+	r.openCaches(nil)
 	for _, x := range r.indexes {
 		x.dangling = map[buildcache.Hash]bool{}
 		for _, e := range x.entries.records {
@@ -53,8 +54,9 @@ func (r *scanner) gate(ctx context.Context) error {
 			return incomplete(x.object.Key)
 		}
 	}
+	layouts := r.layouts()
 	for _, s := range r.absentRoots() {
-		for _, layout := range r.layouts() {
+		for _, layout := range layouts {
 			checks = append(checks, func(ctx context.Context) (*Damage, error) { return r.unlistedRoot(ctx, s, layout) })
 		}
 	}
@@ -218,7 +220,23 @@ func (r *scanner) find(ctx context.Context, spec *buildcache.Spec, layout int) (
 	}
 	own := *spec
 	own.BuildSpec = "" // asked for by itself where it matters
-	return (&buildcache.Cache{Store: listed{r.store, r.Scan, layout}}).Find(ctx, &own)
+	return r.caches[layout].Find(ctx, &own)
+}
+
+// openCaches makes a cache of each layout, once for all specs: for those that
+// it does not find at their keys it searches what was listed.
+func (r *scanner) openCaches(keys *buildcache.Keyring) {
+	r.caches = map[int]*buildcache.Cache{}
+	for _, layout := range []int{2, 3} {
+		l := listed{Store: r.store, scan: r.Scan, layout: layout}
+		for key := range r.Objects {
+			if l.shows(key) {
+				l.keys = append(l.keys, key)
+			}
+		}
+		slices.Sort(l.keys)
+		r.caches[layout] = &buildcache.Cache{Store: l, Keys: keys}
+	}
 }
 
 // A listed store shows one layout. It lists what a scan has listed, except
@@ -227,6 +245,7 @@ type listed struct {
 	buildcache.Store
 	scan   *Scan
 	layout int
+	keys   []string // ascending
 }
 
 func (l listed) shows(key string) bool {
@@ -252,8 +271,9 @@ func (l listed) List(ctx context.Context, prefix string) iter.Seq2[buildcache.Ob
 			}
 			return
 		}
-		for key, o := range l.scan.Objects {
-			if l.shows(key) && strings.HasPrefix(key, prefix) && !yield(o.Object, nil) {
+		first, _ := slices.BinarySearch(l.keys, prefix)
+		for _, key := range l.keys[first:] {
+			if !strings.HasPrefix(key, prefix) || !yield(l.scan.Objects[key].Object, nil) {
 				return
 			}
 		}

@@ -87,6 +87,7 @@ func NewPlan(s *Scan, roots Roots, policy Policy, now time.Time) (Plan, error) {
 	}
 	m := newMarks(s, policy.edges())
 	p.Notes = append(p.Notes, markRoots(m, roots)...)
+	markUsed(m, policy, now)
 	markYoung(m, keepGrace, policy.Grace, now, nil)
 	stale := func(spec *Spec) bool { return policy.Packages != nil && !policy.Packages.Has(spec.Name) }
 	markLast(m, policy.KeepLast, stale)
@@ -143,7 +144,9 @@ func (y Policy) check() error {
 		return fmt.Errorf("%w: without roots and without a max age everything would go: say how old it may get", ErrRefused)
 	case y.Packages != nil && len(y.Packages) == 0:
 		return fmt.Errorf("%w: the package repositories list nothing, so that every spec would be stale", ErrRefused)
-	case y.Grace < 0 || y.MaxAge < 0 || y.KeepLast < 0 || y.MaxFraction < 0:
+	case y.UsedSince > 0 && len(y.Uses) == 0:
+		return fmt.Errorf("%w: what is used shall stay, but no access log says what was", ErrRefused)
+	case y.Grace < 0 || y.MaxAge < 0 || y.UsedSince < 0 || y.KeepLast < 0 || y.MaxFraction < 0:
 		return fmt.Errorf("%w: a rule of the policy is negative", ErrRefused)
 	}
 	return nil
@@ -194,8 +197,11 @@ func markLast(m *marks, n int, except func(*Spec) bool) {
 		return
 	}
 	versions := map[string][]string{}
+	type version struct{ name, version string }
+	seen := map[version]bool{}
 	for _, s := range m.scan.Specs {
-		if !slices.Contains(versions[s.Name], s.Version) {
+		if v := (version{s.Name, s.Version}); !seen[v] {
+			seen[v] = true
 			versions[s.Name] = append(versions[s.Name], s.Version)
 		}
 	}

@@ -7,6 +7,7 @@ import "time"
 type Policy struct {
 	Grace       time.Duration `json:"grace"`                // what is younger stays, orphans too: a build may be pushing it
 	MaxAge      time.Duration `json:"max_age,omitempty"`    // what is younger stays; without roots, what is older goes
+	UsedSince   time.Duration `json:"used_since,omitempty"` // what was fetched less long ago stays, by Uses
 	KeepLast    int           `json:"keep_last,omitempty"`  // newest versions of each package that stay
 	DropBuild   bool          `json:"drop_build,omitempty"` // what is needed to build only does not stay for that
 	NoRoots     bool          `json:"no_roots,omitempty"`   // nothing is needed: go by age alone
@@ -15,6 +16,8 @@ type Policy struct {
 	// Packages are all that package repositories know; specs of others are
 	// stale. Nil is no such rule.
 	Packages Packages `json:"-"`
+
+	Uses Uses `json:"-"` // for UsedSince
 }
 
 // Reasons for which a spec or an object goes.
@@ -27,7 +30,7 @@ const (
 	Orphan    = "orphan"    // nothing refers to the object
 )
 
-// Rules that keep specs, beside "lock NAME" and "pin PIN".
+// Rules that keep specs, beside "lock NAME", "pin PIN" and "used on DATE".
 const (
 	keepLast  = "one of the newest versions"
 	keepYoung = "younger than max age"

@@ -89,8 +89,10 @@ func (r Roots) check(s *Scan, noRoots bool) error {
 // needed returns what a lockfile needs, and roots first: all its nodes, or
 // what its roots need by edges of some types.
 func (l Lock) needed(types buildcache.DepTypes) (roots, all []buildcache.Hash) {
+	seen := map[buildcache.Hash]bool{}
 	for _, r := range l.File.Roots {
-		if !slices.Contains(roots, r.Hash) {
+		if !seen[r.Hash] {
+			seen[r.Hash] = true
 			roots = append(roots, r.Hash)
 		}
 	}

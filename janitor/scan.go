@@ -112,8 +112,9 @@ func scanOnce(ctx context.Context, store buildcache.Store, opts ScanOptions) (*S
 // A scanner fills a scan.
 type scanner struct {
 	*Scan
-	store buildcache.Store
-	opts  ScanOptions
+	store  buildcache.Store
+	opts   ScanOptions
+	caches map[int]*buildcache.Cache // by layout: to look single specs up
 }
 
 func (r *scanner) list(ctx context.Context) error {

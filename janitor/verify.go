@@ -83,8 +83,9 @@ func VerifyDeep(ctx context.Context, store buildcache.Store, s *Scan, keys *buil
 		return f, err
 	}
 	hashes := s.hashes()
+	r.openCaches(keys)
 	err = r.each(ctx, len(hashes), func(ctx context.Context, i int) error {
-		return r.checkSpec(ctx, s.Specs[hashes[i]], keys, func(unsigned string, d *Damage) {
+		return r.checkSpec(ctx, s.Specs[hashes[i]], func(unsigned string, d *Damage) {
 			if unsigned != "" {
 				add(0, &f.Signed, unsigned, nil)
 				return
@@ -141,14 +142,14 @@ func readThrough(ctx context.Context, store buildcache.Store, p *buildcache.Pack
 }
 
 // checkSpec reads a spec's own spec file, and in v2 the tarball.
-func (r *scanner) checkSpec(ctx context.Context, s *Spec, keys *buildcache.Keyring, done func(unsigned string, d *Damage)) error {
+func (r *scanner) checkSpec(ctx context.Context, s *Spec, done func(unsigned string, d *Damage)) error {
 	for _, layout := range []int{2, 3} {
 		if !r.hasLayout(s.Hash, layout) {
 			continue
 		}
 		own := *s.Spec
 		own.BuildSpec = ""
-		cache := &buildcache.Cache{Store: listed{r.store, r.Scan, layout}, Keys: keys}
+		cache := r.caches[layout]
 		p, err := cache.Find(ctx, &own)
 		switch {
 		case errors.Is(err, buildcache.ErrSignature):

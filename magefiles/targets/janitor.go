@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,8 @@ func (Janitor) Prune(ctx context.Context,
 	buildDeps *string, // keep (default) or drop what only builds need
 	maxAge *string, // younger specs stay, as 90d; 0: no such rule
 	grace *string, // whatever is younger stays, as 48h
+	usedSince *string, // what --access-log has as fetched less long ago stays, as 90d
+	accessLog *string, // for --used-since: a file with a hash or key and a date on each line
 	keepLast *int, // newest versions of each package that stay; 0: no such rule
 	maxFraction *float64, // refuse to delete more than this of the specs or bytes
 	keepFor *string, // keep what goes in the trash for so long, as 14d
@@ -59,6 +62,9 @@ func (Janitor) Prune(ctx context.Context,
 	policy.MaxAge, err = durationOr(err, maxAge, rules.MaxAge)
 	policy.Grace, err = durationOr(err, grace, rules.Grace)
 	run.keepFor, err = durationOr(err, keepFor, 0)
+	if err == nil {
+		err = readUses(&policy, usedSince, accessLog)
+	}
 	if err != nil {
 		return err
 	}
@@ -93,6 +99,8 @@ func (Janitor) Why(ctx context.Context, what string,
 	noRoots *bool, // there are no lockfiles: go by age alone
 	maxAge *string, // younger specs stay, as 90d
 	grace *string, // whatever is younger stays, as 48h
+	usedSince *string, // what --access-log has as fetched less long ago stays, as 90d
+	accessLog *string, // for --used-since
 	keepLast *int, // newest versions of each package that stay
 	json *bool, // for machines
 ) error {
@@ -104,6 +112,9 @@ func (Janitor) Why(ctx context.Context, what string,
 	policy := janitor.Policy{NoRoots: or(noRoots, false), KeepLast: or(keepLast, rules.KeepLast), MaxFraction: 1}
 	policy.MaxAge, err = durationOr(err, maxAge, rules.MaxAge)
 	policy.Grace, err = durationOr(err, grace, rules.Grace)
+	if err == nil {
+		err = readUses(&policy, usedSince, accessLog)
+	}
 	if err != nil {
 		return err
 	}
@@ -240,6 +251,29 @@ func (a *app) roots(ctx context.Context, lock, image *string, ignoreUnlabelled b
 	}
 	published, err := a.imageLocks(ctx, listOr(image, rules.Images), ignoreUnlabelled)
 	return append(files, published...), err
+}
+
+// readUses reads what was used, and for how long that counts. The two flags
+// mean nothing alone.
+func readUses(policy *janitor.Policy, usedSince, accessLog *string) (err error) {
+	if usedSince == nil && accessLog == nil {
+		return nil
+	}
+	if usedSince == nil || accessLog == nil {
+		return wrongCall("--used-since=90d and --access-log=FILE go together")
+	}
+	if policy.UsedSince, err = durationOr(nil, usedSince, 0); err != nil {
+		return err
+	}
+	file, err := os.Open(*accessLog)
+	if err != nil {
+		return fmt.Errorf("access log: %w", err)
+	}
+	defer file.Close()
+	if policy.Uses, err = janitor.ReadUses(file); err != nil {
+		return fmt.Errorf("access log %s: %w", *accessLog, err)
+	}
+	return nil
 }
 
 // durationOr reads a flag, unless an error came before.
