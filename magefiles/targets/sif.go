@@ -1,0 +1,105 @@
+package targets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/magefile/mage/mg"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/sif"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+)
+
+// Sif is what sites with Apptainer or SingularityCE run: one file a container.
+type Sif mg.Namespace
+
+var sifs = sif.Folder(filepath.Join(outDir, "sif"))
+
+// Build makes the SIF of a container below out/sif, from the image layout that
+// containers:build has left. NAME is the definition's, or that of its first
+// package. The same image gives the same file; what is there already is not
+// built again.
+func (Sif) Build(ctx context.Context, name string,
+	platform *string, // linux/amd64 or linux/arm64 (default: all that it is defined for)
+	engine *string, // native: by ourselves with tar2sqfs or mksquashfs, without root (default); apptainer: by the host's apptainer or singularity
+	compression *string, // zstd (default), or gzip for kernels before 4.14
+	branch *string, // that the image was built from (default: the checkout's); a release has none in its name
+	force *bool, // build also what is there
+	json *bool, // print the records, for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	builder, err := a.sifBuilder(engine, compression, force)
+	if err != nil {
+		return err
+	}
+	defs, err := a.find(name, platform)
+	if err != nil {
+		return err
+	}
+	from, err := sifBranch(ctx, branch)
+	if err != nil {
+		return err
+	}
+	records := []sif.Record{}
+	for _, d := range defs {
+		record, err := a.buildSIF(ctx, builder, d, from)
+		if err != nil {
+			return fmt.Errorf("SIF of %s for %s: %w", d.Name, d.Platform, err)
+		}
+		records = append(records, record)
+		if !or(json, false) {
+			a.Print("%s", sifs.Path(record.File))
+		}
+	}
+	if or(json, false) {
+		return a.JSON(records)
+	}
+	return nil
+}
+
+func (a *app) sifBuilder(engine, compression *string, force *bool) (sif.Builder, error) {
+	b := sif.Builder{Folder: sifs, Run: command.Exec(os.Stderr), Force: or(force, false)}
+	var err error
+	if b.Compression, err = sif.ParseCompression(or(compression, string(sif.Zstd))); err != nil {
+		return b, callError{err}
+	}
+	switch e := or(engine, "native"); e {
+	case "native":
+		b.Engine, err = sif.NewNative()
+	default:
+		return b, unknown("engine", e, []string{"native"})
+	}
+	return b, err
+}
+
+func (a *app) buildSIF(ctx context.Context, b sif.Builder, d definition.Definition, branch string) (sif.Record, error) {
+	began := time.Now()
+	built, err := images.Read(d.Name, d.Platform)
+	if errors.Is(err, fs.ErrNotExist) {
+		return sif.Record{}, fmt.Errorf("there is no image of it: mage containers:build %s --platform=%s", d.Name, d.Platform)
+	}
+	if err != nil {
+		return sif.Record{}, err
+	}
+	record, fresh, err := b.Build(ctx, images, built, branch)
+	if err != nil {
+		return sif.Record{}, err
+	}
+	if !fresh {
+		a.Log.Info("SIF is there already", "file", sifs.Path(record.File), "digest", record.Digest)
+		return record, nil
+	}
+	a.Log.Info("SIF built", "file", sifs.Path(record.File), "engine", record.Engine, "compression", record.Compression,
+		"size", ui.Size(record.Size), "took", ui.Took(time.Since(began)))
+	return record, nil
+}
