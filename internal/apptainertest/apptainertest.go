@@ -4,6 +4,7 @@
 package apptainertest
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -57,7 +59,7 @@ func Build(ctx context.Context, out io.Writer) error {
 	defer os.RemoveAll(part)
 	root := filepath.Join(part, "root")
 	fmt.Fprintln(out, "installing apptainer into", dir)
-	cmd := exec.CommandContext(ctx, "mmdebstrap", "--variant=minbase", "--mode=root", "--include=apptainer,squashfs-tools",
+	cmd := exec.CommandContext(ctx, "mmdebstrap", "--variant=minbase", "--mode=root", "--architectures=amd64,arm64", "--include=apptainer,squashfs-tools,gpg,busybox-static:arm64",
 		"--aptopt=Acquire::Check-Valid-Until \"false\"", "sid", root)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it unmounts what it has mounted
 	cmd.WaitDelay = time.Minute
@@ -85,6 +87,47 @@ func Build(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	return os.Rename(part, dir) // whole, or not there
+}
+
+// ARM64 returns a busybox for arm64, and has the kernel run programs for that
+// architecture, as Debian's qemu-user-static does on machines that boot.
+func ARM64(t testing.TB) (busybox string) {
+	t.Helper()
+	busybox = filepath.Join(filepath.Dir(Dir(t)), "root", "usr", "bin", "busybox")
+	if err := emulate(); err != nil {
+		if tooltest.Required() {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), busybox, "true").CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", busybox, err, out)
+	}
+	return busybox
+}
+
+func emulate() error {
+	const dir, handler = "/proc/sys/fs/binfmt_misc", "/usr/lib/binfmt.d/qemu-aarch64.conf"
+	if runtime.GOARCH == "arm64" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(dir, "qemu-aarch64")); err == nil {
+		return nil
+	}
+	line, err := os.ReadFile(handler)
+	if err != nil {
+		return fmt.Errorf("needs qemu-user-static: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "register")); err != nil {
+		if out, err := exec.Command("mount", "-t", "binfmt_misc", "binfmt_misc", dir).CombinedOutput(); err != nil {
+			return fmt.Errorf("emulate arm64: mount binfmt_misc: %w: %s", err, out)
+		}
+	}
+	err = os.WriteFile(filepath.Join(dir, "register"), bytes.TrimSpace(line), 0o200)
+	if err != nil && !errors.Is(err, fs.ErrExist) { // another test was faster
+		return fmt.Errorf("emulate arm64: %w", err)
+	}
+	return nil
 }
 
 // Dir returns a folder for PATH with apptainer in it. Without one it ends the

@@ -116,10 +116,12 @@ func (n Native) write(ctx context.Context, b Builder, s source, file *os.File) e
 	}
 	squashfs := file.Name() + ".squashfs"
 	defer os.Remove(squashfs)
+	pack := n.packer.cmd(packing{compression: b.Compression, out: squashfs, root: t.root.header, newest: t.newest})
 	err = pipe(ctx,
-		func(ctx context.Context, to io.Writer) error { return archive(ctx, t, layers, to) },
+		func(ctx context.Context, to io.Writer) error { return archive(ctx, t, layers, n.packer.root, to) },
 		func(ctx context.Context, from io.Reader) error {
-			return n.packer.run(ctx, b.Run, b.Compression, from, squashfs)
+			pack.Stdin = from
+			return b.Run(ctx, pack)
 		},
 	)
 	if err != nil {
@@ -141,4 +143,3 @@ func furnish(s source, config *v1.ConfigFile) furnishing {
 	}
 	return furnishing{definition: definitionHeader(header), labels: labels, config: config.Config}
 }
-

@@ -31,11 +31,12 @@ func flatten(ctx context.Context, layers []v1.Layer) (*tree, error) {
 // archive writes a tree as one tar stream, reading the layers a second time
 // for the content of files. First come folders, links and devices, then files
 // as they lie in the layers: so nothing but headers is ever kept.
-func archive(ctx context.Context, t *tree, layers []v1.Layer, to io.Writer) error {
+func archive(ctx context.Context, t *tree, layers []v1.Layer, withRoot bool, to io.Writer) error {
 	buffered := bufio.NewWriterSize(to, 1<<18)
 	w := &archiver{Writer: tar.NewWriter(buffered), alive: make([]map[int]*inode, len(layers))}
 	for _, in := range t.finish() {
 		switch {
+		case in == t.root.inode && !withRoot:
 		case in.kind != tar.TypeReg:
 			w.add(in)
 		case in.header != nil:

@@ -1,10 +1,11 @@
 package sif
 
 import (
-	"context"
+	"archive/tar"
 	"fmt"
-	"io"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
 )
@@ -25,28 +26,40 @@ var Compressions = []Compression{Zstd, Gzip}
 // for three percent of the size.
 const zstdLevel = "3"
 
-// packers are the programs that turn a tar stream into a squashfs, the best
-// one first: both are as fast, and tar2sqfs takes a quarter of the memory.
-var packers = []packer{
-	{program: "tar2sqfs", argv: func(c Compression, out string) []string {
-		args := []string{"tar2sqfs", "--quiet", "--force", "--no-skip", "--compressor", string(c)}
-		if c == Zstd {
-			args = append(args, "--comp-extra", "level="+zstdLevel)
-		}
-		return append(args, out)
-	}},
-	{program: "mksquashfs", argv: func(c Compression, out string) []string {
-		args := []string{"mksquashfs", "-", out, "-tar", "-noappend", "-no-progress", "-quiet", "-root-mode", "755", "-mkfs-time", "0", "-mem", "32M", "-comp", string(c)}
-		if c == Zstd {
-			args = append(args, "-Xcompression-level", zstdLevel)
-		}
-		return args
-	}},
-}
-
+// A packer is a program that turns a tar stream into a squashfs.
 type packer struct {
 	program string
-	argv    func(c Compression, out string) []string
+	root    bool // takes the root folder's owner and mode from the stream
+	cmd     func(p packing) command.Cmd
+}
+
+// A packing is what a packer has to make.
+type packing struct {
+	compression Compression
+	out         string
+	root        *tar.Header // of the root folder
+	newest      time.Time   // of all files
+}
+
+// packers are those that we know, the best one first: both are as fast, and
+// tar2sqfs takes a quarter of the memory.
+var packers = []packer{
+	{program: "tar2sqfs", root: true, cmd: func(p packing) command.Cmd {
+		args := []string{"tar2sqfs", "--quiet", "--force", "--no-skip", "--compressor", string(p.compression)}
+		if p.compression == Zstd {
+			args = append(args, "--comp-extra", "level="+zstdLevel)
+		}
+		return command.Cmd{Args: append(args, p.out)}
+	}},
+	{program: "mksquashfs", cmd: func(p packing) command.Cmd {
+		args := []string{"mksquashfs", "-", p.out, "-tar", "-noappend", "-no-progress", "-quiet", "-mem", "32M", "-comp", string(p.compression)}
+		if p.compression == Zstd {
+			args = append(args, "-Xcompression-level", zstdLevel)
+		}
+		args = append(args, "-root-mode", strconv.FormatInt(p.root.Mode, 8), "-root-uid", strconv.Itoa(p.root.Uid), "-root-gid", strconv.Itoa(p.root.Gid))
+		// It gives the root folder the time of now, unless that is later than this. No file is.
+		return command.Cmd{Args: args, Env: []string{"SOURCE_DATE_EPOCH=" + strconv.FormatInt(p.newest.Unix(), 10)}}
+	}},
 }
 
 // findPacker returns the first packer that is on PATH.
@@ -59,10 +72,6 @@ func findPacker() (packer, error) {
 		names = append(names, p.program)
 	}
 	return packer{}, fmt.Errorf("neither %s is here: install squashfs-tools-ng or squashfs-tools, or use --engine=apptainer", strings.Join(names, " nor "))
-}
-
-func (p packer) run(ctx context.Context, run command.Runner, c Compression, from io.Reader, out string) error {
-	return run(ctx, command.Cmd{Args: p.argv(c, out), Stdin: from})
 }
 
 // ParseCompression reads the name of a compression.

@@ -15,8 +15,9 @@ import (
 // A tree is the root file system of an image: what its layers come to on top
 // of each other. It holds names and what stands behind them, but no content.
 type tree struct {
-	root  *node
-	layer int // that is being applied
+	root   *node
+	layer  int       // that is being applied
+	newest time.Time // time of change of all that was ever in it
 }
 
 // A node is a name. Hard links are several nodes with one inode.
@@ -42,7 +43,7 @@ const (
 )
 
 func newTree() *tree {
-	t := &tree{}
+	t := &tree{newest: time.Unix(0, 0)}
 	t.root = t.implied()
 	return t
 }
@@ -101,6 +102,9 @@ func (t *tree) apply(index int, h *tar.Header) error {
 
 func (t *tree) newInode(index int, h *tar.Header) *inode {
 	in := &inode{kind: h.Typeflag, layer: t.layer, index: index}
+	if h.ModTime.After(t.newest) {
+		t.newest = h.ModTime
+	}
 	switch h.Typeflag {
 	case tar.TypeDir, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 		in.header = tidy(h)
