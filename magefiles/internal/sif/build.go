@@ -41,7 +41,7 @@ type Engine interface {
 	// Name says what made the file, with what decides its bytes.
 	Name() string
 	// write makes a SIF at path out of an image.
-	write(ctx context.Context, b Builder, source source, path *os.File) error
+	write(ctx context.Context, b Builder, s source, path string) error
 }
 
 // A source is the image that a SIF is made from.
@@ -74,7 +74,7 @@ func (b Builder) Build(ctx context.Context, images image.Tree, from image.Record
 		return Record{}, false, err
 	}
 	s := source{image: img, record: from, layout: images.Dir(from.Name, from.Platform)}
-	r, err = b.Folder.create(r, func(file *os.File) error { return b.Engine.write(ctx, b, s, file) })
+	r, err = b.Folder.create(r, func(path string) error { return b.Engine.write(ctx, b, s, path) })
 	return r, true, err
 }
 
@@ -97,7 +97,7 @@ func NewNative() (Native, error) {
 // Name is native, and the program behind it: each writes other bytes.
 func (n Native) Name() string { return template + "/" + n.packer.program }
 
-func (n Native) write(ctx context.Context, b Builder, s source, file *os.File) error {
+func (n Native) write(ctx context.Context, b Builder, s source, path string) error {
 	config, err := s.image.ConfigFile()
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (n Native) write(ctx context.Context, b Builder, s source, file *os.File) e
 	if err := t.furnish(f); err != nil {
 		return err
 	}
-	squashfs := file.Name() + ".squashfs"
+	squashfs := path + ".squashfs"
 	defer os.Remove(squashfs)
 	pack := n.packer.cmd(packing{compression: b.Compression, out: squashfs, root: t.root.header, newest: t.newest})
 	err = pipe(ctx,
@@ -127,7 +127,7 @@ func (n Native) write(ctx context.Context, b Builder, s source, file *os.File) e
 	if err != nil {
 		return err
 	}
-	return wrap(file, squashfs, f, s.record.Digest, config.Architecture)
+	return wrap(path, squashfs, f, s.record.Digest, config.Architecture)
 }
 
 func furnish(s source, config *v1.ConfigFile) furnishing {

@@ -87,7 +87,7 @@ func (f Folder) List() ([]Record, error) {
 // create makes a SIF: write fills the file, which then takes the place of what
 // was there, whole or not at all. The old record goes first and the new one
 // comes last: a file without a record is none of ours.
-func (f Folder) create(r Record, write func(file *os.File) error) (Record, error) {
+func (f Folder) create(r Record, write func(path string) error) (Record, error) {
 	if err := os.MkdirAll(string(f), 0o755); err != nil {
 		return Record{}, err
 	}
@@ -99,14 +99,13 @@ func (f Folder) create(r Record, write func(file *os.File) error) (Record, error
 		return Record{}, err
 	}
 	defer os.Remove(part.Name())
-	defer part.Close()
-	if err := write(part); err != nil {
+	if err := part.Close(); err != nil {
 		return Record{}, err
 	}
-	if r.SHA256, r.Size, err = sum(part); err != nil {
+	if err := write(part.Name()); err != nil {
 		return Record{}, err
 	}
-	if err := errors.Join(part.Chmod(0o755), part.Sync(), part.Close()); err != nil {
+	if r.SHA256, r.Size, err = seal(part.Name()); err != nil {
 		return Record{}, err
 	}
 	if err := os.Remove(f.recordPath(r.File)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -144,12 +143,16 @@ func (f Folder) sweep() error {
 	return nil
 }
 
-// sum reads a file from its beginning.
-func sum(file *os.File) (sha string, size int64, err error) {
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
+// seal makes a finished file what it will be, on disk, and says what that is.
+func seal(path string) (sha string, size int64, err error) {
+	file, err := os.OpenFile(path, os.O_RDWR, 0) // another one than was created: apptainer writes its own
+	if err != nil {
 		return "", 0, err
 	}
+	defer file.Close()
 	h := sha256.New()
-	size, err = io.Copy(h, file)
-	return hex.EncodeToString(h.Sum(nil)), size, err
+	if size, err = io.Copy(h, file); err != nil {
+		return "", 0, err
+	}
+	return hex.EncodeToString(h.Sum(nil)), size, errors.Join(file.Chmod(0o755), file.Sync())
 }

@@ -18,7 +18,7 @@ const launcher = "#!/usr/bin/env run-singularity\n"
 // wrap writes the file system at squashfs into a SIF, with the objects that
 // apptainer writes, in its order. Identity and times come from the image, so
 // that the same image gives the same bytes.
-func wrap(to *os.File, squashfs string, f furnishing, digest v1.Hash, arch string) error {
+func wrap(path, squashfs string, f furnishing, digest v1.Hash, arch string) error {
 	inspection, err := f.inspection()
 	if err != nil {
 		return err
@@ -48,12 +48,11 @@ func wrap(to *os.File, squashfs string, f furnishing, digest v1.Hash, arch strin
 	if err != nil {
 		return err
 	}
-	image, err := sif.CreateContainer(to,
+	image, err := sif.CreateContainerAtPath(path,
 		sif.OptCreateWithLaunchScript(launcher),
 		sif.OptCreateWithID(uuid.NewSHA1(uuid.NameSpaceOID, []byte(digest.String())).String()),
 		sif.OptCreateWithTime(time.Unix(0, 0)),
 		sif.OptCreateWithDescriptors(definition, inspect, oci, partition),
-		sif.OptCreateWithCloseOnUnload(false),
 	)
 	if err != nil {
 		return err
