@@ -37,30 +37,30 @@ func awkward(t *testing.T) []v1.Layer {
 	for i := range 60 {
 		deep = append(deep, folder(strings.Repeat("d/", i)+"d"))
 	}
-	deep = append(deep, file(strings.Repeat("d/", 60)+"file", "deep"))
+	deep = append(deep, regular(strings.Repeat("d/", 60)+"file", "deep"))
 	return []v1.Layer{
 		layerOf(t, append(deep,
-			folder("usr"), folder("usr/lib"), symlink("lib", "usr/lib"), folder("keep"), file("keep/old", "old"), file("gone", "x"),
-			folder("opaque"), file("opaque/below", "x"), folder("opaque/sub"), file("opaque/sub/below", "x"), folder("opaque/gone"), file("opaque/gone/below", "x"), folder("replaced"), file("replaced/inside", "x"),
-			file("was-file", "x"), symlink("was-link", "nowhere"), file("first", "content of first"), hardlink("second", "first"), hardlink("keep/third", "second"),
+			folder("usr"), folder("usr/lib"), symlink("lib", "usr/lib"), folder("keep"), regular("keep/old", "old"), regular("gone", "x"),
+			folder("opaque"), regular("opaque/below", "x"), folder("opaque/sub"), regular("opaque/sub/below", "x"), folder("opaque/gone"), regular("opaque/gone/below", "x"), folder("replaced"), regular("replaced/inside", "x"),
+			regular("was-file", "x"), symlink("was-link", "nowhere"), regular("first", "content of first"), hardlink("second", "first"), hardlink("keep/third", "second"),
 			with(program("setuid", "s"), func(h *tar.Header) { h.Mode = 0o4755 }), with(folder("sticky"), func(h *tar.Header) { h.Mode = 0o1777 }),
-			with(program("setgid", "g"), func(h *tar.Header) { h.Mode = 0o2711; h.Gid = 1234 }), with(file("owned", "o"), func(h *tar.Header) { h.Uid, h.Gid = 70000, 3_000_000_000 }),
+			with(program("setgid", "g"), func(h *tar.Header) { h.Mode = 0o2711; h.Gid = 1234 }), with(regular("owned", "o"), func(h *tar.Header) { h.Uid, h.Gid = 70000, 3_000_000_000 }),
 			entry{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "fifo", Mode: 0o640}},
 			entry{Header: tar.Header{Typeflag: tar.TypeChar, Name: "null", Mode: 0o666, Devmajor: 1, Devminor: 3}},
 			entry{Header: tar.Header{Typeflag: tar.TypeBlock, Name: "block", Mode: 0o660, Devmajor: 7, Devminor: 300}},
 			symlink("loop-a", "loop-b"), symlink("loop-b", "loop-a"), symlink("self", "self"), symlink("out", "../../../etc/passwd"), symlink("long-link", strings.Repeat("x/", 300)),
-			file(long, "long"), hardlink("to-long", long), file("grüße ☃", "unicode"), file("with space\tand tab", "x"), file(`back\slash`, "x"), file("-dash", "x"), file("new\nline", "x"),
-			file("empty", ""), with(file("dated", "x"), func(h *tar.Header) { h.ModTime = when; h.Format = tar.FormatPAX }), with(file("unreadable", "x"), func(h *tar.Header) { h.Mode = 0 }),
-			xattr(file("user-attribute", "x"), "user.comment", "hello\x00world"), xattr(program("ping", "x"), "security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
-			file("twice", "first"), file("twice", "second"), folder("etc"), file("etc/hosts", "127.0.0.1 me"),
+			regular(long, "long"), hardlink("to-long", long), regular("grüße ☃", "unicode"), regular("with space\tand tab", "x"), regular(`back\slash`, "x"), regular("-dash", "x"), regular("new\nline", "x"),
+			regular("empty", ""), with(regular("dated", "x"), func(h *tar.Header) { h.ModTime = when; h.Format = tar.FormatPAX }), with(regular("unreadable", "x"), func(h *tar.Header) { h.Mode = 0 }),
+			xattr(regular("user-attribute", "x"), "user.comment", "hello\x00world"), xattr(program("ping", "x"), "security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
+			regular("twice", "first"), regular("twice", "second"), folder("etc"), regular("etc/hosts", "127.0.0.1 me"),
 		)...),
 		layerOf(t,
-			file(".wh.gone", ""), file("keep/.wh.old", ""), file("keep/new", "new"), file("opaque/above", "y"), file("opaque/.wh..wh..opq", ""), folder("opaque/sub"), file("opaque/sub/above", "y"),
-			file("replaced", "now a file"), folder("was-file"), file("was-file/inside", "z"), folder("was-link"), file("was-link/inside", "z"),
-			file("lib/through-link", "lands in usr/lib"), file("first", "a new first"), hardlink("from-below", "second"), hardlink("to-new", "first"),
-			file(".wh.never-there", ""), file("etc/passwd", "root:x:0:0::/:/bin/sh"), folder("implied"), file("implied/folder/file", "x"),
+			regular(".wh.gone", ""), regular("keep/.wh.old", ""), regular("keep/new", "new"), regular("opaque/above", "y"), regular("opaque/.wh..wh..opq", ""), folder("opaque/sub"), regular("opaque/sub/above", "y"),
+			regular("replaced", "now a file"), folder("was-file"), regular("was-file/inside", "z"), folder("was-link"), regular("was-link/inside", "z"),
+			regular("lib/through-link", "lands in usr/lib"), regular("first", "a new first"), hardlink("from-below", "second"), hardlink("to-new", "first"),
+			regular(".wh.never-there", ""), regular("etc/passwd", "root:x:0:0::/:/bin/sh"), folder("implied"), regular("implied/folder/file", "x"),
 		),
-		layerOf(t, file(".wh.implied", ""), folder("implied"), file("implied/again", "x"), hardlink("second-again", "keep/third"), with(file("second", "replaced"), func(h *tar.Header) { h.Mode = 0o600 })),
+		layerOf(t, regular(".wh.implied", ""), folder("implied"), regular("implied/again", "x"), hardlink("second-again", "keep/third"), with(regular("second", "replaced"), func(h *tar.Header) { h.Mode = 0o600 })),
 	}
 }
 

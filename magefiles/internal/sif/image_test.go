@@ -32,12 +32,12 @@ func folder(name string) entry {
 	return entry{Header: tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o755}}
 }
 
-func file(name, text string) entry {
+func regular(name, text string) entry {
 	return entry{Header: tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644}, text: text}
 }
 
 func program(name, text string) entry {
-	e := file(name, text)
+	e := regular(name, text)
 	e.Mode = 0o755
 	return e
 }
@@ -85,7 +85,7 @@ func busyboxLayer(t testing.TB, path string) v1.Layer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entries := []entry{folder("bin"), program("bin/busybox", string(text)), folder("etc"), file("etc/passwd", "root:x:0:0::/root:/bin/sh\n"), file("etc/group", "root:x:0:\n")}
+	entries := []entry{folder("bin"), program("bin/busybox", string(text)), folder("etc"), regular("etc/passwd", "root:x:0:0::/root:/bin/sh\n"), regular("etc/group", "root:x:0:\n")}
 	for _, name := range []string{"sh", "cat", "echo", "env", "ls", "true", "printf", "id", "test"} {
 		entries = append(entries, symlink("bin/"+name, "busybox"))
 	}

@@ -118,7 +118,7 @@ func TestSameImageGivesTheSameBytes(t *testing.T) {
 			b := native(t)
 			b.Engine = Native{p}
 			var sums []string
-			tree, record := put(t, "amd64", config, layerOf(t, file("b", strings.Repeat("b", 1<<20)), file("a", "a"), hardlink("c", "a")), layerOf(t, file("d/e/f", "f")))
+			tree, record := put(t, "amd64", config, layerOf(t, regular("b", strings.Repeat("b", 1<<20)), regular("a", "a"), hardlink("c", "a")), layerOf(t, regular("d/e/f", "f")))
 			for i, folder := range []Folder{b.Folder, Folder(t.TempDir())} {
 				if i > 0 {
 					time.Sleep(1100 * time.Millisecond) // squashfs knows seconds
@@ -152,7 +152,7 @@ func TestSameImageGivesTheSameBytes(t *testing.T) {
 
 func TestFailedBuildLeavesTheOldFile(t *testing.T) {
 	b := native(t)
-	tree, record := put(t, "amd64", config, layerOf(t, file("a", strings.Repeat("a", 1<<16))))
+	tree, record := put(t, "amd64", config, layerOf(t, regular("a", strings.Repeat("a", 1<<16))))
 	old, _, err := b.Build(t.Context(), tree, record, "")
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestNames(t *testing.T) {
 
 func TestUnfinishedFilesGoADayLater(t *testing.T) {
 	b := native(t)
-	tree, record := put(t, "amd64", config, layerOf(t, file("a", "a")))
+	tree, record := put(t, "amd64", config, layerOf(t, regular("a", "a")))
 	old, young := b.Folder.Path(".x.sif.1.part"), b.Folder.Path(".x.sif.2.part")
 	for _, path := range []string{old, young} {
 		if err := os.WriteFile(path, nil, 0o644); err != nil {
