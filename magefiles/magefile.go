@@ -5,6 +5,20 @@
 package main
 
 import (
+	"context"
+
 	// mage:import
-	_ "github.com/openbraininstitute/spacktainers/magefiles/targets"
+	"github.com/openbraininstitute/spacktainers/magefiles/targets"
 )
+
+// Sif makes and uploads the SIFs of all containers that are built.
+func Sif(ctx context.Context,
+	engine *string, // apptainer or native, as for sif:build
+	compression *string, // zstd (default) or gzip
+	branch *string, // that the images were built from (default: the checkout's)
+	sifs *string, // bucket or folder (default: the configured one)
+	dryRun *bool, // make them, say what would be sent, and send nothing
+	json *bool, // for machines
+) error {
+	return targets.Bare{}.Sif(ctx, engine, compression, branch, sifs, dryRun, json)
+}

@@ -157,6 +157,9 @@ type environment struct {
 	SummaryFile  string // GitHub's job summary
 	RequireTools bool   // a test skipped for a missing tool is a failure
 	PublicKey    string // file of the key that signs the build cache
+	S3PathStyle  bool   // an S3 server of one's own: http://host/bucket
+
+	AssetsKeyID, AssetsKeySecret string // for the bucket of SIFs
 }
 
 func readEnvironment() environment {
@@ -165,6 +168,10 @@ func readEnvironment() environment {
 		SummaryFile:  os.Getenv("GITHUB_STEP_SUMMARY"),
 		RequireTools: os.Getenv("SPACKTAINERS_REQUIRE_TOOLS") == "1",
 		PublicKey:    os.Getenv("SPACK_DEPLOYMENT_KEY_PUBLIC"),
+		S3PathStyle:  os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != "",
+
+		AssetsKeyID:     os.Getenv("AWS_INFRASTRUCTURE_ACCESS_KEY_ID"),
+		AssetsKeySecret: os.Getenv("AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY"),
 	}
 	switch {
 	case os.Getenv("GITHUB_ACTIONS") == "true":

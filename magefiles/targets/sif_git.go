@@ -31,3 +31,7 @@ func askGit(ctx context.Context, args ...string) string {
 	}
 	return out
 }
+
+func lsRemote(ctx context.Context, repository string) (string, error) {
+	return command.Output(ctx, command.Exec(nil), command.Cmd{Args: []string{"git", "ls-remote", "--heads", "--", repository}})
+}
