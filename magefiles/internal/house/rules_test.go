@@ -13,7 +13,7 @@ var arrows = map[string][]string{
 	"magefiles/internal/assemble":       {"buildcache", "magefiles/internal/image"},
 	"magefiles/internal/publish":        {"magefiles/internal/image"},
 	"magefiles/internal/publish/branch": {},
-	"magefiles/internal/sif":            {"buildcache", "buildcache/file", "magefiles/internal/near", "magefiles/internal/command", "magefiles/internal/image", "magefiles/internal/publish/branch"},
+	"magefiles/internal/sif":            {"buildcache", "buildcache/file", "magefiles/internal/near", "magefiles/internal/strict", "magefiles/internal/command", "magefiles/internal/image", "magefiles/internal/publish/branch"},
 	"magefiles/internal/pipeline":       {},
 	"magefiles/internal/ui":             {},
 	"magefiles/internal/doctor":         {"magefiles/internal/command"},
