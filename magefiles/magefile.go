@@ -17,8 +17,9 @@ func Sif(ctx context.Context,
 	compression *string, // zstd (default) or gzip
 	branch *string, // that the images were built from (default: the checkout's)
 	sifs *string, // bucket or folder (default: the configured one)
+	sign *string, // sign with the PGP private key in this file
 	dryRun *bool, // make them, say what would be sent, and send nothing
 	json *bool, // for machines
 ) error {
-	return targets.Bare{}.Sif(ctx, engine, compression, branch, sifs, dryRun, json)
+	return targets.Bare{}.Sif(ctx, engine, compression, branch, sifs, sign, dryRun, json)
 }

@@ -160,6 +160,7 @@ type environment struct {
 	S3PathStyle  bool   // an S3 server of one's own: http://host/bucket
 
 	AssetsKeyID, AssetsKeySecret string // for the bucket of SIFs
+	SIFPassphrase                string // of the key that signs SIFs
 }
 
 func readEnvironment() environment {
@@ -172,6 +173,7 @@ func readEnvironment() environment {
 
 		AssetsKeyID:     os.Getenv("AWS_INFRASTRUCTURE_ACCESS_KEY_ID"),
 		AssetsKeySecret: os.Getenv("AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY"),
+		SIFPassphrase:   os.Getenv("SIF_KEY_PASSPHRASE"),
 	}
 	switch {
 	case os.Getenv("GITHUB_ACTIONS") == "true":

@@ -32,6 +32,7 @@ func (Sif) Build(ctx context.Context, name string,
 	engine *string, // apptainer: by the host's apptainer or singularity (default where one is), else by the singularitah image with podman; native: by ourselves
 	compression *string, // zstd (default), or gzip for kernels before 4.14
 	branch *string, // that the image was built from (default: the checkout's); a release has none in its name
+	sign *string, // sign with the PGP private key in this file; SIF_KEY_PASSPHRASE opens it
 	force *bool, // build also what is there
 	json *bool, // print the records, for machines
 ) error {
@@ -39,7 +40,7 @@ func (Sif) Build(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
-	builder, err := a.sifBuilder(ctx, engine, compression, force)
+	builder, err := a.sifBuilder(ctx, engine, compression, sign, force)
 	if err != nil {
 		return err
 	}
@@ -68,9 +69,14 @@ func (Sif) Build(ctx context.Context, name string,
 	return nil
 }
 
-func (a *app) sifBuilder(ctx context.Context, engine, compression *string, force *bool) (sif.Builder, error) {
+func (a *app) sifBuilder(ctx context.Context, engine, compression, sign *string, force *bool) (sif.Builder, error) {
 	b := sif.Builder{Folder: sifs, Run: command.Exec(os.Stderr), Force: or(force, false)}
 	var err error
+	if sign != nil {
+		if b.Signer, err = sif.ReadSigner(*sign, a.env.SIFPassphrase); err != nil {
+			return b, err
+		}
+	}
 	if b.Compression, err = sif.ParseCompression(or(compression, string(sif.Zstd))); err != nil {
 		return b, callError{err}
 	}

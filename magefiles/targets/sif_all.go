@@ -16,14 +16,14 @@ type Bare struct{}
 // Sif makes and uploads the SIFs of all containers that are built, and of all
 // Apptainer definition files where apptainer is.
 func (Bare) Sif(ctx context.Context,
-	engine, compression, branch, sifs *string,
+	engine, compression, branch, sifs, sign *string,
 	dryRun, json *bool,
 ) error {
 	a, err := start()
 	if err != nil {
 		return err
 	}
-	builder, err := a.sifBuilder(ctx, engine, compression, nil)
+	builder, err := a.sifBuilder(ctx, engine, compression, sign, nil)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,8 @@ type Builder struct {
 	Run         command.Runner
 	Engine      Engine
 	Compression Compression
-	Force       bool // build also what is there
+	Signer      *Signer // nil: files are not signed
+	Force       bool    // build also what is there
 }
 
 // An Engine writes the file of a SIF.
@@ -62,25 +63,37 @@ func (b Builder) Build(ctx context.Context, images image.Tree, from image.Record
 	r = Record{
 		File: name.String(), Name: from.Name, Version: from.Version, Branch: fromBranch, Platform: from.Platform, Kind: "environment",
 		Digest: from.Digest.String(), BuildKey: from.BuildKey, Lock: from.Lock,
-		Compression: b.Compression, Engine: b.Engine.Name(),
+		Compression: b.Compression, Engine: b.Engine.Name(), SignedBy: b.Signer.Fingerprint(),
 	}
-	if old, err := b.Folder.Read(r.File); err == nil && !b.Force && old.same(r) {
-		return old, false, nil
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Record{}, false, err
+	if old, ok, err := b.there(r); ok || err != nil {
+		return old, false, err
 	}
 	img, err := images.Open(from)
 	if err != nil {
 		return Record{}, false, err
 	}
 	s := source{image: img, record: from, layout: images.Dir(from.Name, from.Platform)}
-	r, err = b.Folder.create(r, func(path string) error { return b.Engine.write(ctx, b, s, path) })
+	r, err = b.Folder.create(r, func(path string) error {
+		if err := b.Engine.write(ctx, b, s, path); err != nil {
+			return err
+		}
+		return b.Signer.sign(ctx, path)
+	})
 	return r, true, err
+}
+
+// there returns the record of a file that need not be built again.
+func (b Builder) there(r Record) (Record, bool, error) {
+	old, err := b.Folder.Read(r.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Record{}, false, nil
+	}
+	return old, err == nil && !b.Force && old.same(r), err
 }
 
 // same says whether two files were made from the same things in the same way.
 func (r Record) same(other Record) bool {
-	other.Size, other.SHA256, other.SignedBy = r.Size, r.SHA256, r.SignedBy
+	other.Size, other.SHA256 = r.Size, r.SHA256
 	return r == other
 }
 

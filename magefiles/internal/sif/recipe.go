@@ -2,9 +2,7 @@ package sif
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -62,12 +60,10 @@ func (b Builder) BuildRecipe(ctx context.Context, recipe Recipe) (r Record, buil
 	}
 	r = Record{
 		File: file.String(), Name: recipe.Name, Version: recipe.Version, Platform: recipe.Platform, Kind: recipeKind,
-		Digest: last.digest.String(), Source: last.ref, BuildKey: image.BuildKey(inputs), Compression: b.Compression, Engine: b.Engine.Name(),
+		Digest: last.digest.String(), Source: last.ref, BuildKey: image.BuildKey(inputs), Compression: b.Compression, Engine: b.Engine.Name(), SignedBy: b.Signer.Fingerprint(),
 	}
-	if old, err := b.Folder.Read(r.File); err == nil && !b.Force && old.same(r) {
-		return old, false, nil
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Record{}, false, err
+	if old, ok, err := b.there(r); ok || err != nil {
+		return old, false, err
 	}
 	r, err = b.Folder.create(r, func(path string) error {
 		def, err := filepath.Abs(path + ".def")
@@ -83,7 +79,10 @@ func (b Builder) BuildRecipe(ctx context.Context, recipe Recipe) (r Record, buil
 		if err != nil {
 			return err
 		}
-		return apptainer.build(ctx, b, buildArgs{arch: arch, from: def, reads: here, noHTTPS: last.plain}, path)
+		if err := apptainer.build(ctx, b, buildArgs{arch: arch, from: def, reads: here, noHTTPS: last.plain}, path); err != nil {
+			return err
+		}
+		return b.Signer.sign(ctx, path)
 	})
 	return r, true, err
 }
