@@ -34,8 +34,9 @@ type Writer interface {
 // PutOptions are what a Put can say besides content. The zero value overwrites
 // whatever is there.
 type PutOptions struct {
-	ContentType  string // a media type; folders do not keep it
-	CacheControl string // as in the HTTP header; folders do not keep it
+	ContentType  string            // a media type; folders do not keep it
+	CacheControl string            // as in the HTTP header; folders do not keep it
+	Metadata     map[string]string // of the user's, lower-case names; folders do not keep it
 	Condition
 }
 

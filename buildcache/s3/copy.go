@@ -37,7 +37,14 @@ func (s *Store) Copy(ctx context.Context, from, to string) error {
 }
 
 func (s *Store) copyParts(ctx context.Context, o buildcache.Object, to string) error {
-	u, err := s.newUpload(ctx, opCopy, to, &awss3.CreateMultipartUploadInput{})
+	// What the server does by itself in one request must be said in several.
+	from, err := s.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: &s.bucket, Key: ref(s.prefix + o.Key)})
+	if err != nil {
+		return s.explain(opCopy, o.Key, err)
+	}
+	u, err := s.newUpload(ctx, opCopy, to, &awss3.CreateMultipartUploadInput{
+		ContentType: from.ContentType, CacheControl: from.CacheControl, Metadata: from.Metadata,
+	})
 	if err != nil {
 		return err
 	}

@@ -89,6 +89,19 @@ func (s *Store) Stat(ctx context.Context, key string) (buildcache.Object, error)
 	return o, nil
 }
 
+// Metadata returns what a Put has said of an object, by lower-case names.
+func (s *Store) Metadata(ctx context.Context, key string) (map[string]string, error) {
+	out, err := s.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: &s.bucket, Key: ref(s.prefix + key)})
+	if err != nil {
+		return nil, s.explain(opStat, key, err)
+	}
+	metadata := map[string]string{}
+	for name, value := range out.Metadata {
+		metadata[strings.ToLower(name)] = value
+	}
+	return metadata, nil
+}
+
 func object(key string, out *awss3.GetObjectOutput) buildcache.Object {
 	return buildcache.Object{Key: key, ETag: unquote(deref(out.ETag)), ModTime: deref(out.LastModified)}
 }

@@ -34,6 +34,7 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReaderAt, size int6
 		ContentLength: &size,
 		ContentType:   optional(opts.ContentType),
 		CacheControl:  optional(opts.CacheControl),
+		Metadata:      opts.Metadata,
 		IfMatch:       ifMatch(opts.Condition),
 		IfNoneMatch:   ifNoneMatch(opts.Condition),
 	}

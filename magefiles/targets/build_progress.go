@@ -15,10 +15,10 @@ import (
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
 )
 
-// progress tells how the builds go on: on a terminal by a line for each that
+// buildProgress tells how the builds go on: on a terminal by a line for each that
 // runs, elsewhere by a line of log for each step and package. The full logs
 // are in files.
-type progress struct {
+type buildProgress struct {
 	app    *app
 	screen io.Writer // nil: no terminal
 	width  int
@@ -36,8 +36,8 @@ type runningBuild struct {
 	last  build.Event
 }
 
-func (a *app) newProgress() *progress {
-	p := &progress{app: a, stop: make(chan struct{})}
+func (a *app) newProgress() *buildProgress {
+	p := &buildProgress{app: a, stop: make(chan struct{})}
 	width, _, err := term.GetSize(int(os.Stderr.Fd()))
 	if err == nil && width > 20 && a.CI == "" {
 		p.screen, p.width = os.Stderr, width
@@ -47,7 +47,7 @@ func (a *app) newProgress() *progress {
 }
 
 // event takes what a build tells.
-func (p *progress) event(e build.Event) {
+func (p *buildProgress) event(e build.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	who := e.Container + " " + e.Platform
@@ -93,7 +93,7 @@ func (r *runningBuild) line() string {
 }
 
 // tick lets the times go on while nothing happens.
-func (p *progress) tick() {
+func (p *buildProgress) tick() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
@@ -109,7 +109,7 @@ func (p *progress) tick() {
 }
 
 // draw writes the lines over those that are there.
-func (p *progress) draw() {
+func (p *buildProgress) draw() {
 	if p.screen == nil {
 		return
 	}
@@ -124,7 +124,7 @@ func (p *progress) draw() {
 }
 
 // erase goes back to where the lines begin, and clears what is below.
-func (p *progress) erase() string {
+func (p *buildProgress) erase() string {
 	if p.drawn == 0 {
 		return ""
 	}
@@ -132,7 +132,7 @@ func (p *progress) erase() string {
 }
 
 // close takes the lines from the screen.
-func (p *progress) close() {
+func (p *buildProgress) close() {
 	close(p.stop)
 	p.mu.Lock()
 	defer p.mu.Unlock()

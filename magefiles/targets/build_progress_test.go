@@ -10,7 +10,7 @@ import (
 
 func TestProgressOnATerminalIsALineForEachRunningBuild(t *testing.T) {
 	var screen bytes.Buffer
-	p := &progress{screen: &screen, width: 60, stop: make(chan struct{})}
+	p := &buildProgress{screen: &screen, width: 60, stop: make(chan struct{})}
 	p.event(build.Event{Container: "a", Platform: "linux/amd64", Step: "spack install", Package: "zlib-1.3", Installed: 2, Of: 9})
 	p.event(build.Event{Container: "b", Platform: "linux/arm64", Step: strings.Repeat("long ", 30)})
 	if p.drawn != 2 || !strings.Contains(screen.String(), "a linux/amd64  spack install 3 of 9: zlib-1.3\n") {

@@ -212,6 +212,9 @@ type environment struct {
 	Registries publish.Credentials
 	Git        gitEnvironment
 	KeyPass    string // of the key that signs images
+
+	AssetsKeyID, AssetsKeySecret string // for the bucket of SIFs
+	SIFPassphrase                string // of the key that signs SIFs
 }
 
 func readEnvironment() environment {
@@ -230,6 +233,10 @@ func readEnvironment() environment {
 
 		Registries: readCredentials(),
 		KeyPass:    os.Getenv("COSIGN_PASSWORD"),
+
+		AssetsKeyID:     os.Getenv("AWS_INFRASTRUCTURE_ACCESS_KEY_ID"),
+		AssetsKeySecret: os.Getenv("AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY"),
+		SIFPassphrase:   os.Getenv("SIF_KEY_PASSPHRASE"),
 	}
 	switch {
 	case os.Getenv("GITHUB_ACTIONS") == "true":

@@ -13,7 +13,7 @@ var arrows = map[string][]string{
 	"magefiles/internal/assemble":   {"buildcache", "magefiles/internal/image"},
 	"magefiles/internal/publish":    {"buildcache", "magefiles/internal/image", "magefiles/internal/sbom", "magefiles/internal/publish/branch"},
 	"magefiles/internal/sbom":       {"buildcache"},
-	"magefiles/internal/sif":        {"magefiles/internal/command", "magefiles/internal/image"},
+	"magefiles/internal/sif":        {"buildcache", "buildcache/file", "magefiles/internal/near", "magefiles/internal/strict", "magefiles/internal/command", "magefiles/internal/image", "magefiles/internal/publish/branch"},
 	"magefiles/internal/pipeline":   {},
 	"magefiles/internal/ui":         {},
 	"magefiles/internal/doctor":     {"magefiles/internal/command"},
@@ -27,12 +27,14 @@ var arrows = map[string][]string{
 
 	"internal/lifeline": {},
 
-	"internal/tooltest":             {},
-	"internal/faultproxy":           {},
-	"internal/s3test":               {"internal/tooltest"},
-	"internal/registrytest":         {"internal/tooltest"},
-	"internal/s3test/storetest":     {"buildcache"},
-	"internal/s3test/cmd/s3servers": {"internal/s3test"},
+	"internal/tooltest":                    {},
+	"internal/faultproxy":                  {},
+	"internal/s3test":                      {"internal/tooltest"},
+	"internal/registrytest":                {"internal/tooltest"},
+	"internal/s3test/storetest":            {"buildcache"},
+	"internal/s3test/cmd/s3servers":        {"internal/s3test"},
+	"internal/apptainertest":               {"internal/tooltest"},
+	"internal/apptainertest/cmd/apptainer": {"internal/apptainertest"},
 
 	"buildcache":       {},
 	"buildcache/file":  {"buildcache"},
@@ -51,7 +53,7 @@ type ban struct {
 }
 
 var bans = []ban{
-	{imports: "os/exec", from: ".", but: []string{"magefiles/internal/command", "internal/tooltest", "internal/s3test", "internal/registrytest"}, why: "programs are run by magefiles/internal/command"},
+	{imports: "os/exec", from: ".", but: []string{"magefiles/internal/command", "internal/tooltest", "internal/s3test", "internal/registrytest", "internal/apptainertest"}, why: "programs are run by magefiles/internal/command"},
 	{imports: "github.com/magefile/mage", from: "buildcache", why: "the build cache knows no mage"},
 	{imports: "github.com/magefile/mage", from: "janitor", why: "the janitor knows no mage"},
 	{imports: "github.com/aws", from: "janitor", why: "the janitor knows stores only as buildcache shows them"},
@@ -68,7 +70,7 @@ var readers = []string{
 }
 
 // testOnly are folders of packages that nothing but tests, and each other, may import.
-var testOnly = []string{"internal/tooltest", "internal/registrytest", "internal/s3test", "internal/faultproxy"}
+var testOnly = []string{"internal/tooltest", "internal/registrytest", "internal/s3test", "internal/faultproxy", "internal/apptainertest"}
 
 // vague are package names that say nothing about what is inside.
 var vague = []string{"util", "utils", "common", "helper", "helpers", "misc", "shared"}

@@ -1,0 +1,85 @@
+package sif
+
+import (
+	"archive/tar"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
+)
+
+// A Compression is how the file system in a SIF is compressed.
+type Compression string
+
+// The compressions. Zstd is the fast one; kernels before 4.14 mount gzip only.
+const (
+	Zstd Compression = "zstd"
+	Gzip Compression = "gzip"
+)
+
+// Compressions lists them, the default first.
+var Compressions = []Compression{Zstd, Gzip}
+
+// zstdLevel: level 15, which zstd means without one, takes seven times as long
+// for three percent of the size.
+const zstdLevel = "3"
+
+// A packer is a program that turns a tar stream into a squashfs.
+type packer struct {
+	program string
+	root    bool // takes the root folder's owner and mode from the stream
+	cmd     func(p packing) command.Cmd
+}
+
+// A packing is what a packer has to make.
+type packing struct {
+	compression Compression
+	out         string
+	root        *tar.Header // of the root folder
+	newest      time.Time   // of all files
+}
+
+// packers are those that we know, the best one first: both are as fast, and
+// tar2sqfs takes a quarter of the memory.
+var packers = []packer{
+	{program: "tar2sqfs", root: true, cmd: func(p packing) command.Cmd {
+		args := []string{"tar2sqfs", "--quiet", "--force", "--no-skip", "--compressor", string(p.compression)}
+		if p.compression == Zstd {
+			args = append(args, "--comp-extra", "level="+zstdLevel)
+		}
+		return command.Cmd{Args: append(args, p.out)}
+	}},
+	{program: "mksquashfs", cmd: func(p packing) command.Cmd {
+		args := []string{"mksquashfs", "-", p.out, "-tar", "-noappend", "-no-progress", "-quiet", "-mem", "32M", "-comp", string(p.compression)}
+		if p.compression == Zstd {
+			args = append(args, "-Xcompression-level", zstdLevel)
+		}
+		args = append(args, "-root-mode", strconv.FormatInt(p.root.Mode, 8), "-root-uid", strconv.Itoa(p.root.Uid), "-root-gid", strconv.Itoa(p.root.Gid))
+		// It gives the root folder the time of now, unless that is later than this. No file is.
+		return command.Cmd{Args: args, Env: []string{"SOURCE_DATE_EPOCH=" + strconv.FormatInt(p.newest.Unix(), 10)}}
+	}},
+}
+
+// findPacker returns the first packer that is on PATH.
+func findPacker() (packer, error) {
+	var names []string
+	for _, p := range packers {
+		if _, err := command.LookPath(p.program); err == nil {
+			return p, nil
+		}
+		names = append(names, p.program)
+	}
+	return packer{}, fmt.Errorf("neither %s is here: install squashfs-tools-ng or squashfs-tools, or use --engine=apptainer", strings.Join(names, " nor "))
+}
+
+// ParseCompression reads the name of a compression.
+func ParseCompression(name string) (Compression, error) {
+	for _, c := range Compressions {
+		if string(c) == name {
+			return c, nil
+		}
+	}
+	return "", fmt.Errorf("unknown compression %q: zstd or gzip", name)
+}

@@ -1,0 +1,153 @@
+package targets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/magefile/mage/mg"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/sif"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+)
+
+// Sif is what sites with Apptainer or SingularityCE run: one file a container.
+type Sif mg.Namespace
+
+var sifs = sif.Folder(filepath.Join(outDir, "sif"))
+
+// Build makes the SIF of a container below out/sif, from the image layout that
+// containers:build has left, or from an Apptainer definition file. NAME is the definition's, or that of its first
+// package. The same image gives the same file; what is there already is not
+// built again.
+func (Sif) Build(ctx context.Context, name string,
+	platform *string, // linux/amd64 or linux/arm64 (default: all that it is defined for)
+	engine *string, // apptainer: by the host's apptainer or singularity (default where one is), else by the singularitah image with podman; native: by ourselves
+	compression *string, // zstd (default), or gzip for kernels before 4.14
+	branch *string, // that the image was built from (default: the checkout's); a release has none in its name
+	sign *string, // sign with the PGP private key in this file; SIF_KEY_PASSPHRASE opens it
+	force *bool, // build also what is there
+	json *bool, // print the records, for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	builder, err := a.sifBuilder(ctx, engine, compression, sign, force)
+	if err != nil {
+		return err
+	}
+	defs, err := a.find(name, platform)
+	if err != nil {
+		return err
+	}
+	from, err := sifBranch(ctx, branch)
+	if err != nil {
+		return err
+	}
+	records := []sif.Record{}
+	for _, d := range defs {
+		record, err := a.buildSIF(ctx, builder, d, from)
+		if err != nil {
+			return fmt.Errorf("SIF of %s for %s: %w", d.Name, d.Platform, err)
+		}
+		records = append(records, record)
+		if !or(json, false) {
+			a.Print("%s", sifs.Path(record.File))
+		}
+	}
+	if or(json, false) {
+		return a.JSON(records)
+	}
+	return nil
+}
+
+func (a *app) sifBuilder(ctx context.Context, engine, compression, sign *string, force *bool) (sif.Builder, error) {
+	b := sif.Builder{Folder: sifs, Run: command.Exec(os.Stderr), Force: or(force, false)}
+	var err error
+	if sign != nil {
+		if b.Signer, err = sif.ReadSigner(*sign, a.env.SIFPassphrase); err != nil {
+			return b, err
+		}
+	}
+	if b.Compression, err = sif.ParseCompression(or(compression, string(sif.Zstd))); err != nil {
+		return b, callError{err}
+	}
+	chosen := "native"
+	if sif.HasApptainer() {
+		chosen = "apptainer"
+	}
+	switch e := or(engine, chosen); e {
+	case "native":
+		b.Engine, err = sif.NewNative()
+	case "apptainer":
+		b.Engine, err = sif.NewApptainer(ctx, b.Run, a.singularitah())
+	default:
+		return b, unknown("engine", e, []string{"native", "apptainer"})
+	}
+	return b, err
+}
+
+// singularitah is the image with apptainer in it, in the first registry.
+func (a *app) singularitah() string {
+	if len(a.config.Registries) == 0 {
+		return "singularitah"
+	}
+	return a.config.Registries[0].Prefix + "singularitah"
+}
+
+func (a *app) buildSIF(ctx context.Context, b sif.Builder, d definition.Definition, branch string) (sif.Record, error) {
+	began := time.Now()
+	record, fresh, err := makeSIF(ctx, b, d, branch)
+	if err != nil {
+		return sif.Record{}, err
+	}
+	if !fresh {
+		a.Log.Info("SIF is there already", "file", sifs.Path(record.File), "digest", record.Digest)
+		return record, nil
+	}
+	a.Log.Info("SIF built", "file", sifs.Path(record.File), "engine", record.Engine, "compression", record.Compression,
+		"size", ui.Size(record.Size), "took", ui.Took(time.Since(began)))
+	return record, nil
+}
+
+func makeSIF(ctx context.Context, b sif.Builder, d definition.Definition, branch string) (sif.Record, bool, error) {
+	if d.Kind == definition.Apptainer {
+		recipe, err := recipeOf(d)
+		if err != nil {
+			return sif.Record{}, false, err
+		}
+		return b.BuildRecipe(ctx, recipe)
+	}
+	built, err := images.Read(d.Name, d.Platform)
+	if errors.Is(err, fs.ErrNotExist) {
+		return sif.Record{}, false, fmt.Errorf("there is no image of it: mage containers:build %s --platform=%s", d.Name, d.Platform)
+	}
+	if err != nil {
+		return sif.Record{}, false, err
+	}
+	return b.Build(ctx, images, built, branch)
+}
+
+func recipeOf(d definition.Definition) (sif.Recipe, error) {
+	version, err := d.ImageVersion()
+	if err != nil {
+		return sif.Recipe{}, err
+	}
+	inputs, err := d.Inputs()
+	if err != nil {
+		return sif.Recipe{}, err
+	}
+	recipe := sif.Recipe{Name: d.Name, Version: version, Platform: d.Platform, Path: filepath.Join(d.Root, d.Path)}
+	for _, in := range inputs {
+		recipe.Inputs = append(recipe.Inputs, image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256})
+	}
+	return recipe, nil
+}

@@ -1,0 +1,52 @@
+package targets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
+)
+
+// Sif makes and uploads the SIFs of all containers that are built, and of all
+// Apptainer definition files where apptainer is.
+func (Bare) Sif(ctx context.Context,
+	engine, compression, branch, sifs, sign *string,
+	dryRun, json *bool,
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	builder, err := a.sifBuilder(ctx, engine, compression, sign, nil)
+	if err != nil {
+		return err
+	}
+	from, err := sifBranch(ctx, branch)
+	if err != nil {
+		return err
+	}
+	defs, broken := definition.Load(".")
+	sent := []sentSIF{}
+	errs := []error{broken}
+	for _, d := range defs {
+		if d.Kind == definition.Environment {
+			_, err := images.Read(d.Name, d.Platform)
+			if errors.Is(err, fs.ErrNotExist) {
+				a.Log.Info("left out: it is not built here", "container", d.Name, "platform", d.Platform)
+				continue
+			}
+		}
+		if _, err := a.buildSIF(ctx, builder, d, from); err != nil {
+			errs = append(errs, fmt.Errorf("SIF of %s for %s: %w", d.Name, d.Platform, err))
+			continue
+		}
+		one, err := a.upload(ctx, sifs, []definition.Definition{d}, from, or(dryRun, false))
+		sent, errs = append(sent, one...), append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(append(errs, a.showSent(sent, or(json, false)))...)
+}

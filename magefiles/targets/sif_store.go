@@ -1,0 +1,305 @@
+package targets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/buildcache/file"
+	"github.com/openbraininstitute/spacktainers/buildcache/s3"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/sif"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+)
+
+// openSIFs opens where SIFs go: sifs in the configuration, or what is given.
+func (a *app) openSIFs(ctx context.Context, url *string) (sif.Store, error) {
+	where := or(url, a.config.SIFs)
+	if where == "" {
+		return nil, fmt.Errorf("where do SIFs go? name a bucket or folder as sifs in %s, or give --sifs=URL", ConfigFile)
+	}
+	if !strings.HasPrefix(where, "s3://") {
+		return file.Open(where)
+	}
+	opts := s3.Options{PathStyle: a.env.S3PathStyle}
+	if a.env.AssetsKeyID != "" {
+		opts.Credentials, opts.KeysFrom = s3.Keys(a.env.AssetsKeyID, a.env.AssetsKeySecret), "AWS_INFRASTRUCTURE_ACCESS_KEY_ID"
+	}
+	return s3.Open(ctx, where, opts)
+}
+
+// A sentSIF is a line of what sif:upload and sif:install show.
+type sentSIF struct {
+	File     string `json:"file"`
+	Platform string `json:"platform"`
+	Digest   string `json:"digest"`
+	SHA256   string `json:"sha256"`
+	Size     int64  `json:"size"`
+	State    string `json:"state"`
+}
+
+func (a *app) showSent(sent []sentSIF, asJSON bool) error {
+	if asJSON {
+		return a.JSON(sent)
+	}
+	var rows [][]string
+	for _, s := range sent {
+		rows = append(rows, []string{s.File, s.Platform, ui.Size(s.Size), s.State, "sha256:" + s.SHA256})
+	}
+	return a.Table([]string{"file", "platform", "size", "state", "checksum"}, rows)
+}
+
+func newSent(r sif.Record, state string) sentSIF {
+	return sentSIF{r.File, r.Platform, r.Digest, r.SHA256, r.Size, state}
+}
+
+// Upload sends the SIFs of a container from out/sif to where SIFs go, with
+// what they were made from. What is there already is not sent again; what is
+// new is read back and checked before anything gives way to it.
+func (Sif) Upload(ctx context.Context, name string,
+	platform *string, // linux/amd64 or linux/arm64 (default: all that there are)
+	branch *string, // whose SIFs (default: the checkout's)
+	sifs *string, // bucket or folder (default: the configured one)
+	dryRun *bool, // say what would be sent, and send nothing
+	json *bool, // for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	defs, err := a.find(name, platform)
+	if err != nil {
+		return err
+	}
+	from, err := sifBranch(ctx, branch)
+	if err != nil {
+		return err
+	}
+	sent, err := a.upload(ctx, sifs, defs, from, or(dryRun, false))
+	if err != nil {
+		return err
+	}
+	return a.showSent(sent, or(json, false))
+}
+
+func (a *app) upload(ctx context.Context, url *string, defs []definition.Definition, branch string, dryRun bool) ([]sentSIF, error) {
+	store, err := a.openSIFs(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	u := sif.Uploader{From: sifs, To: store, Now: time.Now, Progress: a.sifProgress("sent")}
+	sent := []sentSIF{}
+	for _, d := range defs {
+		record, err := sifRecord(d, branch)
+		if err != nil {
+			return nil, err
+		}
+		plan, err := u.Plan(ctx, record)
+		if err != nil {
+			return nil, fmt.Errorf("upload %s: %w", record.File, err)
+		}
+		if !dryRun {
+			if err := u.Execute(ctx, plan); err != nil {
+				return nil, fmt.Errorf("upload %s: %w", record.File, err)
+			}
+		}
+		sent = append(sent, newSent(record, wouldBe(plan.State, dryRun)))
+	}
+	return sent, nil
+}
+
+func wouldBe(state string, dryRun bool) string {
+	if dryRun && state != sif.StateSame {
+		return "would be " + state
+	}
+	return state
+}
+
+// sifRecord finds the SIF that was built of a definition on a branch.
+func sifRecord(d definition.Definition, branch string) (sif.Record, error) {
+	records, err := sifs.List()
+	if err != nil {
+		return sif.Record{}, err
+	}
+	for _, r := range records {
+		if r.Name != d.Name || r.Platform != d.Platform || r.Branch != branch && d.Kind != definition.Apptainer {
+			continue
+		}
+		version := r.Version
+		if d.Kind == definition.Apptainer {
+			version, err = d.ImageVersion()
+		} else if built, bad := images.Read(d.Name, d.Platform); bad == nil {
+			version = built.Version
+		}
+		if err != nil || version == r.Version {
+			return r, err
+		}
+	}
+	return sif.Record{}, fmt.Errorf("there is no SIF of %s for %s: mage sif:build %s --platform=%[2]s", d.Name, d.Platform, d.Name)
+}
+
+// sifProgress says every now and then how far a file is.
+func (a *app) sifProgress(verb string) func(sif.Record) func(int64) {
+	const every = 5 * time.Second
+	return func(r sif.Record) func(int64) {
+		last := time.Now()
+		return func(total int64) {
+			if now := time.Now(); now.Sub(last) > every {
+				last = now
+				a.Log.Info(verb, "file", r.File, "bytes", ui.Size(total), "of", ui.Size(r.Size))
+			}
+		}
+	}
+}
+
+// Install mirrors what is uploaded onto a disk, such as a cluster's: only what
+// has changed, checked, and without touching files that are in use. NAME.sif
+// leads to the newest release.
+func (Sif) Install(ctx context.Context, dir string,
+	names *string, // containers, by commas (default: all)
+	platform *string, // linux/amd64 or linux/arm64 (default: both)
+	newest *bool, // only the newest release of each
+	modules *string, // lmod: write environment modules below DIR/modules
+	rehash *bool, // read also files that look the same
+	sifs *string, // bucket or folder to install from (default: the configured one)
+	dryRun *bool, // say what would be fetched, and fetch nothing
+	json *bool, // for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	store, err := a.openSIFs(ctx, sifs)
+	if err != nil {
+		return err
+	}
+	in := sif.Installer{From: store, Dir: dir, Newest: or(newest, false), Rehash: or(rehash, false), Progress: a.sifProgress("fetched")}
+	if names != nil {
+		in.Names = strings.Split(*names, ",")
+	}
+	if platform != nil {
+		parsed, err := parsePlatform(*platform)
+		if err != nil {
+			return err
+		}
+		in.Platforms = []string{parsed.String()}
+	}
+	switch m := or(modules, ""); m {
+	case "":
+	case "lmod":
+		in.Modules = true
+	default:
+		return unknown("kind of modules", m, []string{"lmod"})
+	}
+	plan, err := in.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	if !or(dryRun, false) {
+		if err := in.Execute(ctx, plan); err != nil {
+			return err
+		}
+	}
+	sent := []sentSIF{}
+	for _, f := range plan.Files {
+		sent = append(sent, newSent(f.Record, wouldBe(f.State, or(dryRun, false))))
+	}
+	return a.showSent(sent, or(json, false))
+}
+
+// Clean removes the SIFs of branches that are gone and those that newer ones
+// have superseded, from where SIFs go or from a folder that they were
+// installed in.
+func (Sif) Clean(ctx context.Context,
+	dir *string, // a folder that sif:install has filled (default: where SIFs go)
+	sifs *string, // bucket or folder (default: the configured one)
+	keepLast *int, // so many of each container, platform and branch stay (default: 1)
+	keepFor *string, // how long a superseded one stays, such as 14d (default: 7d)
+	branches *string, // file with the branches that exist, one a line (default: ask git)
+	git *string, // repository to ask for its branches (default: origin)
+	dryRun *bool, // say what would go, and remove nothing
+	json *bool, // for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	r := sif.Retention{KeepLast: max(1, or(keepLast, 1)), Now: time.Now()}
+	if r.KeepFor, err = parseDuration(or(keepFor, "7d")); err != nil {
+		return callError{fmt.Errorf("--keep-for: %w", err)}
+	}
+	if dir != nil && sifs != nil {
+		return wrongCall("give --dir or --sifs, not both")
+	}
+	if dir != nil {
+		sifs = dir
+	}
+	if r.Branches, err = sifBranches(ctx, branches, git); err != nil {
+		return fmt.Errorf("which branches exist: %w", err)
+	}
+	store, err := a.openSIFs(ctx, sifs)
+	if err != nil {
+		return err
+	}
+	plan, err := sif.NewCleaning(ctx, store, r)
+	if err != nil {
+		return err
+	}
+	if !or(dryRun, false) {
+		err = plan.Execute(ctx, store)
+	}
+	return errors.Join(err, a.showCleaning(plan, or(dryRun, false), or(json, false)))
+}
+
+func (a *app) showCleaning(plan sif.Cleaning, dryRun, asJSON bool) error {
+	if asJSON {
+		return a.JSON(append([]sif.CleanLine{}, plan.Lines...))
+	}
+	verb := "remove"
+	if dryRun {
+		verb = "would remove"
+	}
+	var rows [][]string
+	var freed int64
+	for _, line := range plan.Lines {
+		what := "keep"
+		if line.Remove {
+			what = verb
+			freed += line.Size
+		}
+		rows = append(rows, []string{what, line.File, ui.Size(line.Size), line.Date.UTC().Format(time.DateOnly), line.Reason})
+	}
+	if err := a.Table([]string{"", "file", "size", "date", "because"}, rows); err != nil {
+		return err
+	}
+	a.Log.Info(verb, "size", ui.Size(freed))
+	return nil
+}
+
+// sifBranches lists the branches that exist: from a file, one a line, or from
+// a git repository.
+func sifBranches(ctx context.Context, list, repository *string) ([]string, error) {
+	var text string
+	if list != nil {
+		content, err := os.ReadFile(*list)
+		if err != nil {
+			return nil, err
+		}
+		text = string(content)
+	} else {
+		var err error
+		if text, err = lsRemote(ctx, or(repository, "origin")); err != nil {
+			return nil, err
+		}
+	}
+	var branches []string
+	for line := range strings.Lines(text) {
+		if fields := strings.Fields(line); len(fields) > 0 && !strings.HasPrefix(fields[0], "#") {
+			branches = append(branches, strings.TrimPrefix(fields[len(fields)-1], "refs/heads/"))
+		}
+	}
+	return branches, nil
+}
