@@ -27,7 +27,7 @@ func (Janitor) Prune(ctx context.Context,
 	image *string, // repositories of images whose specs stay, by commas: the lockfile of every published tag
 	ignoreUnlabelled *bool, // pass over images that have no lockfile attached
 	noRoots *bool, // there are no lockfiles: go by age alone
-	repo *string, // folders of package repositories, by commas: what none of them has is stale
+	repo *string, // package repositories, by commas: folders, or git URLs with #REF for a branch; what none has is stale
 	buildDeps *string, // keep (default) or drop what only builds need
 	maxAge *string, // younger specs stay, as 90d; 0: no such rule
 	grace *string, // whatever is younger stays, as 48h
@@ -69,7 +69,7 @@ func (Janitor) Prune(ctx context.Context,
 		return err
 	}
 	if repo != nil {
-		if policy.Packages, err = janitor.ReadPackages(list(*repo)...); err != nil {
+		if policy.Packages, err = readPackages(ctx, list(*repo)); err != nil {
 			return err
 		}
 	}

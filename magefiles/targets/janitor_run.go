@@ -211,7 +211,7 @@ func (r janitorRun) showPlan(plan janitor.Plan, path string) error {
 	}
 	for _, d := range plan.Delete {
 		name, _, _ := strings.Cut(d.Spec, "@")
-		g := group{d.Reason, cmp.Or(name, string(d.Kind)+"s")}
+		g := group{d.Reason, cmp.Or(name, plural(d.Kind))}
 		objects[g]++
 		bytes[g] += d.Size
 	}
@@ -243,6 +243,14 @@ func (r janitorRun) showPlan(plan janitor.Plan, path string) error {
 	r.Log.Info(what, "specs", of(plan.Before.Specs-plan.After.Specs, plan.Before.Specs), "objects", of(plan.Before.Objects-plan.After.Objects, plan.Before.Objects),
 		"size", ui.Size(plan.Before.Bytes-plan.After.Bytes)+" of "+ui.Size(plan.Before.Bytes), "plan", path)
 	return nil
+}
+
+// plural is what a table calls objects that belong to no spec.
+func plural(k janitor.Kind) string {
+	if k == janitor.Own {
+		return "janitor's notes"
+	}
+	return string(k) + "s"
 }
 
 func of(n, all int) string { return fmt.Sprintf("%d of %d", n, all) }
