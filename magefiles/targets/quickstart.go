@@ -19,6 +19,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/sif"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
 )
 
@@ -45,6 +46,7 @@ func Quickstart(ctx context.Context) error {
 		{"publish", "to a registry on loopback", t.publish},
 		{"verify", "every byte, pulled back", t.verify},
 		{"run", "the container with podman", t.run},
+		{"sif", "the container as one file", t.sif},
 		{"tidy", "what the build cache would lose", t.tidy},
 	} {
 		if err := t.take(ctx, step); err != nil {
@@ -165,6 +167,18 @@ func (t *tour) run(ctx context.Context) (string, error) {
 		return "podman is here, but does not run it", nil
 	}
 	return fmt.Sprintf("it says %q", strings.Split(said, "\n")[0]), nil
+}
+
+// sif makes the file that sites with apptainer run, where a program for that
+// is; it needs no apptainer itself.
+func (t *tour) sif(ctx context.Context) (string, error) {
+	engine, err := sif.NewNative()
+	if err != nil {
+		return "left out: no tar2sqfs or mksquashfs here", nil
+	}
+	b := sif.Builder{Folder: sifs, Run: command.Exec(io.Discard), Engine: engine, Compression: sif.Zstd}
+	record, _, err := b.Build(ctx, images, t.built.Record, "")
+	return fmt.Sprintf("%s, %s", sifs.Path(record.File), ui.Size(record.Size)), err
 }
 
 // tidy plans what may go from the build cache if nothing but this container

@@ -27,6 +27,9 @@ var Needs = []Need{
 	{What: "mmdebstrap", Targets: []string{"base", "containers", "containers:build"}, Optional: "makes base images without a registry", Probe: version("mmdebstrap", "--version"), Debian: []string{"mmdebstrap"}},
 	{What: "ssh", Targets: []string{"containers", "containers:build"}, Optional: "builds on other hosts", Probe: sshVersion, Debian: []string{"openssh-client"}},
 	{What: ArmEmulation, Targets: []string{"containers:build"}, Optional: "runs arm64 containers on this machine", Probe: armEmulation, Debian: []string{"qemu-user-static"}},
+	{What: "squashfs", Targets: []string{"sif", "sif:build", "quickstart"}, Optional: "writes SIF files without apptainer", Probe: squashfs, Debian: []string{"squashfs-tools-ng"}},
+	{What: "apptainer", Targets: []string{"sif", "sif:build"}, Optional: "builds Apptainer definition files, and SIFs by the apptainer engine", Probe: version("apptainer", "--version"), Mend: []string{"sh", "-c", "curl -fsSL https://raw.githubusercontent.com/apptainer/apptainer/main/tools/install-unprivileged.sh | bash -s - /usr/local"}},
+	{What: "SIF bucket credentials", Targets: []string{"sif", "sif:upload", "sif:install", "sif:clean"}, Optional: "reads and writes a bucket of SIFs", Probe: variables("AWS_INFRASTRUCTURE_ACCESS_KEY_ID", "AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY")},
 	{What: "build cache credentials", Targets: []string{"containers:build"}, Optional: "reads a build cache in a private S3 bucket", Probe: variables("AWS_CACHE_ACCESS_KEY_ID", "AWS_CACHE_SECRET_ACCESS_KEY")},
 }
 
@@ -65,6 +68,16 @@ func version(args ...string) Probe {
 		}
 		return line, nil
 	}
+}
+
+// squashfs probes for one of the programs that write squashfs from a tar stream.
+func squashfs(ctx context.Context, m Machine) (string, error) {
+	for _, args := range [][]string{{"tar2sqfs", "--version"}, {"mksquashfs", "-version"}} {
+		if found, err := version(args...)(ctx, m); err == nil {
+			return args[0] + " " + found, nil
+		}
+	}
+	return "", fmt.Errorf("neither tar2sqfs nor mksquashfs is on PATH")
 }
 
 // variables probes for credentials, of which it sees only whether they are there.
