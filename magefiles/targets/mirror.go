@@ -25,6 +25,11 @@ func (a *app) openStore(ctx context.Context, url string) (s store, requests fmt.
 		return folder, nil, err
 	}
 	opts := s3.Options{PathStyle: a.env.S3PathStyle}
+	for _, p := range a.config.Platforms {
+		if p.Mirror == url && p.Endpoint != "" {
+			opts.Endpoint, opts.PathStyle = p.Endpoint, true
+		}
+	}
 	if a.env.CacheKeyID != "" {
 		opts.Credentials, opts.KeysFrom = s3.Keys(a.env.CacheKeyID, a.env.CacheKeySecret), "AWS_CACHE_ACCESS_KEY_ID"
 	}
