@@ -52,6 +52,9 @@ func (Janitor) Prune(ctx context.Context,
 		MaxFraction: or(maxFraction, rules.MaxFraction),
 	}
 	run := janitorRun{app: a, dry: or(dryRun, false), yes: or(yes, false), json: or(json, false), planFile: or(plan, "")}
+	if f := policy.MaxFraction; !(f >= 0 && f <= 1) { // so that NaN is refused too
+		return wrongCall("--max-fraction is %v, want 0 to 1", f)
+	}
 	switch deps := or(buildDeps, "keep"); deps {
 	case "keep":
 	case "drop":
