@@ -146,6 +146,7 @@ func (r *run) look(ctx context.Context) (*Scan, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.Scan.nodes = s.Nodes
 	var notes []string
 	r.plan, notes = restrict(r.plan, s)
 	for _, n := range notes {

@@ -63,6 +63,11 @@ type ScanOptions struct {
 	Known    *Known // manifests that were read before
 	Locks    []Lock // what they hold must have been listed if it is there
 	Parallel int    // requests at a time; 16 if 0
+
+	// What an earlier scan of the same run has read. A hash covers all that a
+	// node says, so that a spec file need not be read again once no index
+	// describes it any more.
+	nodes map[buildcache.Hash]*buildcache.Spec
 }
 
 // prefixes are all that is listed. What lies elsewhere in a bucket is never
@@ -218,6 +223,11 @@ func (r *scanner) gather(context.Context) error {
 			if s := r.Specs[e.hash]; s != nil && e.cached {
 				s.Indexed = true
 			}
+		}
+	}
+	for hash, n := range r.opts.nodes {
+		if r.Nodes[hash] == nil {
+			r.Nodes[hash] = n
 		}
 	}
 	for hash, s := range r.Specs {
