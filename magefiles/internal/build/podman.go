@@ -32,10 +32,6 @@ func (p Podman) command(args ...string) command.Cmd {
 	return command.Cmd{Args: append(argv, args...), Env: p.Env}
 }
 
-func (p Podman) output(ctx context.Context, args ...string) (string, error) {
-	return command.Output(ctx, p.Run, p.command(args...))
-}
-
 // An ID is a local image, pinned: the digest of its configuration, in hex.
 type ID string
 
