@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,22 +142,28 @@ func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOp
 	if !o.digests { // who names a container wants its image here, whatever is published
 		farm.Published = a.published(o.registry)
 	}
+	mirrors := map[string]build.Mirror{}
 	for name, platform := range a.config.Platforms {
 		farm.Hosts[name], farm.Bases[name] = platform.Hosts, a.bases(name)
+		if slices.ContainsFunc(defs, func(d definition.Definition) bool { return d.Platform == name }) {
+			mirrors[name] = a.mirror(name, o.mirror)
+		}
 	}
+	revision, origin := provenance(ctx)
 	var containers []build.Container
 	for _, d := range defs {
-		c, err := a.container(ctx, d, o)
+		c, err := a.container(d, o.lock)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s for %s: %w", d.Name, d.Platform, err)
 		}
+		c.Mirror, c.Revision, c.Origin = mirrors[d.Platform], revision, origin
 		containers = append(containers, c)
 	}
 	return farm, containers, nil
 }
 
 // container turns a definition into what build takes.
-func (a *app) container(ctx context.Context, d definition.Definition, o podmanOptions) (build.Container, error) {
+func (a *app) container(d definition.Definition, lock *string) (build.Container, error) {
 	none := build.Container{}
 	if d.Kind == definition.Apptainer {
 		return none, errors.New("it is an Apptainer definition, converted from an image: there is nothing to build")
@@ -173,9 +180,9 @@ func (a *app) container(ctx context.Context, d definition.Definition, o podmanOp
 	c := build.Container{
 		Name: d.Name, Platform: d.Platform, Target: platform.Target, Spack: spack,
 		Env: d.Env, Labels: d.Labels, Epilogue: d.Epilogue, Strip: d.Strip, Test: d.Test,
-		Mirror: a.mirror(d.Platform, o.mirror), FirstRoot: d.FirstRoot,
+		FirstRoot: d.FirstRoot,
 	}
-	if c.Lock, err = readLock(d, o.lock); err != nil {
+	if c.Lock, err = readLock(d, lock); err != nil {
 		return none, err
 	}
 	for _, in := range files {
@@ -184,7 +191,6 @@ func (a *app) container(ctx context.Context, d definition.Definition, o podmanOp
 	for _, f := range d.Files {
 		c.Files = append(c.Files, build.File{Source: filepath.Join(d.Root, f.Source), Target: f.Target})
 	}
-	c.Revision, c.Origin = a.provenance(ctx)
 	return c, nil
 }
 
@@ -220,7 +226,7 @@ func (a *app) mirror(platform string, given *string) build.Mirror {
 
 // provenance is the commit and the URL of the repository that we are in; empty
 // where git does not know.
-func (a *app) provenance(ctx context.Context) (revision, origin string) {
+func provenance(ctx context.Context) (revision, origin string) {
 	ask := func(args ...string) string {
 		text, err := command.Output(ctx, command.Exec(io.Discard), command.Cmd{Args: append([]string{"git"}, args...)})
 		if err != nil {

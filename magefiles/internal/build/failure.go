@@ -67,23 +67,35 @@ func (e Engine) explain(ctx context.Context, c Container, dir, log string, err e
 	}
 	f.Log = log
 	if len(f.Packages) > 0 {
-		f.Reproduce = e.reproduce(dir, f.Packages[0])
+		f.Reproduce = e.reproduce(c, dir, f.Packages[0])
 	}
 	return f
 }
 
 // reproduce is the command line of a shell in the builder, in the environment in which Spack builds the package. Another
-// machine sees none of our folders.
-func (e Engine) reproduce(dir string, p FailedPackage) string {
-	if e.Podman.URL != "" {
+// machine sees none of our folders. Credentials are those of whoever calls it.
+func (e Engine) reproduce(c Container, dir string, p FailedPackage) string {
+	abs, err := filepath.Abs(dir)
+	if err != nil || e.Podman.URL != "" {
 		return ""
 	}
-	abs, err := filepath.Abs(dir)
+	args := []string{"run", "--rm", "--interactive", "--tty", "--network=host", "--volume=" + abs + ":/context:ro"}
+	read := c.Mirror
+	read.Push = false
+	mirror, err := read.args()
 	if err != nil {
 		return ""
 	}
-	argv := e.Podman.command("run", "--rm", "--interactive", "--tty", "--network=host", "--volume="+abs+":/context:ro",
-		string(e.Builder.ID), "spacktainers", "reproduce", p.Hash).Args
+	for _, arg := range mirror {
+		if variable, ok := strings.CutPrefix(arg, "--build-arg="); ok {
+			arg = "--env=" + variable
+		}
+		args = append(args, arg)
+	}
+	if strings.HasPrefix(c.Mirror.URL, "s3://") {
+		args = append(args, "--env=AWS_ACCESS_KEY_ID", "--env=AWS_SECRET_ACCESS_KEY")
+	}
+	argv := e.Podman.command(append(args, string(e.Builder.ID), "spacktainers", "reproduce", p.Hash)...).Args
 	return strings.Join(append(e.Podman.Env, command.Quote(argv)), " ")
 }
 

@@ -262,6 +262,34 @@ func TestWhatIsPublishedIsNotBuilt(t *testing.T) {
 	}
 }
 
+// An index without our platform has nothing for us, and whoever asks for any image of it gets another platform's.
+func TestAnotherPlatformsImageIsNotTakenForOurs(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	prefix := strings.TrimPrefix(server.URL, "http://") + "/"
+	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "arm64", RootFS: v1.RootFS{Type: "layers"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	push(t, prefix+"single:1.1", img)
+	ref, err := name.ParseReference(prefix + "index:1.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "arm64"}}})
+	if err := remote.WriteIndex(ref, index); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"single", "index", "nothing"} {
+		for platform, want := range map[string]bool{"linux/amd64": false, "linux/arm64": name != "nothing"} {
+			found, err := Registry{Prefix: prefix}.Ask(t.Context(), image.Record{Name: name, Version: "1.1", Platform: platform})
+			if err != nil || (found != nil) != want {
+				t.Errorf("%s for %s: got %v, %v", name, platform, found, err)
+			}
+		}
+	}
+}
+
 func push(t *testing.T, ref string, img v1.Image) {
 	t.Helper()
 	parsed, err := name.ParseReference(ref)

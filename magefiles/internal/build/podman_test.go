@@ -54,7 +54,7 @@ func TestInspectTellsNoImageFromNoAnswer(t *testing.T) {
 
 func TestBaseImagesAreBuiltInDockersFormat(t *testing.T) {
 	b := Base{Name: Builder, Platform: "linux/arm64", From: "debootstrap:bookworm", Packages: []string{"git", "python3"},
-		Spack: &Source{URL: "https://example.org/spack.git", Commit: "c1"}, Repos: []Source{{URL: "https://example.org/repo.git", Commit: "c2"}}}
+		Spack: &Source{URL: "https://user:token@example.org/spack.git", Commit: "c1"}, Repos: []Source{{URL: "https://example.org/repo.git", Commit: "c2"}}}
 	c := b.buildCmd(Podman{URL: "unix:///s", Chroot: true}, "ctx", "key", false)
 	want := []string{
 		"podman", "--url=unix:///s", "build", "--format=docker", "--network=host", "--platform=linux/arm64",
@@ -202,7 +202,7 @@ func TestFailuresNamePackagesAndTheEndOfTheirLogs(t *testing.T) {
 	log := dir + "/log"
 	write(t, log, "==> Installing x\nspacktainers: failed: x-1.0-abc\nspacktainers: | cc x.c\nspacktainers: |\nspacktainers: | error\nspacktainers: failed: y-2-def\nError: building at STEP \"RUN\": exit status 1\n")
 	e := Engine{Builder: BuiltBase{ID: "b1"}, Podman: Podman{Env: []string{"CONTAINERS_CONF=/c"}, Run: said{"version": "4.3"}.run}}
-	err := e.explain(t.Context(), Container{}, dir, log, errors.New("exit status 1"))
+	err := e.explain(t.Context(), Container{Mirror: Mirror{URL: "s3://cache", Push: true}}, dir, log, errors.New("exit status 1"))
 	var f *Failure
 	if !errors.As(err, &f) {
 		t.Fatalf("got %v", err)
@@ -211,12 +211,12 @@ func TestFailuresNamePackagesAndTheEndOfTheirLogs(t *testing.T) {
 	if diff := cmp.Diff(want, f.Packages); diff != "" {
 		t.Error(diff)
 	}
-	reproduce := "CONTAINERS_CONF=/c podman run --rm --interactive --tty --network=host --volume=" + dir + ":/context:ro b1 spacktainers reproduce abc"
+	reproduce := "CONTAINERS_CONF=/c podman run --rm --interactive --tty --network=host --volume=" + dir + ":/context:ro --env=MIRROR=s3://cache --env=AWS_ACCESS_KEY_ID --env=AWS_SECRET_ACCESS_KEY b1 spacktainers reproduce abc"
 	if f.Reproduce != reproduce {
 		t.Errorf("got %s, want %s", f.Reproduce, reproduce)
 	}
 	e.Podman.Run = said{"version": "error: Cannot connect"}.run
-	if err := e.explain(t.Context(), Container{}, dir, log, errors.New("exit status 125")); !IsHostError(err) {
+	if err := e.explain(t.Context(), Container{Mirror: Mirror{URL: "s3://cache", Push: true}}, dir, log, errors.New("exit status 125")); !IsHostError(err) {
 		t.Errorf("podman does not answer, and it is not the host's failure: %v", err)
 	}
 }

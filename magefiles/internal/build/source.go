@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +18,16 @@ type Source struct {
 	Ref    string   // a branch, a tag or a commit
 	Paths  []string // of the package repositories in it
 	Commit string   // what Ref names; Pin finds out
+}
+
+// public is the URL without the credentials that it should not, but may hold.
+func (s Source) public() string {
+	u, err := url.Parse(s.URL)
+	if err != nil || u.User == nil {
+		return s.URL
+	}
+	u.User = nil
+	return u.String()
 }
 
 var commit = regexp.MustCompile(`^[0-9a-f]{40}$`)
