@@ -116,7 +116,7 @@ func (a Apptainer) buildCmd(compression Compression, args buildArgs, path string
 	case !a.zstd:
 		return command.Cmd{}, fmt.Errorf("%s compresses with gzip only: give --compression=gzip, or use --engine=native", a.version)
 	default:
-		argv = append(argv, "--mksquashfs-args", "-comp zstd -Xcompression-level "+zstdLevel)
+		argv = append(argv, "--mksquashfs-args", "-comp zstd -Xcompression-level "+Zstd.level())
 	}
 	if args.noHTTPS {
 		argv = append(argv, "--no-https")
