@@ -46,7 +46,7 @@ func NewApptainer(ctx context.Context, run command.Runner, singularitah string) 
 		return Apptainer{}, errors.New("none of apptainer, singularity and podman is here: install one, or use --engine=native")
 	}
 	return probe(ctx, run, func(folders ...string) []string {
-		argv := []string{"podman", "run", "--rm", "--privileged"}
+		argv := []string{"podman", "run", "--rm", "--privileged", "--network=host"}
 		for _, folder := range folders {
 			argv = append(argv, "--volume="+folder+":"+folder)
 		}
