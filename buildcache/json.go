@@ -3,20 +3,49 @@ package buildcache
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 )
 
 // decode reads the one JSON document that data holds into v. It refuses what
 // two readers could understand differently: text after the document, and an
 // object that has the same key twice.
 func decode(data []byte, v any) error {
-	if err := json.Unmarshal(data, v); err != nil {
+	var wrong *json.UnmarshalTypeError
+	if err := json.Unmarshal(data, v); errors.As(err, &wrong) {
+		return fmt.Errorf("%w: %s", ErrFormat, inWords(wrong))
+	} else if err != nil {
 		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	if key, ok := repeatedKey(data); ok {
 		return fmt.Errorf("%w: an object has the key %q twice", ErrFormat, key)
 	}
 	return nil
+}
+
+// inWords says what was found where something else belongs, in JSON's words
+// and not in those of this package's types.
+func inWords(e *json.UnmarshalTypeError) string {
+	want := map[reflect.Kind]string{
+		reflect.Struct: "an object", reflect.Map: "an object", reflect.Slice: "an array",
+		reflect.String: "a string", reflect.Bool: "true or false",
+	}[e.Type.Kind()]
+	if want == "" {
+		want = "a whole number"
+	}
+	found, _, _ := strings.Cut(e.Value, " ") // "number 1.5"
+	if found == "array" || found == "object" {
+		found = "an " + found
+	} else {
+		found = "a " + found
+	}
+	text := fmt.Sprintf("want %s, found %s", want, found)
+	if e.Field == "" {
+		return text
+	}
+	return strings.TrimPrefix(e.Field, "environment.") + ": " + text // lockfile embeds that
 }
 
 // repeatedKey looks for an object with the same key twice. data is valid JSON.

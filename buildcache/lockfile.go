@@ -46,7 +46,7 @@ func ReadLockfile(path string) (*Lockfile, error) {
 func ParseLockfile(data []byte) (*Lockfile, error) {
 	var f lockfile
 	if err := decode(data, &f); err != nil {
-		return nil, fmt.Errorf("lockfile: %w", err)
+		return nil, fmt.Errorf("no lockfile: %w", err)
 	}
 	if err := f.Meta.check(); err != nil {
 		return nil, fmt.Errorf("lockfile: %w", err)

@@ -280,3 +280,20 @@ func leaf(name, hash string, deps ...string) string {
 func dep(name, hash, deptype string) string {
 	return `{"name":"` + name + `","hash":"` + hash + `","parameters":{"deptypes":["` + deptype + `"],"virtuals":[]}}`
 }
+
+func TestParseLockfileSaysWhatItFoundInstead(t *testing.T) {
+	for text, want := range map[string]string{
+		`[]`:                                   "no lockfile: format: want an object, found an array",
+		`"x"`:                                  "no lockfile: format: want an object, found a string",
+		`{"_meta": 1}`:                         "no lockfile: format: _meta: want an object, found a number",
+		`{"roots": {}}`:                        "no lockfile: format: roots: want an array, found an object",
+		`{"roots": [{"hash": []}]}`:            "no lockfile: format: roots.hash: want a string, found an array",
+		`{"_meta": {"lockfile-version": 1.5}}`: "no lockfile: format: _meta.lockfile-version: want a whole number, found a number",
+		`{"concrete_specs": []}`:               "no lockfile: format: concrete_specs: want an object, found an array",
+	} {
+		_, err := ParseLockfile([]byte(text))
+		if !errors.Is(err, ErrFormat) || err.Error() != want {
+			t.Errorf("%s:\ngot  %v\nwant %s", text, err, want)
+		}
+	}
+}

@@ -11,6 +11,44 @@ import (
 	"github.com/openbraininstitute/spacktainers/magefiles/targets"
 )
 
+// Base builds the base images builder and runtime where they are missing or not
+// up to date.
+func Base(ctx context.Context,
+	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
+	force *bool, // build them anew
+	json *bool, // for machines
+) error {
+	return targets.Bare{}.Base(ctx, platform, force, json)
+}
+
+// Containers builds every container whose build key neither out/images nor the
+// first registry has.
+func Containers(ctx context.Context,
+	platform *string, // linux/amd64 or linux/arm64 (default: both)
+	force *bool, // build also what is up to date
+	failFast *bool, // stop at the first failure
+	mirror *string, // build cache (default: the platform's)
+	registry *string, // asked for what is there already (default: the first one configured)
+	json *bool, // for machines
+) error {
+	return targets.Bare{}.Containers(ctx, platform, force, failFast, mirror, registry, json)
+}
+
+// Publish sends the images of all containers, each for all its platforms under
+// one index, from their layouts to the registries.
+func Publish(ctx context.Context,
+	dryRun *bool, // say what would be sent, and send nothing
+	json *bool, // for machines
+	allowPartial *bool, // publish also where a platform is not built
+	force *bool, // replace versions that were published from another build
+	registry *string, // a registry's prefix, such as 127.0.0.1:5000/ (default: all configured)
+	environment *string, // only to the registries of an environment, such as staging
+	branch *string, // that is published (default: CI's, or the checkout's)
+	sign *string, // sign with this private key file, as cosign does; COSIGN_PASSWORD opens it
+) error {
+	return targets.Bare{}.Publish(ctx, dryRun, json, allowPartial, force, registry, environment, branch, sign)
+}
+
 // Sif makes and uploads the SIFs of all containers that are built.
 func Sif(ctx context.Context,
 	engine *string, // apptainer or native, as for sif:build

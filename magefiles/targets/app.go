@@ -3,17 +3,12 @@
 package targets
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/openbraininstitute/spacktainers/buildcache"
-	"github.com/openbraininstitute/spacktainers/buildcache/file"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
 )
@@ -25,6 +20,10 @@ const (
 )
 
 var images = image.Tree(filepath.Join(outDir, "images"))
+
+// Bare holds the targets that have the name of a namespace and no colon, such
+// as containers beside containers:build: magefiles/magefile.go lends them one.
+type Bare struct{}
 
 // An app is what every target starts from.
 type app struct {
@@ -39,31 +38,6 @@ func start() (*app, error) {
 	u.Summary = env.SummaryFile
 	config, err := loadConfig(ConfigFile)
 	return &app{UI: u, config: config, env: env}, err
-}
-
-// openCache opens a mirror. keyFiles, by commas, are the public keys of which
-// one must have signed each package; without any, signatures are not asked for.
-func openCache(ctx context.Context, mirror, keyFiles string) (*buildcache.Cache, error) {
-	var keys *buildcache.Keyring
-	if keyFiles != "" {
-		var armored [][]byte
-		for _, path := range strings.Split(keyFiles, ",") {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				return nil, fmt.Errorf("public key: %w", err)
-			}
-			armored = append(armored, text)
-		}
-		var err error
-		if keys, err = buildcache.ReadKeyring(armored...); err != nil {
-			return nil, fmt.Errorf("public key %s: %w", keyFiles, err)
-		}
-	}
-	store, err := file.Open(mirror)
-	if err != nil {
-		return nil, err
-	}
-	return buildcache.Open(ctx, store, keys)
 }
 
 // parsePlatform reads linux/amd64.

@@ -4,13 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"math"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/build"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/strict"
 )
 
@@ -22,10 +29,11 @@ const ConfigFile = "spacktainers.yaml"
 type Config struct {
 	Spack      Spack               `yaml:"spack"`
 	BaseImage  string              `yaml:"base_image"`
+	Packages   map[string][]string `yaml:"packages"` // Debian packages in the base images, by their names
 	Registries []Registry          `yaml:"registries"`
 	Platforms  map[string]Platform `yaml:"platforms"`
 	SIFs       string              `yaml:"sifs"`
-	Janitor    Janitor             `yaml:"janitor"`
+	Janitor    JanitorRules        `yaml:"janitor"`
 }
 
 // Spack says which Spack builds, and with which package repositories.
@@ -54,17 +62,27 @@ type Registry struct {
 // A Platform says how images for it are built: for which microarchitecture,
 // with which build cache, and where.
 type Platform struct {
-	Target string   `yaml:"target"`
-	Mirror string   `yaml:"mirror"`
-	Hosts  []string `yaml:"hosts"`
+	Target    string   `yaml:"target"`
+	Mirror    string   `yaml:"mirror"`
+	Endpoint  string   `yaml:"endpoint"`   // of the mirror's S3, where it is not Amazon's
+	BaseImage string   `yaml:"base_image"` // instead of the one for all
+	Hosts     []string `yaml:"hosts"`      // where it is built: the first one that can
 }
 
-// Janitor holds the defaults of the janitor's rules.
-type Janitor struct {
-	MaxAge      Duration `yaml:"max_age"`
-	Grace       Duration `yaml:"grace"`
-	KeepLast    int      `yaml:"keep_last"`
-	MaxFraction float64  `yaml:"max_fraction"`
+// JanitorRules are the defaults of the janitor's flags.
+type JanitorRules struct {
+	Roots       JanitorRoots `yaml:"roots"`
+	Pins        []string     `yaml:"pins"`
+	MaxAge      Duration     `yaml:"max_age"`
+	Grace       Duration     `yaml:"grace"`
+	KeepLast    int          `yaml:"keep_last"`
+	MaxFraction float64      `yaml:"max_fraction"`
+}
+
+// JanitorRoots are what must stay in the build caches.
+type JanitorRoots struct {
+	Locks  []string `yaml:"locks"`  // lockfiles: paths, globs, or folders that hold some
+	Images []string `yaml:"images"` // repositories, of whose images the lockfiles count
 }
 
 // A Duration is a time.Duration that is also read and written in days: 90d.
@@ -80,7 +98,10 @@ func (d *Duration) UnmarshalYAML(node *yaml.Node) error {
 func parseDuration(text string) (time.Duration, error) {
 	days, isDays := strings.CutSuffix(text, "d")
 	if n, err := strconv.ParseFloat(days, 64); isDays && err == nil && n >= 0 {
-		return time.Duration(n * 24 * float64(time.Hour)), nil
+		if n *= float64(24 * time.Hour); n >= math.MaxInt64 {
+			return 0, fmt.Errorf("%q is too long: %dd is the longest", text, math.MaxInt64/(24*time.Hour))
+		}
+		return time.Duration(n), nil
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
@@ -103,7 +124,7 @@ func defaultConfig() Config {
 			"linux/arm64": {Target: "armv8.4a", Mirror: "s3://spacktainers-cache-arm64", Hosts: []string{"emulate"}},
 		},
 		SIFs: "s3://infrastructure-assets/containers",
-		Janitor: Janitor{
+		Janitor: JanitorRules{
 			MaxAge:      Duration(90 * 24 * time.Hour),
 			Grace:       Duration(48 * time.Hour),
 			KeepLast:    2,
@@ -126,25 +147,48 @@ func loadConfig(path string) (Config, error) {
 	if err := strict.Decode(path, data, &config); err != nil {
 		return config, err
 	}
-	return config, config.check(path)
+	return config, config.check(path, data)
 }
 
-// check refuses values that no target could use.
-func (c Config) check(path string) error {
+// check refuses values that no target could use. data is the file at path, for
+// the places.
+func (c Config) check(path string, data []byte) error {
 	var errs []error
-	fail := func(format string, args ...any) {
-		errs = append(errs, &strict.Mistake{Path: path, Message: fmt.Sprintf(format, args...)})
+	fail := func(at *yaml.Node, format string, args ...any) {
+		errs = append(errs, &strict.Mistake{Path: path, Line: at.Line, Column: at.Column, Message: fmt.Sprintf(format, args...)})
 	}
-	for name := range c.Platforms {
-		if name != "linux/amd64" && name != "linux/arm64" {
-			fail("platforms: %q is none of linux/amd64, linux/arm64", name)
+	for i, registry := range c.Registries {
+		if registry.Prefix == "" {
+			_, at := strict.Find(data, "registries", strconv.Itoa(i))
+			fail(at, "a registry needs a prefix, such as ghcr.io/organization/")
 		}
 	}
-	if f := c.Janitor.MaxFraction; f < 0 || f > 1 {
-		fail("janitor: max_fraction is %v, want 0 to 1", f)
+	for _, name := range slices.Sorted(maps.Keys(c.Packages)) {
+		if !slices.Contains(build.Bases, name) {
+			at, _ := strict.Find(data, "packages", name)
+			fail(at, "%q is no base image: %s", name, near.Hint(name, build.Bases))
+		}
+	}
+	known := slices.Sorted(maps.Keys(defaultConfig().Platforms))
+	for _, name := range slices.Sorted(maps.Keys(c.Platforms)) {
+		if !slices.Contains(known, name) {
+			at, _ := strict.Find(data, "platforms", name)
+			fail(at, "unknown platform %q: %s", name, near.Hint(name, known))
+		}
+		for _, host := range c.Platforms[name].Hosts {
+			if err := build.CheckHost(host); err != nil {
+				_, at := strict.Find(data, "platforms", name, "hosts")
+				fail(at, "%v", err)
+			}
+		}
+	}
+	if f := c.Janitor.MaxFraction; !(f >= 0 && f <= 1) { // so that NaN is refused too
+		_, at := strict.Find(data, "janitor", "max_fraction")
+		fail(at, "max_fraction is %v, want 0 to 1", f)
 	}
 	if c.Janitor.KeepLast < 0 {
-		fail("janitor: keep_last is %d, want 0 or more", c.Janitor.KeepLast)
+		_, at := strict.Find(data, "janitor", "keep_last")
+		fail(at, "keep_last is %d, want 0 or more", c.Janitor.KeepLast)
 	}
 	return errors.Join(errs...)
 }
@@ -156,8 +200,18 @@ type environment struct {
 	NoColor      bool
 	SummaryFile  string // GitHub's job summary
 	RequireTools bool   // a test skipped for a missing tool is a failure
+	User         string // who runs this, for others who find the janitor at work
 	PublicKey    string // file of the key that signs the build cache
-	S3PathStyle  bool   // an S3 server of one's own: http://host/bucket
+	PrivateKey   string // file of its other half
+	GitFile      string // git's credentials for the sources of packages
+
+	CacheKeyID     string // of the build caches' bucket; empty: the standard chain
+	CacheKeySecret string
+	S3PathStyle    bool // an S3 server of one's own: http://host/bucket
+
+	Registries publish.Credentials
+	Git        gitEnvironment
+	KeyPass    string // of the key that signs images
 
 	AssetsKeyID, AssetsKeySecret string // for the bucket of SIFs
 	SIFPassphrase                string // of the key that signs SIFs
@@ -168,8 +222,17 @@ func readEnvironment() environment {
 		NoColor:      os.Getenv("NO_COLOR") != "",
 		SummaryFile:  os.Getenv("GITHUB_STEP_SUMMARY"),
 		RequireTools: os.Getenv("SPACKTAINERS_REQUIRE_TOOLS") == "1",
+		User:         os.Getenv("USER"),
 		PublicKey:    os.Getenv("SPACK_DEPLOYMENT_KEY_PUBLIC"),
-		S3PathStyle:  os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != "",
+		PrivateKey:   os.Getenv("SPACK_DEPLOYMENT_KEY_PRIVATE"),
+		GitFile:      os.Getenv("SPACKTAINERS_GIT_CREDENTIALS"),
+
+		CacheKeyID:     os.Getenv("AWS_CACHE_ACCESS_KEY_ID"),
+		CacheKeySecret: os.Getenv("AWS_CACHE_SECRET_ACCESS_KEY"),
+		S3PathStyle:    os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != "",
+
+		Registries: readCredentials(),
+		KeyPass:    os.Getenv("COSIGN_PASSWORD"),
 
 		AssetsKeyID:     os.Getenv("AWS_INFRASTRUCTURE_ACCESS_KEY_ID"),
 		AssetsKeySecret: os.Getenv("AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY"),
@@ -177,9 +240,9 @@ func readEnvironment() environment {
 	}
 	switch {
 	case os.Getenv("GITHUB_ACTIONS") == "true":
-		e.CI = "github"
+		e.CI, e.Git = "github", readGitHub()
 	case os.Getenv("GITLAB_CI") == "true":
-		e.CI = "gitlab"
+		e.CI, e.Git = "gitlab", readGitLab()
 	case os.Getenv("CI") != "":
 		e.CI = "other"
 	}
@@ -188,3 +251,64 @@ func readEnvironment() environment {
 
 // has says whether a variable is set, and nothing of its value.
 func (environment) has(name string) bool { return os.Getenv(name) != "" }
+
+// A gitEnvironment is what a CI system says of the commit that it works on.
+type gitEnvironment struct {
+	Branch, Tag, Default string
+	Pull                 bool // a pull or merge request
+	Commit, Source       string
+	Job                  string // the job's address
+	Event                string // GitHub's file with more of it
+}
+
+func readGitHub() gitEnvironment {
+	g := gitEnvironment{Commit: os.Getenv("GITHUB_SHA"), Event: os.Getenv("GITHUB_EVENT_PATH")}
+	if server, repository := os.Getenv("GITHUB_SERVER_URL"), os.Getenv("GITHUB_REPOSITORY"); repository != "" {
+		g.Source = server + "/" + repository
+		g.Job = g.Source + "/actions/runs/" + os.Getenv("GITHUB_RUN_ID")
+	}
+	switch head := os.Getenv("GITHUB_HEAD_REF"); {
+	case head != "":
+		g.Branch, g.Pull = head, true
+	case os.Getenv("GITHUB_REF_TYPE") == "tag":
+		g.Tag = os.Getenv("GITHUB_REF_NAME")
+	default:
+		g.Branch = os.Getenv("GITHUB_REF_NAME")
+	}
+	return g
+}
+
+func readGitLab() gitEnvironment {
+	g := gitEnvironment{
+		Branch: os.Getenv("CI_COMMIT_BRANCH"), Tag: os.Getenv("CI_COMMIT_TAG"), Default: os.Getenv("CI_DEFAULT_BRANCH"),
+		Commit: os.Getenv("CI_COMMIT_SHA"), Source: os.Getenv("CI_PROJECT_URL"), Job: os.Getenv("CI_JOB_URL"),
+	}
+	if merge := os.Getenv("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME"); merge != "" {
+		g.Branch, g.Pull = merge, true
+	}
+	return g
+}
+
+// readCredentials takes what users and CI systems give for registries. What is
+// not here is in podman's or docker's auth files.
+func readCredentials() publish.Credentials {
+	c := publish.Credentials{
+		GHCR:       publish.Login{User: os.Getenv("GHCR_USER"), Password: os.Getenv("GHCR_TOKEN")},
+		DockerHub:  publish.Login{User: os.Getenv("DOCKERHUB_USER"), Password: os.Getenv("DOCKERHUB_PASSWORD")},
+		GitLab:     publish.Login{User: os.Getenv("CI_REGISTRY_USER"), Password: os.Getenv("CI_REGISTRY_PASSWORD")},
+		GitLabHost: os.Getenv("CI_REGISTRY"),
+	}
+	if token := os.Getenv("CI_JOB_TOKEN"); c.GitLab.Password == "" && token != "" {
+		c.GitLab = publish.Login{User: "gitlab-ci-token", Password: token}
+	}
+	if file := os.Getenv("REGISTRY_AUTH_FILE"); file != "" {
+		c.AuthFiles = append(c.AuthFiles, file)
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		c.AuthFiles = append(c.AuthFiles, filepath.Join(dir, "containers", "auth.json"))
+	}
+	if dir, err := os.UserConfigDir(); err == nil {
+		c.AuthFiles = append(c.AuthFiles, filepath.Join(dir, "containers", "auth.json"))
+	}
+	return c
+}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func load(t *testing.T, text string) (Config, error) {
@@ -52,6 +54,9 @@ func TestEmptyAndMissingConfigurationAreTheDefaults(t *testing.T) {
 	if _, err := load(t, "# nothing yet\njanitor:\n"); err != nil {
 		t.Error(err)
 	}
+	if config, err := load(t, "registries:\nspack:\nbase_image:\n"); err != nil || !cmp.Equal(config, defaultConfig()) {
+		t.Errorf("empty keys: %+v, %v", config, err)
+	}
 	if _, err := loadConfig(filepath.Join(t.TempDir(), ConfigFile)); err != nil {
 		t.Error(err)
 	}
@@ -64,8 +69,20 @@ func TestMistakesInTheConfigurationAreNamedWhereTheyAre(t *testing.T) {
 		"janitor:\n  max_age: soon\n":            `spacktainers.yaml:2:12: "soon" is no duration: write 90d, 48h or 30m`,
 		"janitor:\n  grace: -1d\n":               `spacktainers.yaml:2:10: "-1d" is no duration: write 90d, 48h or 30m`,
 		"janitor:\n  keep_last: two\n":           `spacktainers.yaml:2:14: want a int, found the value "two"`,
-		"janitor: {max_fraction: 3}\n":           `spacktainers.yaml: janitor: max_fraction is 3, want 0 to 1`,
-		"platforms:\n  linux/riscv64: {}\n":      `spacktainers.yaml: platforms: "linux/riscv64" is none of linux/amd64, linux/arm64`,
+		"janitor: {max_fraction: 3}\n":           `spacktainers.yaml:1:25: max_fraction is 3, want 0 to 1`,
+		"janitor:\n  max_fraction: .nan\n":       `spacktainers.yaml:2:17: max_fraction is NaN, want 0 to 1`,
+		"janitor:\n  keep_last: -1\n":            `spacktainers.yaml:2:14: keep_last is -1, want 0 or more`,
+		"janitor:\n  max_age: 106752d\n":         `spacktainers.yaml:2:12: "106752d" is too long: 106751d is the longest`,
+		"janitor:\n  max_age: infd\n":            `spacktainers.yaml:2:12: "infd" is too long: 106751d is the longest`,
+		"janitor:\n  max_age: nand\n":            `spacktainers.yaml:2:12: "nand" is no duration: write 90d, 48h or 30m`,
+		"janitor:\n  max_age: 2562048h\n":        `spacktainers.yaml:2:12: "2562048h" is no duration: write 90d, 48h or 30m`,
+		"registries:\n- insecure: true\n":        `spacktainers.yaml:2:3: a registry needs a prefix, such as ghcr.io/organization/`,
+		"registries: [{prefix: \"\"}]\n":         `spacktainers.yaml:1:14: a registry needs a prefix, such as ghcr.io/organization/`,
+		"registries:\n-\n":                       `spacktainers.yaml:2:2: an entry of the list is empty`,
+		"sifs: a\n---\nsifs: b\n":                `spacktainers.yaml:2:1: a second YAML document: this file has one`,
+		"spack: &a {}\njanitor: {<<: *a}\n":      `spacktainers.yaml:2:11: "<<" is not read here: write out the keys that it would merge`,
+		"platforms:\n  linux/riscv64: {}\n":      `spacktainers.yaml:2:3: unknown platform "linux/riscv64": known are linux/amd64, linux/arm64`,
+		"platforms: {linux/amd: {}}\n":           `spacktainers.yaml:1:13: unknown platform "linux/amd": did you mean "linux/amd64" or "linux/arm64"?`,
 		"registries: ghcr.io\n":                  `spacktainers.yaml:1:13: want a list, found the value`,
 		"registries:\n- {prefix: a, prefx: b}\n": `spacktainers.yaml:2:15: unknown key "prefx": did you mean "prefix"?`,
 		"spack: v0.23.1\n":                       `spacktainers.yaml:1:8: want keys and values, found the value`,

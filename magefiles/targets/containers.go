@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,27 +74,29 @@ func (Containers) Check(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	defs, broken := definition.Load(".")
-	var mistakes definition.Errors
-	if broken != nil && !errors.As(broken, &mistakes) {
-		return broken
+	defs, mistakes, err := loadDefinitions()
+	if err != nil {
+		return err
 	}
 	if name != nil {
-		mistakes = mistakes.Of(*name)
-		if len(mistakes) == 0 {
-			if defs, err = definition.Find(defs, *name); err != nil {
-				return err
-			}
+		if defs, mistakes, err = definition.Lookup(defs, mistakes, *name); err != nil {
+			return callError{err}
 		}
 	}
 	if or(json, false) {
 		err = a.JSON(append(definition.Errors{}, mistakes...))
 	} else {
 		for _, mistake := range mistakes {
-			a.Print("%s", mistake)
+			if err = a.Print("%s", mistake); err != nil {
+				break
+			}
 		}
 	}
-	if len(mistakes) > 0 {
+	switch len(mistakes) {
+	case 0:
+	case 1:
+		return errors.Join(err, errors.New("1 mistake in container_definitions"))
+	default:
 		return errors.Join(err, fmt.Errorf("%d mistakes in container_definitions", len(mistakes)))
 	}
 	a.Log.Info("all valid", "definitions", len(defs))
@@ -102,26 +105,34 @@ func (Containers) Check(ctx context.Context,
 
 // Build makes the image of a container: an OCI image layout below out/images.
 // NAME is the definition's, or that of its first package. Beside the layout lie
-// the record that later steps read, and the lockfile.
+// the record that later steps read, and the lockfile. It is built by Spack in
+// podman, or assembled from a lockfile and a build cache without either.
 func (Containers) Build(ctx context.Context, name string,
 	platform *string, // linux/amd64 or linux/arm64 (default: all that it is defined for)
-	engine *string, // assemble: from a build cache, without Spack or podman (default)
+	engine *string, // podman (default), or assemble (default with --base)
 	mirror *string, // build cache to take packages from (default: the platform's)
 	lock *string, // lockfile to install (default: spack.lock beside the definition)
-	base *string, // image below the packages: a reference, oci:DIR or scratch (default: the configured one)
-	key *string, // public key files, by commas: each package must be signed by one of them
+	base *string, // assemble: image below the packages: a reference, oci:DIR or scratch (default: the configured one)
+	key *string, // assemble: public key files, by commas: each package must be signed by one of them
+	force *bool, // podman: build it also if it is up to date in out/images
 	json *bool, // print the records, for machines
 ) error {
 	a, err := start()
 	if err != nil {
 		return err
 	}
-	if e := or(engine, "assemble"); e != "assemble" {
-		return unknown("engine", e, []string{"assemble"})
+	by, err := chooseEngine(engine, base, key)
+	if err != nil {
+		return err
 	}
 	defs, err := a.find(name, platform)
 	if err != nil {
 		return err
+	}
+	if by == enginePodman {
+		return a.buildWithPodman(ctx, defs, podmanOptions{
+			mirror: mirror, lock: lock, force: or(force, false), json: or(json, false), digests: true,
+		})
 	}
 	records := []image.Record{}
 	for _, d := range defs {
@@ -135,8 +146,11 @@ func (Containers) Build(ctx context.Context, name string,
 			return fmt.Errorf("%s for %s: %w", d.Name, d.Platform, err)
 		}
 		records = append(records, result.Record)
-		if !or(json, false) {
-			a.Print("%s", result.Digest)
+		if or(json, false) {
+			continue
+		}
+		if err := a.Print("%s", result.Digest); err != nil {
+			return err
 		}
 	}
 	if or(json, false) {
@@ -145,8 +159,31 @@ func (Containers) Build(ctx context.Context, name string,
 	return nil
 }
 
+// The engines that build containers.
+const (
+	enginePodman   = "podman"
+	engineAssemble = "assemble"
+)
+
+// chooseEngine returns the engine that was named, or the one that takes the
+// flags that were given: podman's base images are the configured ones.
+func chooseEngine(engine, base, key *string) (string, error) {
+	otherwise := enginePodman
+	if base != nil || key != nil {
+		otherwise = engineAssemble
+	}
+	switch e := or(engine, otherwise); {
+	case e != enginePodman && e != engineAssemble:
+		return "", unknown("engine", e, []string{engineAssemble, enginePodman})
+	case e == enginePodman && otherwise == engineAssemble:
+		return "", wrongCall("--base and --key are for --engine=assemble: podman builds on base_image in spacktainers.yaml, and takes keys from SPACK_DEPLOYMENT_KEY_PUBLIC")
+	default:
+		return e, nil
+	}
+}
+
 // find returns the valid definitions of a container. A mistake in another
-// container's definition does not stop this one.
+// container's definition, or for another platform, does not stop this one.
 func (a *app) find(name string, platform *string) ([]definition.Definition, error) {
 	var only []string
 	if platform != nil {
@@ -156,20 +193,28 @@ func (a *app) find(name string, platform *string) ([]definition.Definition, erro
 		}
 		only = append(only, parsed.String())
 	}
-	defs, broken := definition.Load(".")
-	var mistakes definition.Errors
-	if errors.As(broken, &mistakes) {
-		if own := mistakes.Of(name); len(own) > 0 {
-			return nil, own
-		}
-	} else if broken != nil {
-		return nil, broken
+	defs, mistakes, err := loadDefinitions()
+	if err != nil {
+		return nil, err
 	}
-	found, err := definition.Find(defs, name, only...)
+	found, mistakes, err := definition.Lookup(defs, mistakes, name, only...)
 	if err != nil {
 		return nil, callError{err}
 	}
+	if len(mistakes) > 0 {
+		return nil, mistakes
+	}
 	return found, nil
+}
+
+// loadDefinitions returns the valid definitions, and the mistakes in the others.
+func loadDefinitions() ([]definition.Definition, definition.Errors, error) {
+	defs, err := definition.Load(".")
+	var mistakes definition.Errors
+	if errors.As(err, &mistakes) {
+		err = nil
+	}
+	return defs, mistakes, err
 }
 
 type assembleOptions struct{ mirror, lock, base, key string }
@@ -180,7 +225,7 @@ func (a *app) assemble(ctx context.Context, d definition.Definition, o assembleO
 	if err != nil {
 		return assemble.Result{}, err
 	}
-	cache, err := openCache(ctx, o.mirror, o.key)
+	cache, err := a.openCache(ctx, o.mirror, o.key)
 	if err != nil {
 		return assemble.Result{}, err
 	}
@@ -191,13 +236,23 @@ func (a *app) assemble(ctx context.Context, d definition.Definition, o assembleO
 	for _, conflict := range result.Conflicts {
 		a.Log.Warn("two packages claim a path of the view", "path", conflict.String())
 	}
+	if len(d.Test) > 0 {
+		a.Log.Warn("the definition's tests were not run: nothing runs in a container that is only assembled", "tests", len(d.Test))
+	}
 	for _, spec := range result.Externals {
 		a.Log.Info("left out: the system provides it", "external", spec)
 	}
 	a.Log.Info("assembled", "container", d.Name+":"+result.Version, "platform", d.Platform, "packages", len(result.Packages),
-		"fetched", result.Fetched, "layers", result.Layers, "size", ui.Size(result.Size), "took", ui.Took(time.Since(began)),
+		"fetched", result.Fetched, "layers", result.Layers, "size", ui.Size(result.Size), "took", ui.Took(time.Since(began)), "signatures", signatureState(o.key),
 		"layout", images.Dir(d.Name, d.Platform))
 	return result, nil
+}
+
+func signatureState(key string) string {
+	if key == "" {
+		return "not asked for"
+	}
+	return "verified"
 }
 
 // describe turns a definition and its lockfile into what assemble takes.
@@ -227,7 +282,7 @@ func describe(ctx context.Context, d definition.Definition, o assembleOptions) (
 	for _, root := range lock.Roots {
 		roots = append(roots, root.Spec)
 	}
-	first, err := d.FirstRoot(roots)
+	order, err := d.Roots(roots)
 	if err != nil {
 		return none, fmt.Errorf("lockfile %s: %w", o.lock, err)
 	}
@@ -240,8 +295,13 @@ func describe(ctx context.Context, d definition.Definition, o assembleOptions) (
 		return none, err
 	}
 	container := assemble.Container{
-		Name: d.Name, Version: lock.Specs[lock.Roots[first].Hash].Version, Platform: platform,
+		Name: d.Name, Version: lock.Specs[lock.Roots[order[0]].Hash].Version, Platform: platform,
 		Lock: lock, LockText: text, Base: base, Env: d.Env, Labels: d.Labels,
+	}
+	for _, i := range order {
+		if hash := lock.Roots[i].Hash; !slices.Contains(container.Roots, hash) {
+			container.Roots = append(container.Roots, hash)
+		}
 	}
 	for _, in := range inputs {
 		container.Inputs = append(container.Inputs, image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256})

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/internal/lifeline"
@@ -121,6 +122,12 @@ func kebab(camel string) string {
 	return b.String()
 }
 
+// mageOptions are those of mage itself, and how each is written. A target's own
+// flag of such a name goes before.
+var mageOptions = map[string]string{
+	"d": "-d DIR", "debug": "-debug", "f": "-f", "keep": "-keep", "l": "-l", "t": "-t 5m", "v": "-v", "w": "-w DIR",
+}
+
 // rewrite returns args as stock mage wants them. What stands before the first
 // target is mage's own and stays as it is.
 func rewrite(args []string, targets map[string]signature) ([]string, error) {
@@ -135,14 +142,17 @@ func rewrite(args []string, targets map[string]signature) ([]string, error) {
 	if first < 0 {
 		return args, nil
 	}
+	if slices.ContainsFunc(args[:first], wantsNoRun) {
+		return slices.Concat(args[:first], []string{asTarget(args[first])}, args[first+1:]), nil
+	}
 	out := slices.Clone(args[:first])
 	for rest := args[first:]; len(rest) > 0; {
-		name := rest[0]
+		name := asTarget(rest[0])
 		sig, ok := targets[strings.ToLower(name)]
 		if !ok {
-			return nil, unknown("target", name, slices.Collect(maps.Keys(targets)))
+			return nil, unknown("target", rest[0], slices.Collect(maps.Keys(targets)))
 		}
-		isTarget := func(arg string) bool { _, ok := targets[strings.ToLower(arg)]; return ok }
+		isTarget := func(arg string) bool { _, ok := targets[strings.ToLower(asTarget(arg))]; return ok }
 		call, after, err := readCall(name, sig, rest[1:], isTarget)
 		if err != nil {
 			return nil, err
@@ -155,6 +165,16 @@ func rewrite(args []string, targets map[string]signature) ([]string, error) {
 	return out, nil
 }
 
+// wantsNoRun is true of the options of mage with which it runs no target: what
+// stands behind them is no call.
+func wantsNoRun(option string) bool {
+	return slices.Contains([]string{"h", "help", "l"}, strings.TrimLeft(option, "-"))
+}
+
+// asTarget takes the hyphens out of a target's name, which mage cannot have:
+// janitor:gc-trash is its janitor:gcTrash.
+func asTarget(name string) string { return strings.ReplaceAll(name, "-", "") }
+
 // readCall reads the arguments of one target, flags and positional ones in any
 // order, up to the next target. A nil call means that help is wanted.
 func readCall(target string, sig signature, args []string, isTarget func(string) bool) (call, rest []string, err error) {
@@ -164,7 +184,7 @@ func readCall(target string, sig signature, args []string, isTarget func(string)
 		arg := args[0]
 		if !strings.HasPrefix(arg, "-") || arg == "-" {
 			if len(positional) == len(sig.args) {
-				if _, ok := sig.flags[optionalArg]; ok && !given[optionalArg] && !isTarget(arg) {
+				if _, ok := sig.flags[optionalArg]; ok && arg != "" && !given[optionalArg] && !isTarget(arg) {
 					given[optionalArg] = true
 					flags, args = append(flags, "-"+optionalArg+"="+arg), args[1:]
 					continue
@@ -177,8 +197,14 @@ func readCall(target string, sig signature, args []string, isTarget func(string)
 		if arg == "--help" || arg == "-h" || arg == "-help" {
 			return nil, nil, nil
 		}
+		if arg == "--" {
+			return nil, nil, wrongCall("-- of %s ends no flags: leave it out", target)
+		}
 		name, value, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		isSwitch, ok := sig.flag(&name)
+		if !ok && mageOptions[name] != "" {
+			return nil, nil, wrongCall("%s is an option of mage's own, which come before the target: mage %s %s", arg, mageOptions[name], target)
+		}
 		if !ok {
 			return nil, nil, unknown("flag of "+target, "--"+name, dashed(sig.flags))
 		}
@@ -188,13 +214,22 @@ func readCall(target string, sig signature, args []string, isTarget func(string)
 		given[name] = true
 		args = args[1:]
 		switch {
-		case hasValue:
+		case isSwitch && hasValue:
+			if _, err := strconv.ParseBool(value); err != nil {
+				return nil, nil, wrongCall("--%s of %s is %q: it is true or false", name, target, value)
+			}
+		case isSwitch && len(args) > 0 && (args[0] == "true" || args[0] == "false"):
+			return nil, nil, wrongCall("--%s of %s takes no value behind a space: --%s or --%s=%s", name, target, name, name, args[0])
 		case isSwitch:
 			value = "true"
+		case hasValue:
 		case len(args) == 0 || strings.HasPrefix(args[0], "--"):
 			return nil, nil, wrongCall("--%s of %s needs a value: --%s=VALUE", name, target, name)
 		default:
 			value, args = args[0], args[1:]
+		}
+		if value == "" {
+			return nil, nil, wrongCall("--%s of %s is empty: give a value or leave the flag out", name, target)
 		}
 		flags = append(flags, "-"+strings.ReplaceAll(name, "-", "")+"="+value)
 	}

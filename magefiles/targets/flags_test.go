@@ -30,7 +30,7 @@ func TestRewriteGivesMageTheFlagsItUnderstands(t *testing.T) {
 		"containers:build --platform=linux/arm64 x":           "containers:build x -platform=linux/arm64",
 		"containers:build --platform linux/arm64 --dry-run x": "containers:build x -platform=linux/arm64 -dryrun=true",
 		"containers:build x --lock=a=b":                       "containers:build x -lock=a=b",
-		"containers:build x --lock=":                          "containers:build x -lock=",
+		"containers:bu-ild x":                                 "containers:build x",
 		"Containers:Build x":                                  "Containers:Build x",
 		"containers:build x doctor --json":                    "containers:build x doctor -json=true",
 		"containers:build doctor doctor":                      "containers:build doctor doctor",
@@ -40,6 +40,10 @@ func TestRewriteGivesMageTheFlagsItUnderstands(t *testing.T) {
 		"containers:check x doctor":                           "containers:check -name=x doctor",
 		"containers:build --help":                             "-h containers:build",
 		"containers:build x -h":                               "-h containers:build",
+		"-h containers:build":                                 "-h containers:build",
+		"-help containers:bu-ild":                             "-help containers:build",
+		"-l doctor":                                           "-l doctor",
+		"doctor --json=1":                                     "doctor -json=1",
 	} {
 		got, err := rewrite(strings.Fields(call), example)
 		if err != nil {
@@ -61,6 +65,15 @@ func TestRewriteRefusesAWrongCall(t *testing.T) {
 		"containers:build --json":              `containers:build needs NAME: mage containers:build NAME`,
 		"doctor extra":                         `unknown target "extra": known are containers:build, containers:check, doctor, janitor:prune`,
 		"containers:build x --lock=1 --lock=2": `--lock is given twice to containers:build: separate the values of a list by commas`,
+		"containers:build x --lock=":           `--lock of containers:build is empty: give a value or leave the flag out`,
+		"containers:check --name= --json":      `--name of containers:check is empty: give a value or leave the flag out`,
+		"doctor --json=maybe":                  `--json of doctor is "maybe": it is true or false`,
+		"doctor --json=":                       `--json of doctor is "": it is true or false`,
+		"doctor --json true":                   `--json of doctor takes no value behind a space: --json or --json=true`,
+		"containers:check --json false":        `--json of containers:check takes no value behind a space: --json or --json=false`,
+		"containers:build -- x":                `-- of containers:build ends no flags: leave it out`,
+		"doctor -t 5m":                         `-t is an option of mage's own, which come before the target: mage -t 5m doctor`,
+		"doctor -v":                            `-v is an option of mage's own, which come before the target: mage -v doctor`,
 	} {
 		got, err := rewrite(strings.Fields(call), example)
 		if err == nil {
@@ -68,6 +81,13 @@ func TestRewriteRefusesAWrongCall(t *testing.T) {
 		} else if err.Error() != want {
 			t.Errorf("%s:\ngot  %v\nwant %s", call, err, want)
 		}
+	}
+}
+
+func TestRewriteRefusesAnEmptyValueBehindASpace(t *testing.T) {
+	got, err := rewrite([]string{"containers:build", "x", "--lock", ""}, example)
+	if err == nil || !strings.Contains(err.Error(), "--lock of containers:build is empty") {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 

@@ -58,7 +58,9 @@ func (a *app) showFindings(findings []doctor.Finding) error {
 		if f.Optional != "" {
 			use = "optional: " + f.Optional
 		}
-		a.Print("\n%s (%s)\n  %s", f.What, use, f.Mend)
+		if err := a.Print("\n%s (%s)\n  %s", f.What, use, f.Mend); err != nil {
+			return err
+		}
 	}
 	return nil
 }

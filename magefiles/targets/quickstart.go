@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/openbraininstitute/spacktainers/janitor"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/assemble"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
@@ -46,6 +47,7 @@ func Quickstart(ctx context.Context) error {
 		{"verify", "every byte, pulled back", t.verify},
 		{"run", "the container with podman", t.run},
 		{"sif", "the container as one file", t.sif},
+		{"tidy", "what the build cache would lose", t.tidy},
 	} {
 		if err := t.take(ctx, step); err != nil {
 			return fmt.Errorf("quickstart: %s: %w", step.name, err)
@@ -177,6 +179,32 @@ func (t *tour) sif(ctx context.Context) (string, error) {
 	b := sif.Builder{Folder: sifs, Run: command.Exec(io.Discard), Engine: engine, Compression: sif.Zstd}
 	record, _, err := b.Build(ctx, images, t.built.Record, "")
 	return fmt.Sprintf("%s, %s", sifs.Path(record.File), ui.Size(record.Size)), err
+}
+
+// tidy plans what may go from the build cache if nothing but this container
+// must stay. It only reads.
+func (t *tour) tidy(ctx context.Context) (string, error) {
+	defs, err := t.find(quickstartContainer, nil)
+	if err != nil {
+		return "", err
+	}
+	locks, err := readLocks([]string{defs[0].LockPath})
+	if err != nil {
+		return "", err
+	}
+	cache, _, err := t.openStore(ctx, quickstartMirror)
+	if err != nil {
+		return "", err
+	}
+	s, err := janitor.NewScan(ctx, cache, janitor.ScanOptions{Locks: locks})
+	if err != nil {
+		return "", err
+	}
+	plan, err := janitor.NewPlan(s, janitor.Roots{Locks: locks}, janitor.Policy{MaxFraction: 1}, time.Now())
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s specs would go, %s; nothing deleted", of(len(plan.Going), plan.Before.Specs), ui.Size(plan.Before.Bytes-plan.After.Bytes)), nil
 }
 
 // lastLine is where a program says what went wrong.

@@ -48,7 +48,7 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: func(condition string) (bool, error) { return hasTool(condition) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"flip": flipByte, "replace": replaceText, "mkbase": makeBase,
+			"flip": flipByte, "replace": replaceText, "mkbase": makeBase, "standin": makeStandin, "mkdebian": makeDebian, "sshd": startSSHD,
 		},
 	})
 }
@@ -57,6 +57,9 @@ func TestScripts(t *testing.T) {
 // fails the script instead of skipping it.
 func hasTool(condition string) (bool, error) {
 	name, ok := strings.CutPrefix(condition, "tool:")
+	if condition == "emulation" {
+		return emulates()
+	}
 	if !ok {
 		return false, fmt.Errorf("unknown condition %q", condition)
 	}

@@ -9,10 +9,6 @@ import (
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
 )
 
-// Bare has the targets without a namespace; magefiles/magefile.go lends them a
-// name.
-type Bare struct{}
-
 // Sif makes and uploads the SIFs of all containers that are built, and of all
 // Apptainer definition files where apptainer is.
 func (Bare) Sif(ctx context.Context,

@@ -37,7 +37,8 @@ type Container struct {
 	Version  string
 	Platform v1.Platform
 	Lock     *buildcache.Lockfile
-	LockText []byte // the same as it was read: the image carries it along
+	Roots    []buildcache.Hash // its roots, each once, in the order of the definition
+	LockText []byte            // the same as it was read: the image carries it along
 	Base     Base
 	Files    []File
 	Env      map[string]string // beside the view's own
@@ -70,6 +71,7 @@ func (b Builder) Build(ctx context.Context, c Container, tree image.Tree) (Resul
 }
 
 func (b Builder) build(ctx context.Context, c Container, dir string) (Result, error) {
+	b.blobs().sweep()
 	packages, externals, err := selectPackages(c)
 	if err != nil {
 		return Result{}, err
@@ -95,7 +97,11 @@ func (b Builder) build(ctx context.Context, c Container, dir string) (Result, er
 		return Result{}, err
 	}
 	entries, conflicts := makeView(payloads)
-	top, err := b.writeLayer(func(w *tar.Writer) error { return writeTop(w, c, ground, payloads, entries) })
+	plan, err := planTop(c, ground, payloads, entries)
+	if err != nil {
+		return Result{}, err
+	}
+	top, err := b.writeLayer(func(w *tar.Writer) error { return plan.write(ctx, w) })
 	if err != nil {
 		return Result{}, err
 	}
@@ -120,21 +126,26 @@ func (b Builder) build(ctx context.Context, c Container, dir string) (Result, er
 	return result, nil
 }
 
-// selectPackages returns what the roots of the lockfile need at run time,
-// dependents before their dependencies: of two packages that claim a path of
-// the view, the one that was asked for keeps it.
+// selectPackages returns what the roots need at run time, the roots in their
+// order first, then dependents before their dependencies: of two packages that
+// claim a path of the view, the one that was asked for first keeps it.
 func selectPackages(c Container) (packages, externals []*buildcache.Spec, err error) {
-	var roots []buildcache.Hash
-	for _, root := range c.Lock.Roots {
-		roots = append(roots, root.Hash)
+	var specs []*buildcache.Spec
+	for _, hash := range c.Roots {
+		specs = append(specs, c.Lock.Specs[hash])
 	}
-	for _, spec := range slices.Backward(c.Lock.Closure(roots, buildcache.Runtime)) {
+	for _, spec := range slices.Backward(c.Lock.Closure(c.Roots, buildcache.Runtime)) {
+		if !slices.Contains(c.Roots, spec.Hash) {
+			specs = append(specs, spec)
+		}
+	}
+	for _, spec := range specs {
 		if spec.External {
 			externals = append(externals, spec)
 			continue
 		}
-		if arch := architecture(spec.Target); arch != c.Platform.Architecture {
-			return nil, nil, fmt.Errorf("the lockfile is for another platform: %s was built for %s, which is %s, not %s", spec, spec.Target, arch, c.Platform.Architecture)
+		if arch := architecture(spec.Target); spec.Platform != "linux" || arch != c.Platform.Architecture {
+			return nil, nil, fmt.Errorf("the lockfile is for another platform: %s was built for %s on %s, not for %s", spec, spec.Target, spec.Platform, c.Platform)
 		}
 		packages = append(packages, spec)
 	}

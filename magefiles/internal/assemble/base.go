@@ -1,15 +1,10 @@
 package assemble
 
 import (
-	"archive/tar"
+	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,9 +14,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/types"
-
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
 )
 
 // Scratch is the base image that holds nothing, for static programs.
@@ -80,19 +72,95 @@ func fromLayout(dir string, platform v1.Platform) (v1.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no image layout: %w", err)
 	}
+	all, err := imagesOf(index)
+	if err != nil {
+		return nil, err
+	}
+	fits := slices.DeleteFunc(slices.Clone(all), func(i namedImage) bool { return !i.platform.Satisfies(platform) })
+	switch len(fits) {
+	case 1:
+		return fits[0].Image, nil
+	case 0:
+		return nil, fmt.Errorf("the layout holds no image for this platform, only %s", names(all))
+	}
+	return nil, fmt.Errorf("the layout holds several images for this platform, %s: copy the right one into a layout of its own", names(fits))
+}
+
+type namedImage struct {
+	v1.Image
+	platform v1.Platform
+	name     string
+}
+
+func names(images []namedImage) string {
+	var list []string
+	for _, i := range images {
+		list = append(list, i.name)
+	}
+	return strings.Join(list, " and ")
+}
+
+// imagesOf returns the images of an index and of those inside it, each checked
+// against its digest and size. The platform of one that does not say stands in
+// its configuration.
+func imagesOf(index v1.ImageIndex) ([]namedImage, error) {
 	manifest, err := index.IndexManifest()
 	if err != nil {
 		return nil, err
 	}
-	fits := func(d v1.Descriptor) bool { return d.Platform != nil && d.Platform.Satisfies(platform) }
-	at := slices.IndexFunc(manifest.Manifests, fits)
-	if at < 0 && len(manifest.Manifests) == 1 && manifest.Manifests[0].Platform == nil {
-		at = 0
+	var found []namedImage
+	for _, d := range manifest.Manifests {
+		if d.MediaType.IsIndex() {
+			inner, err := index.ImageIndex(d.Digest)
+			if err != nil {
+				return nil, err
+			}
+			raw, err := inner.RawManifest()
+			if err := same(d, raw, err); err != nil {
+				return nil, err
+			}
+			images, err := imagesOf(inner)
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, images...)
+			continue
+		}
+		if !d.MediaType.IsImage() || d.Annotations["vnd.docker.reference.type"] != "" {
+			continue // an attestation or other company of an image
+		}
+		img, err := index.Image(d.Digest)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := img.RawManifest()
+		if err := same(d, raw, err); err != nil {
+			return nil, err
+		}
+		config, err := img.ConfigFile()
+		if err != nil {
+			return nil, fmt.Errorf("configuration of %s: %w", d.Digest, err)
+		}
+		platform := v1.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant}
+		if d.Platform != nil {
+			platform = *d.Platform
+		}
+		name := cmp.Or(d.Annotations["org.opencontainers.image.ref.name"], d.Digest.String()) + " (" + platform.String() + ")"
+		found = append(found, namedImage{img, platform, name})
 	}
-	if at < 0 {
-		return nil, errors.New("the layout holds no image for this platform")
+	return found, nil
+}
+
+// same checks a manifest against the descriptor that led to it.
+func same(d v1.Descriptor, raw []byte, err error) error {
+	if err != nil {
+		return err
 	}
-	return index.Image(manifest.Manifests[at].Digest)
+	digest, size, err := v1.SHA256(bytes.NewReader(raw))
+	if err == nil && (digest != d.Digest || size != d.Size) {
+		err = fmt.Errorf("manifest %s has digest %s and %d bytes of %d: the image is damaged", d.Digest, digest, size, d.Size)
+	}
+	return err
 }
 
 // check refuses a base whose parts do not have their digests, or that is for
@@ -113,132 +181,11 @@ func (b Base) check(platform v1.Platform) error {
 	if err != nil {
 		return fmt.Errorf("base image %s: %w", b.Ref, err)
 	}
+	if len(config.RootFS.DiffIDs) != len(manifest.Layers) {
+		return fmt.Errorf("base image %s: %d layers and %d diff IDs: the image is damaged", b.Ref, len(manifest.Layers), len(config.RootFS.DiffIDs))
+	}
 	if config.OS != platform.OS || config.Architecture != platform.Architecture {
 		return fmt.Errorf("base image %s is for %s/%s, not for %s", b.Ref, config.OS, config.Architecture, platform)
 	}
 	return nil
-}
-
-// A ground is a base image whose layers lie in the blob store.
-type ground struct {
-	Layers  []v1.Descriptor `json:"layers"`
-	Folders []string        `json:"folders"` // folders, and links that may lead to some
-	Shell   bool            `json:"shell"`   // it can run a #!/bin/sh script
-	config  *v1.ConfigFile
-}
-
-// lay copies the layers of a base image into the blob store. What lies in them
-// is noted for the next build.
-func (b Builder) lay(ctx context.Context, base Base) (ground, error) {
-	g, err := b.layBlobs(ctx, base)
-	if err != nil {
-		return ground{}, fmt.Errorf("base image %s: %w", base.Ref, err)
-	}
-	return g, nil
-}
-
-func (b Builder) layBlobs(ctx context.Context, base Base) (ground, error) {
-	config, err := base.image.ConfigFile()
-	if err != nil {
-		return ground{}, err
-	}
-	digest, err := base.image.Digest()
-	if err != nil {
-		return ground{}, err
-	}
-	notes := filepath.Join(b.Work, "bases-1", digest.Hex+".json")
-	var g ground
-	if text, err := os.ReadFile(notes); err == nil && json.Unmarshal(text, &g) == nil && b.holdsAll(g.Layers) {
-		g.config = config
-		return g, nil
-	}
-	g = ground{config: config}
-	layers, err := base.image.Layers()
-	if err != nil {
-		return ground{}, err
-	}
-	for _, l := range layers {
-		if err := ctx.Err(); err != nil {
-			return ground{}, err
-		}
-		if err := b.layOne(l, &g); err != nil {
-			return ground{}, err
-		}
-	}
-	text, err := json.Marshal(g)
-	if err != nil {
-		return ground{}, err
-	}
-	if err := os.MkdirAll(filepath.Dir(notes), 0o755); err != nil {
-		return ground{}, err
-	}
-	return g, image.WriteFile(notes, text)
-}
-
-func (b Builder) holdsAll(layers []v1.Descriptor) bool {
-	return !slices.ContainsFunc(layers, func(d v1.Descriptor) bool { return !b.blobs().holds(d.Digest) })
-}
-
-func (b Builder) layOne(l v1.Layer, g *ground) error {
-	digest, err := l.Digest()
-	if err != nil {
-		return err
-	}
-	mediaType, err := l.MediaType()
-	if err != nil {
-		return err
-	}
-	stored, err := b.blobs().write(func(w io.Writer) error {
-		body, err := l.Compressed()
-		if err != nil {
-			return err
-		}
-		defer body.Close()
-		_, err = io.Copy(w, body)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("layer %s: %w", digest, err)
-	}
-	if stored.Digest != digest {
-		return fmt.Errorf("layer %s: its bytes have digest %s: the image is damaged", digest, stored.Digest)
-	}
-	g.Layers = append(g.Layers, v1.Descriptor{MediaType: ociType(mediaType), Digest: digest, Size: stored.Size})
-	open, err := l.Uncompressed()
-	if err != nil {
-		return fmt.Errorf("layer %s: %w", digest, err)
-	}
-	defer open.Close()
-	return g.look(tar.NewReader(open))
-}
-
-// ociType is the OCI name of a layer's media type: the bytes are the same.
-func ociType(t types.MediaType) types.MediaType {
-	switch t {
-	case types.DockerLayer:
-		return types.OCILayer
-	case types.DockerUncompressedLayer:
-		return types.OCIUncompressedLayer
-	}
-	return t
-}
-
-// look notes the folders of a layer, and whether it brings a shell.
-func (g *ground) look(r *tar.Reader) error {
-	for {
-		header, err := r.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		name := strings.Trim(path.Clean("/"+header.Name), "/")
-		if header.Typeflag == tar.TypeDir || header.Typeflag == tar.TypeSymlink {
-			g.Folders = append(g.Folders, name)
-		}
-		if name == "bin/sh" || name == "usr/bin/sh" {
-			g.Shell = true
-		}
-	}
 }

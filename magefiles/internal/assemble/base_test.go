@@ -3,6 +3,7 @@ package assemble
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
@@ -94,7 +96,7 @@ func TestPackagesStandOnTheBaseImage(t *testing.T) {
 		t.Errorf("labels are %v", config.Config.Labels)
 	}
 	tree := files(t, img)
-	for _, name := range []string{"usr/bin/sh", "entrypoint.sh", "opt/software/bin/sbang", "opt/spack-environment/spack.lock", "etc/profile.d/spacktainer.sh", "opt/new/place/run.sh", "bin/run.sh"} {
+	for _, name := range []string{"usr/bin/sh", "entrypoint.sh", "opt/software/bin/sbang", "opt/spack-environment/spack.lock", "etc/profile.d/spacktainer.sh", "opt/new/place/run.sh", "usr/bin/run.sh"} {
 		if _, ok := tree[name]; !ok {
 			t.Errorf("%s is not in the image", name)
 		}
@@ -161,6 +163,95 @@ func TestDamagedBaseIsRefused(t *testing.T) {
 	}
 }
 
+// What a definition adds goes where the container would look for it: a layer
+// with a bin/x would put a folder in the place of the base's link bin -> usr/bin.
+func TestPathsAreResolvedThroughTheLinksOfTheBase(t *testing.T) {
+	g := ground{Links: map[string]string{
+		"bin": "usr/bin", "abs": "/usr/share", "usr/up": "../etc", "a": "b", "b": "a", "usr/bin/sh": shellMark,
+	}}
+	for name, want := range map[string]string{
+		"/bin/x": "usr/bin/x", "/bin": "bin", "/abs/doc/x": "usr/share/doc/x", "/usr/up/x": "etc/x", "/opt/x/y": "opt/x/y",
+	} {
+		if got, err := g.resolve(name); err != nil || got != want {
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, want)
+		}
+	}
+	for _, name := range []string{"/a/x", "/usr/bin/sh/x"} {
+		if got, err := g.resolve(name); err == nil {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
+
+func TestALayerMayTakeTheShellAway(t *testing.T) {
+	for name, test := range map[string]struct {
+		second []tar.Header
+		shell  bool
+	}{
+		"it stays":        {[]tar.Header{{Name: "etc/", Typeflag: tar.TypeDir}}, true},
+		"whiteout":        {[]tar.Header{{Name: "usr/bin/.wh.sh", Typeflag: tar.TypeReg}}, false},
+		"folder emptied":  {[]tar.Header{{Name: "usr/bin/.wh..wh..opq", Typeflag: tar.TypeReg}}, false},
+		"folder removed":  {[]tar.Header{{Name: ".wh.usr", Typeflag: tar.TypeReg}}, false},
+		"folder replaced": {[]tar.Header{{Name: "usr", Typeflag: tar.TypeSymlink, Linkname: "opt"}}, false},
+	} {
+		g := ground{Folders: map[string]bool{}, Links: map[string]string{}}
+		for _, layer := range [][]tar.Header{{{Name: "usr/", Typeflag: tar.TypeDir}, {Name: "usr/bin/sh", Typeflag: tar.TypeReg}}, test.second} {
+			var body bytes.Buffer
+			w := tar.NewWriter(&body)
+			for _, h := range layer {
+				if err := w.WriteHeader(&h); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(w.Close(), g.look(tar.NewReader(&body))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := g.has("usr/bin/sh"); got != test.shell {
+			t.Errorf("%s: shell is %v", name, got)
+		}
+	}
+}
+
+func TestAmbiguousAndNestedLayoutsOfBases(t *testing.T) {
+	img := func(seed int64) v1.Image {
+		img, err := random.Image(100, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, err := img.ConfigFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		config = config.DeepCopy()
+		config.OS, config.Architecture = "linux", "amd64"
+		if img, err = mutate.ConfigFile(img, config); err != nil {
+			t.Fatal(err)
+		}
+		return img
+	}
+	write := func(index v1.ImageIndex, images ...v1.Image) string {
+		dir := t.TempDir()
+		path, err := layout.Write(dir, index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range images {
+			if err := path.AppendImage(i); err != nil { // without a platform, as skopeo does
+				t.Fatal(err)
+			}
+		}
+		return "oci:" + dir
+	}
+	nested := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: img(1)})})
+	if _, err := OpenBase(t.Context(), write(nested), amd64); err != nil {
+		t.Errorf("an index in the index: %v", err)
+	}
+	if _, err := OpenBase(t.Context(), write(empty.Index, img(1), img(2)), amd64); err == nil || !strings.Contains(err.Error(), "several images") {
+		t.Errorf("two images for the platform: %v", err)
+	}
+}
+
 // Each byte of a base's layout counts: manifest, configuration and layer.
 func TestAFlippedByteInAnyBlobOfTheBaseIsFound(t *testing.T) {
 	dir := baseLayout(t, amd64)
@@ -182,5 +273,21 @@ func TestAFlippedByteInAnyBlobOfTheBaseIsFound(t *testing.T) {
 		}
 		b.nothingLeft()
 		flip(t, blob)
+		if whole, err := os.ReadFile(blob); err != nil {
+			t.Fatal(err)
+		} else if err := os.WriteFile(blob, append(whole, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		} else if base, err := OpenBase(t.Context(), "oci:"+dir, amd64); err == nil {
+			c := b.container(fixtures + "/v3-signed/locks/env-hello.spack.lock")
+			c.Base = base
+			if _, err := b.build(t.Context(), c); err == nil {
+				t.Errorf("built on a base with a byte too many in %s", filepath.Base(blob))
+			}
+		}
+		if whole, err := os.ReadFile(blob); err != nil {
+			t.Fatal(err)
+		} else if err := os.WriteFile(blob, whole[:len(whole)-1], 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

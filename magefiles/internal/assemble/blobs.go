@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -31,6 +32,17 @@ func (s blobStore) holds(digest v1.Hash) bool {
 	sum := sha256.New()
 	_, err = io.Copy(sum, file)
 	return err == nil && hex.EncodeToString(sum.Sum(nil)) == digest.Hex
+}
+
+// sweep removes what killed builds have left half-written. A day is longer than
+// any one blob takes.
+func (s blobStore) sweep() {
+	parts, _ := filepath.Glob(filepath.Join(string(s), "sha256", ".part-*"))
+	for _, part := range parts {
+		if info, err := os.Stat(part); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+			_ = os.Remove(part) // it is only in the way
+		}
+	}
 }
 
 // A blob is what write has stored.

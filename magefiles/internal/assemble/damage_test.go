@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -168,6 +169,10 @@ func TestTarballsAreRefused(t *testing.T) {
 		"behind a link":              {entries: []tar.Header{symlink(at+"/lib", "/etc"), file(at + "/lib/passwd")}, want: "no folder"},
 		"behind a link, far":         {entries: []tar.Header{symlink(at+"/lib", "/etc"), file(at + "/lib/a/b/c")}, want: "no folder"},
 		"link over a folder":         {entries: []tar.Header{file(at + "/lib/a"), symlink(at+"/lib", "/etc")}, want: "there twice"},
+		"the same folder twice":      {entries: []tar.Header{{Name: at + "/lib/", Typeflag: tar.TypeDir}, {Name: at + "/lib", Typeflag: tar.TypeDir}}, want: "there twice"},
+		"somebody's file":            {entries: []tar.Header{{Name: at + "/a", Typeflag: tar.TypeReg, Uid: 1234}}, want: "not to root"},
+		"setuid":                     {entries: []tar.Header{{Name: at + "/a", Typeflag: tar.TypeReg, Mode: 0o4755}}, want: "another's rights"},
+		"capability":                 {entries: []tar.Header{{Name: at + "/a", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"SCHILY.xattr.security.capability": "x"}}}, want: "security.capability"},
 		"the same file twice":        {entries: []tar.Header{file(at + "/a"), file(at + "/a")}, want: "there twice"},
 		"device":                     {entries: []tar.Header{{Name: at + "/null", Typeflag: tar.TypeChar}}, want: "files, folders and links"},
 		"pipe":                       {entries: []tar.Header{{Name: at + "/pipe", Typeflag: tar.TypeFifo}}, want: "files, folders and links"},
@@ -176,6 +181,7 @@ func TestTarballsAreRefused(t *testing.T) {
 		"built for somewhere else":   {info: "{buildpath: /home/me/spack, relative_prefix: linux/x-1.0-abc}", want: "built for /home/me/spack/linux/x-1.0-abc"},
 		"built next to the tree":     {info: "{buildpath: /opt/software2, relative_prefix: x}", want: "built for /opt/software2/x"},
 		"prefix that climbs out":     {info: "{buildpath: /opt/software, relative_prefix: ../../etc}", want: "built for /etc"},
+		"the whole tree as prefix":   {info: "{buildpath: /opt/software, relative_prefix: .}", want: "built for /opt/software"},
 		"no build information":       {info: "{}", want: "names the prefix"},
 		"build information is noise": {info: "{buildpath: [", want: "binary_distribution"},
 	} {
@@ -190,6 +196,55 @@ func TestTarballsAreRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever a tarball says, what is taken from it lies in its prefix, and no
+// entry stands behind a link.
+func FuzzReadContents(f *testing.F) {
+	for _, headers := range [][]tar.Header{
+		{{Name: at + "/bin/x", Typeflag: tar.TypeReg}},
+		{{Name: at + "/lib", Typeflag: tar.TypeSymlink, Linkname: "lib64"}, {Name: at + "/a", Typeflag: tar.TypeDir}},
+		{{Name: "opt/", Typeflag: tar.TypeDir}, {Name: at + "/b", Typeflag: tar.TypeReg}, {Name: at + "/c", Typeflag: tar.TypeLink, Linkname: at + "/b"}},
+		{{Name: at + "/../x", Typeflag: tar.TypeReg}},
+	} {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for _, h := range append(headers, tar.Header{Name: at + "/.spack/binary_distribution", Typeflag: tar.TypeReg, Size: int64(len(built))}) {
+			if err := w.WriteHeader(&h); err != nil {
+				f.Fatal(err)
+			}
+			if h.Size > 0 {
+				if _, err := io.WriteString(w, built); err != nil {
+					f.Fatal(err)
+				}
+			}
+		}
+		if err := w.Close(); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := readContents(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		if !strings.HasPrefix(c.Prefix, InstallTree+"/") || path.Clean(c.Prefix) != c.Prefix {
+			t.Errorf("prefix %q", c.Prefix)
+		}
+		folders := map[string]bool{}
+		for _, e := range c.Entries {
+			if e.Path == "" || path.Clean("/"+e.Path) != "/"+e.Path {
+				t.Errorf("entry %q", e.Path)
+			}
+			folders[e.Path] = e.Dir
+		}
+		for _, e := range c.Entries {
+			if isDir, ok := folders[path.Dir(e.Path)]; ok && !isDir {
+				t.Errorf("%q lies behind something that is no folder", e.Path)
+			}
+		}
+	})
 }
 
 func TestTruncatedTarballIsRefused(t *testing.T) {

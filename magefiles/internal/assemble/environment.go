@@ -78,9 +78,10 @@ func profile(own map[string]string) string {
 		fmt.Fprintf(&b, "case \":${%s:-}:\" in\n*:%s:*) ;;\n*) export %s=\"%s${%s:+:$%s}%s\" ;;\nesac\n",
 			v.name, first, v.name, strings.TrimSuffix(v.value(""), ":"), v.name, v.name, v.end)
 	}
-	fmt.Fprintf(&b, "export SPACK_ENV=%s\nexport SPACK_ENV_VIEW=default\n", environmentDir)
-	for _, name := range slices.Sorted(maps.Keys(own)) {
-		fmt.Fprintf(&b, "export %s=%s\n", name, quote(own[name]))
+	set := map[string]string{"SPACK_ENV": environmentDir, "SPACK_ENV_VIEW": "default"}
+	maps.Copy(set, own)
+	for _, name := range slices.Sorted(maps.Keys(set)) { // what the caller has set stays
+		fmt.Fprintf(&b, "[ \"${%s+set}\" ] || export %s=%s\n", name, name, quote(set[name]))
 	}
 	return b.String()
 }

@@ -3,6 +3,8 @@ package assemble
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -42,9 +44,9 @@ func (c Container) inputs() []image.Input {
 	add("template", "", template)
 	add("platform", "", c.Platform.String())
 	add("base", "", c.Base.Name)
-	for _, root := range c.Lock.Roots {
-		spec := c.Lock.Specs[root.Hash]
-		add("root", spec.Name+"@"+spec.Version, string(root.Hash))
+	for i, hash := range c.Roots { // their order decides what the view shows
+		spec := c.Lock.Specs[hash]
+		add("root", fmt.Sprintf("%d %s@%s", i+1, spec.Name, spec.Version), string(hash))
 	}
 	return inputs
 }
@@ -63,6 +65,9 @@ func (c Container) labels(record image.Record, packages []*buildcache.Spec) map[
 	labels["org.opencontainers.image.title"] = c.Name
 	labels["org.opencontainers.image.version"] = c.Version
 	labels[image.LabelBuildKey] = record.BuildKey
+	if text, err := json.Marshal(record.Inputs); err == nil {
+		labels[image.LabelInputs] = string(text) // so that a later build can say what has changed
+	}
 	labels[image.LabelLock] = record.Lock
 	labels[image.LabelSpecs] = strings.Join(specs, " ")
 	if repository, digest, ok := strings.Cut(c.Base.Name, "@"); ok {

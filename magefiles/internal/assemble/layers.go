@@ -6,18 +6,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
 )
 
 // maxLayers is how many layers an image may have, its base included: well
@@ -89,9 +86,9 @@ func (b Builder) layerOf(ctx context.Context, group []payload) (layer, error) {
 	if len(group) == 1 {
 		return group[0].layer, nil
 	}
-	notes := filepath.Join(b.Work, "merged-1", mergeKey(group)+".json")
+	notes := b.notes("merged-1", mergeKey(group))
 	var known layer
-	if text, err := os.ReadFile(notes); err == nil && json.Unmarshal(text, &known) == nil && b.blobs().holds(known.Digest) {
+	if notes.load(&known) && b.blobs().holds(known.Digest) {
 		return known, nil
 	}
 	merged, err := b.writeLayer(func(w *tar.Writer) error {
@@ -106,14 +103,7 @@ func (b Builder) layerOf(ctx context.Context, group []payload) (layer, error) {
 	if err != nil {
 		return layer{}, err
 	}
-	text, err := json.Marshal(merged)
-	if err != nil {
-		return layer{}, err
-	}
-	if err := os.MkdirAll(filepath.Dir(notes), 0o755); err != nil {
-		return layer{}, err
-	}
-	return merged, image.WriteFile(notes, text)
+	return merged, notes.save(merged)
 }
 
 // mergeKey names a merged layer by what is in it.

@@ -97,10 +97,10 @@ func TestTheMostSharedPackagesComeFirst(t *testing.T) {
 
 func TestViewKeepsTheFirstOfTwoAndReportsTheOther(t *testing.T) {
 	app := payload{Spec: &buildcache.Spec{Name: "app", Hash: "aaaaaaaa"}, contents: contents{Prefix: "/opt/software/app", Entries: []entry{
-		{"bin", true}, {"bin/tool", false}, {"share", false}, {".spack", true}, {".spack/spec.json", false},
+		{Path: "bin", Dir: true}, {Path: "bin/tool"}, {Path: "share"}, {Path: ".spack", Dir: true}, {Path: ".spack/spec.json"},
 	}}}
 	lib := payload{Spec: &buildcache.Spec{Name: "lib", Hash: "llllllll"}, contents: contents{Prefix: "/opt/software/lib", Entries: []entry{
-		{"bin", true}, {"bin/tool", false}, {"bin/other", false}, {"share", true}, {"share/doc", false}, {".spack", true}, {".spack/spec.json", false},
+		{Path: "bin", Dir: true}, {Path: "bin/tool"}, {Path: "bin/other"}, {Path: "share", Dir: true}, {Path: "share/doc"}, {Path: ".spack", Dir: true}, {Path: ".spack/spec.json"},
 	}}}
 	entries, conflicts := makeView([]payload{app, lib})
 	got := map[string]string{}
@@ -122,14 +122,40 @@ func TestViewKeepsTheFirstOfTwoAndReportsTheOther(t *testing.T) {
 	if len(got) != len(want) {
 		t.Errorf("the view holds %v", got)
 	}
-	var paths []string
-	for _, c := range conflicts {
-		if c.Kept.Name != "app" || c.Dropped.Name != "lib" {
-			t.Errorf("conflict %v", c)
-		}
-		paths = append(paths, c.Path)
+	if len(conflicts) != 1 || conflicts[0].Kept.Name != "app" || conflicts[0].Dropped.Name != "lib" {
+		t.Fatalf("conflicts %v", conflicts)
 	}
-	if want := []string{"bin/tool", "share", "share/doc"}; !slices.Equal(paths, want) {
-		t.Errorf("conflicts at %q, want %q", paths, want)
+	if want := []string{"bin/tool", "share", "share/doc"}; !slices.Equal(conflicts[0].Paths, want) {
+		t.Errorf("conflicts at %q, want %q", conflicts[0].Paths, want)
+	}
+}
+
+// lib64 -> lib of one package and a real lib64 of another become one folder, as
+// Spack makes it.
+func TestALinkToAFolderMeetsAFolderInTheView(t *testing.T) {
+	linked := payload{Spec: &buildcache.Spec{Name: "linked", Hash: "aaaaaaaa"}, contents: contents{Prefix: "/opt/software/linked", Entries: []entry{
+		{Path: "lib", Dir: true}, {Path: "lib/a.so"}, {Path: "lib64", Link: "lib"}, {Path: "loop", Link: "."},
+		{Path: "x/y/deep", Link: "x/y/z"}, {Path: "x/y/z", Dir: true}, {Path: "x/y/z/f"}, {Path: "up", Link: "lib/a.so"},
+	}}}
+	real := payload{Spec: &buildcache.Spec{Name: "real", Hash: "bbbbbbbb"}, contents: contents{Prefix: "/opt/software/real", Entries: []entry{
+		{Path: "lib64", Dir: true}, {Path: "lib64/b.so"},
+	}}}
+	for _, order := range [][]payload{{linked, real}, {real, linked}} {
+		entries, conflicts := makeView(order)
+		got := map[string]string{}
+		for _, e := range entries {
+			got[e.Path] = e.Target
+		}
+		for path, target := range map[string]string{
+			"lib64": "", "lib64/a.so": "/opt/software/linked/lib64/a.so", "lib64/b.so": "/opt/software/real/lib64/b.so",
+			"lib/a.so": "/opt/software/linked/lib/a.so", "x/y/deep": "/opt/software/linked/x/y/deep", "up": "/opt/software/linked/up",
+		} {
+			if at, ok := got[path]; !ok || at != target {
+				t.Errorf("%s leads to %q, want %q", path, at, target)
+			}
+		}
+		if len(conflicts) > 0 {
+			t.Errorf("conflicts: %v", conflicts)
+		}
 	}
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,7 +15,6 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
 )
 
 // A payload is a package whose tarball lies in the blob store. Spack's
@@ -56,26 +53,28 @@ func (b Builder) find(ctx context.Context, spec *buildcache.Spec) (payload, erro
 		return payload{}, fmt.Errorf("%s: a layer needs gzip and sha256, this is %s and %s", found.Key, found.Compression, found.Algorithm)
 	}
 	digest := v1.Hash{Algorithm: "sha256", Hex: found.Checksum}
-	if p, ok := b.recall(digest); ok {
+	var p payload
+	if b.packageNotes(digest).load(&p) && p.Digest == digest && b.blobs().holds(digest) {
 		return p, nil
 	}
-	p := payload{fetched: true}
+	p = payload{fetched: true}
 	p.blob, err = b.blobs().write(func(w io.Writer) error {
 		body, err := b.Cache.Open(ctx, found)
 		if err != nil {
 			return err
 		}
 		defer body.Close()
-		p.contents, p.DiffID, err = readLayer(io.TeeReader(body, w))
-		if err != nil {
-			return fmt.Errorf("%s: %w", found.Key, err)
+		p.contents, p.DiffID, err = readLayer(cancelled{ctx, io.TeeReader(body, w)})
+		var named *buildcache.ObjectError
+		if err != nil && !errors.As(err, &named) {
+			err = fmt.Errorf("%s: %w", found.Key, err)
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return payload{}, err
 	}
-	return p, b.remember(p)
+	return p, b.packageNotes(digest).save(p)
 }
 
 // readLayer reads a gzipped tarball to its last byte.
@@ -98,35 +97,8 @@ func readLayer(r io.Reader) (contents, v1.Hash, error) {
 	return c, v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum.Sum(nil))}, err
 }
 
-// notes is where a build keeps what it has read of a tarball. The number goes
-// up when the reading changes.
-func (b Builder) notes(digest v1.Hash) string {
-	return filepath.Join(b.Work, "packages-1", digest.Hex+".json")
-}
-
-func (b Builder) recall(digest v1.Hash) (payload, bool) {
-	text, err := os.ReadFile(b.notes(digest))
-	if err != nil {
-		return payload{}, false
-	}
-	var p payload
-	if json.Unmarshal(text, &p) != nil || p.Digest != digest || !b.blobs().holds(digest) {
-		return payload{}, false
-	}
-	return p, true
-}
-
-func (b Builder) remember(p payload) error {
-	text, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	path := b.notes(p.Digest)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return image.WriteFile(path, text)
-}
+// packageNotes is what was read of a tarball.
+func (b Builder) packageNotes(digest v1.Hash) note { return b.notes("packages-1", digest.Hex) }
 
 func (b Builder) blobs() blobStore { return blobStore(filepath.Join(b.Work, "blobs")) }
 

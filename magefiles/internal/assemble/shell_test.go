@@ -50,6 +50,15 @@ func TestProfileReadTwiceAddsNothingTwice(t *testing.T) {
 	}
 }
 
+func TestTheCallersVariablesStay(t *testing.T) {
+	path := script(t, "profile.sh", profile(map[string]string{"OMP_NUM_THREADS": "1", "OTHER": "x"}))
+	env := []string{"PATH=/usr/bin:/bin", "OMP_NUM_THREADS=8", "SPACK_ENV="}
+	got := strings.TrimSpace(sh(t, env, "-euc", `. "$1"; echo "$OMP_NUM_THREADS|$SPACK_ENV|$OTHER|$SPACK_ENV_VIEW"`, "sh", path))
+	if want := "8||x|default"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestSbangRunsTheInterpreterOfTheSecondLine(t *testing.T) {
 	sbangPath := script(t, "sbang", sbang)
 	for name, test := range map[string]struct{ first, second, want string }{

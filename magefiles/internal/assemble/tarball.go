@@ -34,6 +34,7 @@ type contents struct {
 type entry struct {
 	Path string `json:"path"` // relative to the prefix
 	Dir  bool   `json:"dir,omitempty"`
+	Link string `json:"link,omitempty"` // of a symbolic link into the package: where it leads, relative to the prefix
 }
 
 // readContents reads an uncompressed tarball to its end and refuses whatever
@@ -95,6 +96,9 @@ func (c *checker) add(header *tar.Header) error {
 	if err := c.checkPlace(name, header.Typeflag); err != nil {
 		return err
 	}
+	if err := checkRights(name, header); err != nil {
+		return err
+	}
 	switch header.Typeflag {
 	case tar.TypeDir, tar.TypeReg:
 	case tar.TypeSymlink:
@@ -111,24 +115,45 @@ func (c *checker) add(header *tar.Header) error {
 		return fmt.Errorf("tarball: %q is of type %q: a package holds files, folders and links", name, header.Typeflag)
 	}
 	c.kinds[name] = header.Typeflag
-	c.names = append(c.names, entry{name, header.Typeflag == tar.TypeDir})
+	c.names = append(c.names, entry{Path: name, Dir: header.Typeflag == tar.TypeDir})
 	return nil
 }
 
 // checkPlace refuses an entry that would be written through a link or a file,
 // or over another entry: unpackers differ in what they make of those.
 func (c *checker) checkPlace(name string, kind byte) error {
-	if before, ok := c.kinds[name]; ok && (kind != tar.TypeDir || before != tar.TypeDir) {
+	if before, ok := c.kinds[name]; ok && (before != implied || kind != tar.TypeDir) {
 		return fmt.Errorf("tarball: %q is there twice", name)
 	}
 	for parent := path.Dir(name); parent != "."; parent = path.Dir(parent) {
 		switch before, ok := c.kinds[parent]; {
 		case !ok:
-			c.kinds[parent] = tar.TypeDir // not listed, but needed from now on
-		case before == tar.TypeDir:
+			c.kinds[parent] = implied
+		case before == tar.TypeDir || before == implied:
 			return nil
 		default:
 			return fmt.Errorf("tarball: %q lies behind %q, which is no folder", name, parent)
+		}
+	}
+	return nil
+}
+
+// implied is the kind of a folder that is not listed, or not yet, but that
+// something lies in.
+const implied = 'i'
+
+// checkRights refuses what would give a program of the image rights, and what
+// Spack does not write: its tarballs belong to root and have no attributes.
+func checkRights(name string, header *tar.Header) error {
+	switch {
+	case header.Uid != 0 || header.Gid != 0:
+		return fmt.Errorf("tarball: %q belongs to %d:%d, not to root", name, header.Uid, header.Gid)
+	case header.Mode&0o6000 != 0:
+		return fmt.Errorf("tarball: %q has mode %o: no program of an image runs with another's rights", name, header.Mode)
+	}
+	for key := range header.PAXRecords {
+		if strings.HasPrefix(key, "SCHILY.xattr.") {
+			return fmt.Errorf("tarball: %q has the attribute %s", name, strings.TrimPrefix(key, "SCHILY.xattr."))
 		}
 	}
 	return nil
@@ -178,18 +203,24 @@ func (c *checker) finish() (contents, error) {
 		return contents{}, fmt.Errorf("tarball: no %s that names the prefix: packages of Spack before 0.20 cannot be placed", buildInfo)
 	}
 	prefix := path.Join(c.info.BuildPath, c.info.RelativePrefix)
-	if !within(prefix, InstallTree) {
+	if !within(prefix, InstallTree) || prefix == InstallTree {
 		return contents{}, fmt.Errorf("built for %s, and only what was built for %s can be placed without Spack", prefix, InstallTree)
 	}
 	out := contents{Prefix: prefix, Sbang: c.info.Sbang, Prefixes: map[buildcache.Hash]string{}}
 	for hash, prefix := range c.info.HashToPrefix {
 		out.Prefixes[buildcache.Hash(hash)] = prefix
 	}
+	inside := map[string]string{}
+	for _, l := range c.links {
+		if target, ok := strings.CutPrefix(l.Target, prefix+"/"); ok {
+			inside[l.Name] = target
+		}
+	}
 	for _, e := range c.names {
 		name := "/" + e.Path
 		switch below, ok := strings.CutPrefix(name, prefix+"/"); {
 		case ok:
-			out.Entries = append(out.Entries, entry{below, e.Dir})
+			out.Entries = append(out.Entries, entry{Path: below, Dir: e.Dir, Link: inside[name]})
 		case e.Dir && within(prefix, name):
 		default:
 			return contents{}, fmt.Errorf("tarball: %q lies outside the package's prefix %s", e.Path, prefix)

@@ -2,9 +2,11 @@ package assemble
 
 import (
 	"archive/tar"
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -19,35 +21,51 @@ type File struct {
 	Target string // absolute, in the container
 }
 
-// writeTop writes the layer above the packages: the view, the environment, the
-// lockfile and the definition's files. Owner, times and order depend on the
+// epoch is the time of everything we write ourselves, as Spack has it in its
+// tarballs.
+var epoch = time.Unix(0, 0)
+
+// A top is the layer above the packages: the view, the environment, the
+// lockfile and the definition's files. It is planned whole before any of it is
+// written, since no unpacker takes an entry twice.
+type top struct {
+	ground  ground
+	entries map[string]topEntry // by path, without slashes around
+}
+
+type topEntry struct {
+	header tar.Header
+	text   []byte // of a file of ours
+	source string // of a file of the definition
+	from   string // what put it here, for sentences
+}
+
+// planTop decides what the layer holds. Owner, times and order depend on the
 // input alone.
-func writeTop(w *tar.Writer, c Container, g ground, packages []payload, entries []viewEntry) error {
-	top := topLayer{w: w, folders: map[string]bool{"": true}}
-	for _, folder := range g.Folders {
-		top.folders[folder] = true
-	}
+func planTop(c Container, g ground, packages []payload, entries []viewEntry) (*top, error) {
+	t := &top{ground: g, entries: map[string]topEntry{}}
+	t.folder(View)
 	for _, e := range entries {
-		name := View + "/" + e.Path
-		if e.Target == "" {
-			top.folder(name)
+		if name := View + "/" + e.Path; e.Target == "" {
+			t.folder(name)
 		} else {
-			top.link(name, e.Target)
+			t.put(name, topEntry{header: tar.Header{Typeflag: tar.TypeSymlink, Linkname: e.Target, Mode: 0o777}, from: "the view"})
 		}
 	}
-	top.folder(View) // also where no package has a file
-	top.file(environmentDir+"/spack.lock", 0o644, c.LockText)
-	top.file(profileScript, 0o644, []byte(profile(c.Env)))
+	t.text(environmentDir+"/spack.lock", 0o644, c.LockText)
+	t.text(profileScript, 0o644, []byte(profile(c.Env)))
 	if g.Shell {
-		top.file(entrypoint, 0o755, []byte(entrypointScript))
+		t.text(entrypoint, 0o755, []byte(entrypointScript))
 		for _, at := range sbangs(packages) {
-			top.file(at, 0o755, []byte(sbang))
+			t.text(at, 0o755, []byte(sbang))
 		}
 	}
 	for _, f := range c.Files {
-		top.copy(f)
+		if err := t.copy(f); err != nil {
+			return nil, fmt.Errorf("files: %w", err)
+		}
 	}
-	return top.err
+	return t, nil
 }
 
 // sbangs returns the paths at which the packages' scripts look for sbang.
@@ -62,103 +80,147 @@ func sbangs(packages []payload) []string {
 	return slices.Compact(found)
 }
 
-// topLayer writes entries with their parent folders; after the first error it
-// writes no more.
-type topLayer struct {
-	w       *tar.Writer
-	folders map[string]bool // that are there, without slashes around
-	err     error
+func (t *top) text(name string, mode int64, text []byte) {
+	t.put(name, topEntry{header: tar.Header{Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(text))}, text: text, from: "every image"})
 }
 
-// epoch is the time of everything we write ourselves, as Spack has it in its
-// tarballs.
-var epoch = time.Unix(0, 0)
-
-func (t *topLayer) write(h tar.Header, body io.Reader) {
-	if t.err != nil {
-		return
-	}
-	h.Name = strings.Trim(h.Name, "/")
-	if parent := path.Dir("/" + h.Name); parent != "/" {
-		t.folder(parent)
-	}
-	if h.Typeflag == tar.TypeDir {
-		t.folders[h.Name] = true
-		h.Name += "/"
-	}
-	h.ModTime = epoch
-	if t.err == nil {
-		t.err = t.w.WriteHeader(&h)
-	}
-	if t.err == nil && body != nil {
-		_, t.err = io.Copy(t.w, body)
-	}
+// put enters something under its name and makes the folders above it.
+func (t *top) put(name string, e topEntry) {
+	name = strings.Trim(name, "/")
+	t.folder(path.Dir("/" + name))
+	e.header.Name = name
+	t.entries[name] = e
 }
 
 // folder makes a folder that is not there yet. One of the base image is left
-// alone: it may be a link, or have a mode of its own.
-func (t *topLayer) folder(name string) {
-	if name = strings.Trim(name, "/"); !t.folders[name] {
-		t.write(tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755}, nil)
+// alone: it may have a mode of its own.
+func (t *top) folder(name string) {
+	name = strings.Trim(name, "/")
+	if _, ok := t.entries[name]; ok || name == "" || t.ground.Folders[name] {
+		return
 	}
+	t.put(name, topEntry{header: tar.Header{Typeflag: tar.TypeDir, Mode: 0o755}, from: "every image"})
 }
 
-func (t *topLayer) link(name, target string) {
-	t.write(tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}, nil)
-}
-
-func (t *topLayer) file(name string, mode int64, data []byte) {
-	t.write(tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(data))}, strings.NewReader(string(data)))
-}
-
-// copy adds a file or folder of this machine. Of its mode only the right to
-// execute is kept: the rest depends on who cloned the repository.
-func (t *topLayer) copy(f File) {
-	err := filepath.WalkDir(f.Source, func(source string, d fs.DirEntry, err error) error {
+// copy enters a file or folder of the definition.
+func (t *top) copy(f File) error {
+	source, err := filepath.EvalSymlinks(f.Source) // it may be a link itself, not what lies below it
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(source, func(at string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		below, err := filepath.Rel(f.Source, source)
+		below, err := filepath.Rel(source, at)
 		if err != nil {
 			return err
 		}
-		name := path.Join(f.Target, filepath.ToSlash(below))
+		name, err := t.ground.resolve(path.Join(f.Target, filepath.ToSlash(below)))
+		if err != nil {
+			return err
+		}
+		e := topEntry{from: at}
 		switch {
 		case d.IsDir():
-			t.folder(name)
-		case d.Type() == fs.ModeSymlink && below != ".":
-			target, err := os.Readlink(source)
+			e.header = tar.Header{Typeflag: tar.TypeDir, Mode: 0o755}
+		case d.Type() == fs.ModeSymlink:
+			e.header = tar.Header{Typeflag: tar.TypeSymlink, Mode: 0o777}
+			if e.header.Linkname, err = os.Readlink(at); err != nil {
+				return err
+			}
+		default:
+			info, err := d.Info()
 			if err != nil {
 				return err
 			}
-			t.link(name, target)
-		default:
-			return t.copyFile(source, name)
+			if !info.Mode().IsRegular() {
+				return fmt.Errorf("%s is no regular file", at)
+			}
+			e.source, e.header = at, tar.Header{Typeflag: tar.TypeReg, Mode: fileMode(info.Mode()), Size: info.Size()}
 		}
-		return t.err
+		return t.add(name, e)
 	})
-	if t.err == nil && err != nil {
-		t.err = fmt.Errorf("files: %w", err)
-	}
 }
 
-func (t *topLayer) copyFile(source, name string) error {
+// fileMode keeps of a file's mode the owner's right to execute, as git does:
+// the rest depends on who cloned the repository.
+func fileMode(mode fs.FileMode) int64 {
+	if mode&0o100 != 0 {
+		return 0o755
+	}
+	return 0o644
+}
+
+// add enters something of the definition's. It may take the place of a link of
+// the view, and of nothing else that is in the image for a reason.
+func (t *top) add(name string, e topEntry) error {
+	isFolder := e.header.Typeflag == tar.TypeDir
+	if within("/"+name, InstallTree) || isFolder && name == "" {
+		return fmt.Errorf("%s cannot be at /%s: the packages lie there", e.from, name)
+	}
+	for parent := path.Dir(name); parent != "."; parent = path.Dir(parent) {
+		if before, ok := t.entries[parent]; ok && before.header.Typeflag != tar.TypeDir {
+			return fmt.Errorf("%s cannot be at /%s: /%s, of %s, is no folder", e.from, name, parent, before.from)
+		}
+	}
+	before, ok := t.entries[name]
+	switch {
+	case isFolder && (!ok || before.header.Typeflag == tar.TypeDir):
+		t.folder(name)
+		return nil
+	case ok && (isFolder || before.header.Typeflag != tar.TypeSymlink || before.source != "" || before.from != "the view"):
+		return fmt.Errorf("%s cannot be at /%s: %s puts something there", e.from, name, before.from)
+	case !isFolder && t.ground.Folders[name]:
+		return fmt.Errorf("%s cannot be at /%s: the base image has a folder there", e.from, name)
+	}
+	t.put(name, e)
+	return nil
+}
+
+// write writes the layer, folders before what is in them.
+func (t *top) write(ctx context.Context, w *tar.Writer) error {
+	for _, name := range slices.Sorted(maps.Keys(t.entries)) {
+		e := t.entries[name]
+		h := e.header
+		h.ModTime = epoch
+		if h.Typeflag == tar.TypeDir {
+			h.Name += "/"
+		}
+		if err := w.WriteHeader(&h); err != nil {
+			return err
+		}
+		if _, err := w.Write(e.text); err != nil {
+			return err
+		}
+		if e.source != "" {
+			if err := copyFile(ctx, w, e.source); err != nil {
+				return fmt.Errorf("files: %s: %w", e.source, err)
+			}
+		}
+	}
+	return nil
+}
+
+func copyFile(ctx context.Context, w io.Writer, source string) error {
 	file, err := os.Open(source)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
+	_, err = io.Copy(w, cancelled{ctx, file})
+	return err
+}
+
+// A cancelled reader ends with its context, however much there is to read.
+type cancelled struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c cancelled) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
 	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is no regular file", source)
-	}
-	mode := int64(0o644)
-	if info.Mode()&0o100 != 0 {
-		mode = 0o755
-	}
-	t.write(tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: info.Size()}, file)
-	return t.err
+	return c.r.Read(p)
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -180,6 +181,9 @@ func TestLoadRefuses(t *testing.T) {
 		{"strip that is no truth value", in(hello + "spacktainer:\n  strip: 1\n"), at + ":4:10: strip is the number 1: it is true or false"},
 		{"a test that is no list", in(hello + "spacktainer:\n  test: a\n"), at + `:4:9: test is "a": it is a list`},
 		{"a label that is a list", in(hello + "spacktainer:\n  labels: {a: [b]}\n"), at + `:4:15: a below labels is a list: it is a string`},
+		{"a variable of the image", in(hello + "spacktainer:\n  env: {PATH: /x}\n"), at + `:4:9: PATH is set by the image, from its view and its base image: leave it out`},
+		{"a variable of Spack", in(hello + "spacktainer:\n  env: {SPACK_ENV: /x}\n"), at + `:4:9: SPACK_ENV is set by the image, from its view and its base image: leave it out`},
+		{"a variable in a value", in(hello + "spacktainer:\n  env: {A: \"/x:$B\"}\n"), at + `:4:12: A is "/x:$B": values are literal, no variable in them is looked up`},
 		{"a variable that no shell takes", in(hello + "spacktainer:\n  env: {a-b: c}\n"), at + `:4:9: "a-b" is no name for an environment variable`},
 
 		{"an epilogue with another stage", map[string]string{at: hello, "container_definitions/amd64/x/Dockerfile.epilogue": "RUN true\n  from debian\n"},
@@ -262,7 +266,27 @@ func TestLoadTakesLinksThatStayInside(t *testing.T) {
 	files := in(hello + "spacktainer:\n  files:\n    - files/link:/opt/x\n    - files/x/script.sh:/opt/s\n")
 	files["spacktainer/files/link"] = "-> x"
 	files["spacktainer/files/x/sub/up"] = "-> ../script.sh"
-	loadOne(t, files)
+	d := loadOne(t, files)
+	if got, want := d.Files[0].Source, "spacktainer/files/x"; got != want {
+		t.Errorf("the link is copied from %s, want what it leads to: %s", got, want)
+	}
+	var paths []string
+	for _, in := range inputs(t, d) {
+		paths = append(paths, in.Path)
+	}
+	if !slices.Contains(paths, "spacktainer/files/x/sub/.hidden") {
+		t.Errorf("the inputs are %q", paths)
+	}
+}
+
+func TestLoadRefusesALinkToTheWholeFolder(t *testing.T) {
+	files := in(hello + "spacktainer:\n  files:\n    - files/all:/a\n")
+	files["spacktainer/files/all"] = "-> .."
+	_, errs := load(t, files)
+	want := `container_definitions/amd64/x/spack.yaml:5:7: "files/all:/a" leads to all of spacktainer/: name a file or folder in it`
+	if got := errs.Error(); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }
 
 func TestLoadRefusesTheSameTargetTwice(t *testing.T) {
@@ -293,7 +317,7 @@ func TestLoadReturnsGoodDefinitionsBesideAllErrors(t *testing.T) {
 	if diff := cmp.Diff(want, errs.Error()); diff != "" {
 		t.Errorf("errors (-want +got):\n%s", diff)
 	}
-	if got := len(errs.Of("b")); got != 3 {
+	if got := len(errs.in(Definition{Name: "b", Platform: "linux/amd64"})); got != 3 {
 		t.Errorf("got %d errors of b, want 3", got)
 	}
 	var first *Error
@@ -305,5 +329,10 @@ func TestLoadReturnsGoodDefinitionsBesideAllErrors(t *testing.T) {
 func TestLoadRefusesARepositoryWithoutDefinitions(t *testing.T) {
 	if _, err := Load(t.TempDir()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want that the folder does not exist", err)
+	}
+	t.Chdir(t.TempDir())
+	_, err := Load(".")
+	if want := "no container_definitions here: run this in the repository's root"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }

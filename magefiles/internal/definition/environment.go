@@ -188,10 +188,18 @@ func readMap(p *problems, name string, mapping *yaml.Node) map[string]string {
 
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
+// imageVariables are what the image sets itself, to find its view.
+var imageVariables = []string{"PATH", "MANPATH", "ACLOCAL_PATH", "PKG_CONFIG_PATH", "CMAKE_PREFIX_PATH", "SPACK_ENV", "SPACK_ENV_VIEW"}
+
 func checkVariables(p *problems, env *yaml.Node) {
-	for key := range entries(env) {
-		if !variable.MatchString(key.Value) {
+	for key, value := range entries(env) {
+		switch {
+		case !variable.MatchString(key.Value):
 			p.at(key, "%q is no name for an environment variable", key.Value)
+		case slices.Contains(imageVariables, key.Value):
+			p.at(key, "%s is set by the image, from its view and its base image: leave it out", key.Value)
+		case value.Kind == yaml.ScalarNode && strings.Contains(value.Value, "$"):
+			p.at(value, "%s is %q: values are literal, no variable in them is looked up", key.Value, value.Value)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 type Error struct {
 	Definition string `json:"definition"` // the definition's name; empty where the mistake is in none
 	strict.Mistake
+	of *Definition // as far as it could be read; nil where the mistake is in none
 }
 
 // Errors are all the mistakes that Load found, sorted by position.
@@ -41,9 +42,11 @@ func (e Errors) Unwrap() []error {
 	return errs
 }
 
-// Of selects the mistakes in the definition of that name, on any platform.
-func (e Errors) Of(name string) Errors {
-	return slices.DeleteFunc(slices.Clone(e), func(err *Error) bool { return err.Definition != name })
+// in selects the mistakes in one definition.
+func (e Errors) in(d Definition) Errors {
+	return slices.DeleteFunc(slices.Clone(e), func(err *Error) bool {
+		return err.of == nil || err.of.Name != d.Name || err.of.Platform != d.Platform
+	})
 }
 
 func (e Errors) sort() {
@@ -54,9 +57,9 @@ func (e Errors) sort() {
 
 // problems collects the mistakes of one file.
 type problems struct {
-	definition string
-	path       string
-	found      Errors
+	of    *Definition // what the file belongs to; nil for none
+	path  string
+	found Errors
 }
 
 func (p *problems) add(line, column int, format string, args ...any) {
@@ -64,7 +67,11 @@ func (p *problems) add(line, column int, format string, args ...any) {
 }
 
 func (p *problems) mistake(m *strict.Mistake) {
-	p.found = append(p.found, &Error{p.definition, *m})
+	e := &Error{Mistake: *m, of: p.of}
+	if p.of != nil {
+		e.Definition = p.of.Name
+	}
+	p.found = append(p.found, e)
 }
 
 func (p *problems) at(n *yaml.Node, format string, args ...any) {

@@ -42,7 +42,11 @@ func (l *loader) readFiles(p *problems, list *yaml.Node) (pairs []FilePair) {
 		} else {
 			lines[target] = item.Line
 		}
-		l.checkSource(p, item, source)
+		if l.checkSource(p, item, source) {
+			if source = l.resolve(source); source == "." {
+				p.at(item, "%q leads to all of %s/: name a file or folder in it", item.Value, FilesFolder)
+			}
+		}
 		pairs = append(pairs, FilePair{Source: path.Join(FilesFolder, source), Target: target})
 	}
 	return pairs
@@ -62,25 +66,27 @@ func targetProblem(target string) string {
 	return ""
 }
 
-func (l *loader) checkSource(p *problems, item *yaml.Node, source string) {
+func (l *loader) checkSource(p *problems, item *yaml.Node, source string) (ok bool) {
 	switch {
 	case path.IsAbs(source):
 		p.at(item, "source %q is absolute: sources are relative to %s/", source, FilesFolder)
-		return
+		return false
 	case !filepath.IsLocal(source):
 		p.at(item, "source %q leads outside of %s/", source, FilesFolder)
-		return
+		return false
 	case path.Clean(source) == ".":
 		p.at(item, "source %q is all of %s/: name a file or folder in it", source, FilesFolder)
-		return
+		return false
 	case l.files == nil:
 		p.at(item, "source %q does not exist: there is no folder %s/", source, FilesFolder)
-		return
+		return false
 	}
+	ok = true
 	walk(l.files, path.Clean(source), func(name string, _ fs.FileInfo, err error) {
 		if err == nil {
 			return
 		}
+		ok = false
 		problem := reason(err)
 		if problem == "leads outside" {
 			if name == path.Clean(source) {
@@ -91,6 +97,25 @@ func (l *loader) checkSource(p *problems, item *yaml.Node, source string) {
 		}
 		p.at(item, "source %q %s", name, problem)
 	})
+	return ok
+}
+
+// resolve follows the links in the path of a source that was checked, so that
+// whoever copies it finds no link but those below it.
+func (l *loader) resolve(source string) string {
+	folder, err := filepath.EvalSymlinks(filepath.Join(l.root, FilesFolder))
+	if err != nil {
+		return source
+	}
+	file, err := filepath.EvalSymlinks(filepath.Join(folder, source))
+	if err != nil {
+		return source
+	}
+	resolved, err := filepath.Rel(folder, file)
+	if err != nil || !filepath.IsLocal(resolved) {
+		return source
+	}
+	return filepath.ToSlash(resolved)
 }
 
 // walk visits a source and, if it is a folder, everything below. The source

@@ -34,6 +34,46 @@ func Find(defs []Definition, name string, only ...string) ([]Definition, error) 
 	return found, nil
 }
 
+// Lookup finds a container as Find does, but also among the definitions that
+// have mistakes, as far as these could be read. It returns the valid ones, and
+// the mistakes in the others.
+func Lookup(defs []Definition, broken Errors, name string, only ...string) ([]Definition, Errors, error) {
+	found, err := Find(slices.Concat(defs, broken.definitions(defs)), name, only...)
+	if err != nil {
+		return nil, nil, err
+	}
+	var valid []Definition
+	var mistakes Errors
+	for _, d := range found {
+		if own := broken.in(d); len(own) > 0 {
+			mistakes = append(mistakes, own...)
+		} else {
+			valid = append(valid, d)
+		}
+	}
+	mistakes.sort()
+	return valid, mistakes, nil
+}
+
+// definitions returns those that have mistakes and are not among valid, each
+// once, with its specs where any of its mistakes came with them.
+func (e Errors) definitions(valid []Definition) (list []Definition) {
+	for _, err := range e {
+		if err.of == nil {
+			continue
+		}
+		same := func(d Definition) bool { return d.Name == err.of.Name && d.Platform == err.of.Platform }
+		switch i := slices.IndexFunc(list, same); {
+		case slices.ContainsFunc(valid, same):
+		case i < 0:
+			list = append(list, *err.of)
+		case len(list[i].Specs) == 0:
+			list[i] = *err.of
+		}
+	}
+	return list
+}
+
 // resolve returns the name of the one definition that name stands for.
 func resolve(defs []Definition, name string) (string, error) {
 	var names, packages []string

@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -78,5 +79,48 @@ func TestFindRefuses(t *testing.T) {
 	}
 	if _, err := Find(nil, "x"); err == nil || err.Error() != `no container "x": there are none` {
 		t.Errorf("got %v of no definitions", err)
+	}
+}
+
+func TestLookupFindsWhatHasMistakes(t *testing.T) {
+	const mistake = "pakages: {}\n"
+	defs, errs := load(t, map[string]string{
+		"container_definitions/amd64/good.yaml":          "spack: {specs: [zlib]}\n",
+		"container_definitions/amd64/broken.yaml":        "spack: {specs: [hdf5+mpi, szip]}\n" + mistake,
+		"container_definitions/amd64/half.yaml":          "spack: {specs: [mpich]}\n",
+		"container_definitions/arm64/half.yaml":          "spack: {specs: [mpich]}\n" + mistake,
+		"container_definitions/amd64/locked/spack.yaml":  "spack: {specs: [gmsh]}\n",
+		"container_definitions/amd64/locked/spack.lock/": "",
+		"container_definitions/amd64/yml.yml":            "",
+	})
+	tests := []struct {
+		name, query string
+		only        []string
+		valid       int
+		mistakes    string
+	}{
+		{"a good one", "good", nil, 1, ""},
+		{"its name", "broken", nil, 0, "container_definitions/amd64/broken.yaml:2:1"},
+		{"its first spec", "hdf5", nil, 0, "container_definitions/amd64/broken.yaml:2:1"},
+		{"any of its specs", "szip", nil, 0, "container_definitions/amd64/broken.yaml:2:1"},
+		{"the good platform", "mpich", []string{"linux/amd64"}, 1, ""},
+		{"the other platform", "half", []string{"linux/arm64"}, 0, "container_definitions/arm64/half.yaml:2:1"},
+		{"both platforms", "half", nil, 1, "container_definitions/arm64/half.yaml:2:1"},
+		{"a mistake in another of its files", "gmsh", nil, 0, "container_definitions/amd64/locked/spack.lock: is no file"},
+		{"a file that is not read", "yml", nil, 0, "container_definitions/amd64/yml.yml"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			valid, mistakes, err := Lookup(defs, errs, tt.query, tt.only...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := mistakes.Error(); len(valid) != tt.valid || !strings.HasPrefix(got, tt.mistakes) || (got == "") != (tt.mistakes == "") {
+				t.Errorf("got %d valid ones and the mistakes %q", len(valid), got)
+			}
+		})
+	}
+	if _, _, err := Lookup(defs, errs, "brokn"); err == nil || err.Error() != `no container "brokn": did you mean "broken"?` {
+		t.Errorf("got %v", err)
 	}
 }

@@ -94,8 +94,8 @@ func newInput(dir *os.Root, name string, info fs.FileInfo) (Input, error) {
 	if _, err := io.Copy(sum, f); err != nil {
 		return Input{}, err
 	}
-	mode := fs.FileMode(0o644) // the other bits depend on who checked out, with which umask
-	if info.Mode()&0o111 != 0 {
+	mode := fs.FileMode(0o644)  // the other bits depend on who checked out, with which umask
+	if info.Mode()&0o100 != 0 { // as git sees it, and as assembling copies it
 		mode = 0o755
 	}
 	return Input{Mode: mode, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil

@@ -83,6 +83,7 @@ func TestInputsChangeWithEveryInput(t *testing.T) {
 			return os.WriteFile(filepath.Join(r, "container_definitions/amd64/x/spack.yaml"), []byte(copies+"  strip: false\n"), 0o644)
 		}, false},
 		{"another umask", func(r string) error { return os.Chmod(filepath.Join(r, folder, "script.sh"), 0o600) }, true},
+		{"executable for others than its owner", func(r string) error { return os.Chmod(filepath.Join(r, folder, "script.sh"), 0o655) }, true},
 		{"a lockfile of another Spack", func(r string) error {
 			return os.WriteFile(filepath.Join(r, "container_definitions/amd64/x/spack.lock"), []byte("{ }"), 0o644)
 		}, true},

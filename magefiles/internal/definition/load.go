@@ -2,6 +2,7 @@ package definition
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -28,7 +29,9 @@ func Load(root string) ([]Definition, error) {
 		defer func() { _ = files.Close() }()
 		l.files = files
 	}
-	if err := l.tree(); err != nil {
+	if err := l.tree(); errors.Is(err, fs.ErrNotExist) {
+		return nil, &noDefinitions{root}
+	} else if err != nil {
 		return nil, fmt.Errorf("load definitions from %s: %w", root, err)
 	}
 	slices.SortFunc(l.definitions, func(a, b Definition) int {
@@ -41,6 +44,19 @@ func Load(root string) ([]Definition, error) {
 	return l.definitions, l.errs
 }
 
+// noDefinitions is fs.ErrNotExist in words.
+type noDefinitions struct{ root string }
+
+func (e *noDefinitions) Error() string {
+	where := "in " + e.root
+	if e.root == "." {
+		where = "here"
+	}
+	return fmt.Sprintf("no %s %s: run this in the repository's root", Folder, where)
+}
+
+func (e *noDefinitions) Unwrap() error { return fs.ErrNotExist }
+
 type loader struct {
 	root        string
 	fsys        fs.FS
@@ -49,8 +65,8 @@ type loader struct {
 	errs        Errors
 }
 
-func (l *loader) report(definition, name, format string, args ...any) {
-	p := problems{definition: definition, path: name}
+func (l *loader) report(of *Definition, name, format string, args ...any) {
+	p := problems{of: of, path: name}
 	p.file(format, args...)
 	l.errs = append(l.errs, p.found...)
 }
@@ -69,13 +85,13 @@ func (l *loader) tree() error {
 		platform, known := platforms[child.Name()]
 		switch {
 		case err != nil:
-			l.report("", name, "%s", reason(err))
+			l.report(nil, name, "%s", reason(err))
 		case info.IsDir() && known:
 			l.platform(name, platform)
 		case info.IsDir():
-			l.report("", name, "is no architecture: the folders here are %s; a name that begins with _ is skipped", strings.Join(architectures(), " and "))
+			l.report(nil, name, "is no architecture: the folders here are %s; a name that begins with _ is skipped", strings.Join(architectures(), " and "))
 		case slices.Contains([]string{".yaml", ".yml", ".def", ".lock"}, path.Ext(name)):
-			l.report("", name, "belongs to no platform: put it into %s", near.OneOf(architectures()))
+			l.report(nil, name, "belongs to no platform: put it into %s", near.OneOf(architectures()))
 		}
 	}
 	return nil
@@ -94,7 +110,7 @@ func architectures() []string {
 func (l *loader) platform(dir, platform string) {
 	children, err := fs.ReadDir(l.fsys, dir)
 	if err != nil {
-		l.report("", dir, "%s", reason(err))
+		l.report(nil, dir, "%s", reason(err))
 		return
 	}
 	byName := map[string][]Definition{}
@@ -102,7 +118,7 @@ func (l *loader) platform(dir, platform string) {
 		if skipped(child.Name()) {
 			continue
 		}
-		if d, ok := l.find(dir, child.Name()); ok {
+		if d, ok := l.find(dir, child.Name(), platform); ok {
 			d.Root, d.Platform, d.Strip = l.root, platform, true
 			byName[d.Name] = append(byName[d.Name], d)
 		}
@@ -111,7 +127,7 @@ func (l *loader) platform(dir, platform string) {
 		found := byName[name]
 		if len(found) > 1 {
 			for _, d := range found[1:] {
-				l.report(name, d.Path, "defines %q again: it is defined in %s", name, found[0].Path)
+				l.report(&d, d.Path, "defines %q again: it is defined in %s", name, found[0].Path)
 			}
 			continue
 		}
@@ -120,17 +136,19 @@ func (l *loader) platform(dir, platform string) {
 }
 
 // find tells which definition, if any, a child of an architecture's folder is.
-func (l *loader) find(dir, child string) (Definition, bool) {
+func (l *loader) find(dir, child, platform string) (Definition, bool) {
 	file := path.Join(dir, child)
+	of := &Definition{Name: nameOf(child), Platform: platform} // what a mistake is in
 	info, err := fs.Stat(l.fsys, file)
 	if err != nil {
-		l.report(nameOf(child), file, "%s", reason(err))
+		l.report(of, file, "%s", reason(err))
 		return Definition{}, false
 	}
 	if info.IsDir() {
+		of.Name = child
 		d := Definition{Name: child, Kind: Environment, Dir: file, Path: path.Join(file, "spack.yaml")}
 		if _, err := fs.Lstat(l.fsys, d.Path); err != nil {
-			l.report(child, file, "holds no spack.yaml; begin its name with _ if it is no definition")
+			l.report(of, file, "holds no spack.yaml; begin its name with _ if it is no definition")
 			return Definition{}, false
 		}
 		d.LockPath = l.existing(path.Join(file, "spack.lock"))
@@ -144,10 +162,10 @@ func (l *loader) find(dir, child string) (Definition, bool) {
 	case ".def":
 		return Definition{Name: name, Kind: Apptainer, Dir: dir, Path: file}, true
 	case ".yml":
-		l.report(name, file, "is not read: call it %s.yaml", name)
+		l.report(of, file, "is not read: call it %s.yaml", name)
 	case ".spack.lock":
 		if l.existing(path.Join(dir, name+".yaml")) == "" {
-			l.report(name, file, "is the lockfile of %s.yaml, which does not exist", name)
+			l.report(of, file, "is the lockfile of %s.yaml, which does not exist", name)
 		}
 	}
 	return Definition{}, false
@@ -174,7 +192,7 @@ func (l *loader) existing(name string) string {
 
 // load reads and checks one definition.
 func (l *loader) load(d Definition) {
-	p := &problems{definition: d.Name, path: d.Path}
+	p := &problems{of: &d, path: d.Path}
 	checkName(p, d.Name)
 	if data, err := fs.ReadFile(l.fsys, d.Path); err != nil {
 		p.file("%s", reason(err))
@@ -183,7 +201,7 @@ func (l *loader) load(d Definition) {
 	} else {
 		l.readEnvironment(p, data, &d)
 	}
-	found := slices.Concat(p.found, l.checkLock(d), l.readEpilogue(&d))
+	found := slices.Concat(p.found, l.checkLock(&d), l.readEpilogue(&d))
 	if len(found) == 0 {
 		l.definitions = append(l.definitions, d)
 	}
@@ -191,8 +209,8 @@ func (l *loader) load(d Definition) {
 }
 
 // checkLock checks that a lockfile is a file; what it says is not looked at.
-func (l *loader) checkLock(d Definition) Errors {
-	p := &problems{definition: d.Name, path: d.LockPath}
+func (l *loader) checkLock(d *Definition) Errors {
+	p := &problems{of: d, path: d.LockPath}
 	if d.LockPath == "" {
 		return nil
 	}
@@ -205,7 +223,7 @@ func (l *loader) checkLock(d Definition) Errors {
 }
 
 func (l *loader) readEpilogue(d *Definition) Errors {
-	p := &problems{definition: d.Name, path: d.EpiloguePath}
+	p := &problems{of: d, path: d.EpiloguePath}
 	if d.EpiloguePath == "" {
 		return nil
 	}

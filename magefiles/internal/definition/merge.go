@@ -37,7 +37,7 @@ func (d Definition) Environment(template []byte) ([]byte, error) {
 	if d.Kind != Environment || d.Spack == nil {
 		return nil, fmt.Errorf("environment of %s: %s is no Spack environment", d.Name, d.Path)
 	}
-	p := &problems{definition: d.Name, path: "template"}
+	p := &problems{of: &d, path: "template"}
 	base := document(p, template)
 	if len(p.found) > 0 {
 		return nil, fmt.Errorf("environment of %s: %w", d.Name, p.found)

@@ -54,6 +54,76 @@ func (d Definition) FirstRoot(roots []string) (int, error) {
 	return 0, fmt.Errorf("first spec %q of %s matches not exactly one root of the lockfile: %q", first, d.Name, roots)
 }
 
+// Roots returns a lockfile's roots, by their places in it, in the order in
+// which the definition names them: Spack does not keep that order, and it
+// decides which of two packages a view shows. Roots that come from a matrix, a
+// list or an included environment stand behind the others, in alphabetical
+// order.
+//
+// A spec of the definition that no root stands for is an error: the lockfile
+// was made for something else.
+func (d Definition) Roots(roots []string) ([]int, error) {
+	first, err := d.FirstRoot(roots)
+	if err != nil {
+		return nil, err
+	}
+	order := []int{first}
+	if err := d.agree(d.firstSpec(), roots[first]); err != nil {
+		return nil, err
+	}
+	for i, spec := range d.Specs {
+		if strings.HasPrefix(spec, "$") || SpecName(spec) == "" || i == 0 && spec == d.firstSpec() {
+			continue // what it stands for is not known here, or it is the first
+		}
+		at := find(spec, roots, order)
+		if at < 0 {
+			return nil, fmt.Errorf("spec %q of %s is not among its roots: concretize again", spec, d.Name)
+		}
+		if err := d.agree(spec, roots[at]); err != nil {
+			return nil, err
+		}
+		order = append(order, at)
+	}
+	var rest []int
+	for i := range roots {
+		if !slices.Contains(order, i) {
+			rest = append(rest, i)
+		}
+	}
+	slices.SortFunc(rest, func(a, b int) int { return strings.Compare(roots[a], roots[b]) })
+	return append(order, rest...), nil
+}
+
+// agree refuses a root that was made for another version than a spec asks for.
+func (d Definition) agree(spec, root string) error {
+	if SpecName(spec) != "" && version(spec) != "" && version(root) != version(spec) {
+		return fmt.Errorf("it was made for %q, and %s asks for %q: concretize again", root, d.Name, spec)
+	}
+	return nil
+}
+
+// find returns the root that a spec has become and that is not taken, or -1.
+func find(spec string, roots []string, taken []int) int {
+	for _, same := range []func(a, b string) bool{sameText, sameParts, samePackage} {
+		for i, root := range roots {
+			if !slices.Contains(taken, i) && same(spec, root) {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// version is what a spec asks for behind its @, without the = of an exact one.
+func version(spec string) string {
+	_, at, _ := strings.Cut(spec, "@")
+	end := strings.IndexAny(at, " +~%^/")
+	if end >= 0 {
+		at = at[:end]
+	}
+	return strings.TrimPrefix(at, "=")
+}
+
 func sameText(a, b string) bool {
 	return strings.Join(strings.Fields(a), " ") == strings.Join(strings.Fields(b), " ")
 }

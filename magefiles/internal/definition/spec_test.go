@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -123,4 +124,37 @@ func FuzzSpecName(f *testing.F) {
 			t.Errorf("%q has not the parts of itself", spec)
 		}
 	})
+}
+
+func TestRootsStandInTheOrderOfTheDefinition(t *testing.T) {
+	d := func(specs ...string) Definition { return Definition{Name: "x", Specs: specs} }
+	for name, test := range map[string]struct {
+		d     Definition
+		roots []string
+		want  []int
+	}{
+		"turned around":       {d("b", "a"), []string{"a", "b"}, []int{1, 0}},
+		"two of a package":    {d("a@2", "a@1"), []string{"a@1", "a@2"}, []int{1, 0}},
+		"written otherwise":   {d("a +x~y", "b%gcc@12"), []string{"b%gcc@12", "a~y+x"}, []int{1, 0}},
+		"more than was named": {d("b"), []string{"z", "a", "b"}, []int{2, 1, 0}},
+		"from a list":         {d("b", "$all"), []string{"c", "b", "a"}, []int{1, 2, 0}},
+	} {
+		got, err := test.d.Roots(test.roots)
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("%s: got %v, %v, want %v", name, got, err, test.want)
+		}
+	}
+	for name, test := range map[string]struct {
+		d     Definition
+		roots []string
+		want  string
+	}{
+		"another version":   {d("a@9.9"), []string{"a@1.1"}, `it was made for "a@1.1", and x asks for "a@9.9"`},
+		"not concretized":   {d("a", "zlib"), []string{"a"}, `spec "zlib" of x is not among its roots`},
+		"second, otherwise": {d("a", "b@2"), []string{"a", "b@1"}, `it was made for "b@1"`},
+	} {
+		if _, err := test.d.Roots(test.roots); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
 }

@@ -244,7 +244,7 @@ func TestSetupInstallsAndLeavesPodmanReady(t *testing.T) {
 	}
 	want := []string{
 		"apt-get update",
-		"apt-get install -y --no-install-recommends fuse-overlayfs gcc libc6-dev netavark podman runc skopeo slirp4netns squashfs-tools-ng uidmap",
+		"apt-get install -y --no-install-recommends fuse-overlayfs gcc libc6-dev mmdebstrap netavark openssh-client podman runc skopeo slirp4netns squashfs-tools-ng uidmap",
 	}
 	if got := f.ran; !slices.Equal(got, want) {
 		t.Errorf("ran %q, want %q", got, want)

@@ -10,15 +10,23 @@ import (
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
 )
 
+// Needs that building asks for by their names.
+const (
+	PodmanRun    = "podman run"      // containers can be started, not only built
+	ArmEmulation = "arm64 emulation" // there is a handler for arm64 programs
+)
+
 // Needs lists what the targets that exist need. A new need is a new line here.
 var Needs = []Need{
 	{What: "go", Targets: []string{"quickstart", "containers:build", "containers:check", "test", "doctor"}, Probe: goVersion},
-	{What: "git", Targets: []string{"test"}, Optional: "keeps the format check to files that git tracks", Probe: version("git", "--version"), Debian: []string{"git"}},
+	{What: "git", Targets: []string{"test", "base"}, Optional: "fetches Spack for the builder, and keeps the format check to files that it tracks", Probe: version("git", "--version"), Debian: []string{"git"}},
 	{What: "gcc", Targets: []string{"test"}, Optional: "finds data races", Probe: version("gcc", "--version"), Debian: []string{"gcc", "libc6-dev"}},
-	{What: "podman", Targets: []string{"quickstart", "containers:build"}, Optional: "loads and runs the container that was built", Probe: version("podman", "--version"), Debian: rootlessPodman},
-	{What: "podman run", Targets: []string{"quickstart", "containers:build"}, Optional: "starts containers, not only loads them", Probe: podmanRun, Debian: []string{"podman", "runc"}},
+	{What: "podman", Targets: []string{"quickstart", "base", "containers", "containers:build"}, Optional: "has Spack build containers, and runs them", Probe: version("podman", "--version"), Debian: rootlessPodman},
+	{What: PodmanRun, Targets: []string{"quickstart", "containers:build", "containers"}, Optional: "starts containers, not only loads them", Probe: podmanRun, Debian: []string{"podman", "runc"}},
 	{What: "skopeo", Targets: []string{"containers:build"}, Optional: "looks into the image layout and copies it elsewhere", Probe: version("skopeo", "--version"), Debian: []string{"skopeo"}},
-	{What: "arm64 emulation", Targets: []string{"containers:build"}, Optional: "runs arm64 containers on this machine", Probe: armEmulation, Debian: []string{"qemu-user-static"}},
+	{What: "mmdebstrap", Targets: []string{"base", "containers", "containers:build"}, Optional: "makes base images without a registry", Probe: version("mmdebstrap", "--version"), Debian: []string{"mmdebstrap"}},
+	{What: "ssh", Targets: []string{"containers", "containers:build"}, Optional: "builds on other hosts", Probe: sshVersion, Debian: []string{"openssh-client"}},
+	{What: ArmEmulation, Targets: []string{"containers:build"}, Optional: "runs arm64 containers on this machine", Probe: armEmulation, Debian: []string{"qemu-user-static"}},
 	{What: "squashfs", Targets: []string{"sif", "sif:build", "quickstart"}, Optional: "writes SIF files without apptainer", Probe: squashfs, Debian: []string{"squashfs-tools-ng"}},
 	{What: "apptainer", Targets: []string{"sif", "sif:build"}, Optional: "builds Apptainer definition files, and SIFs by the apptainer engine", Probe: version("apptainer", "--version"), Mend: []string{"sh", "-c", "curl -fsSL https://raw.githubusercontent.com/apptainer/apptainer/main/tools/install-unprivileged.sh | bash -s - /usr/local"}},
 	{What: "SIF bucket credentials", Targets: []string{"sif", "sif:upload", "sif:install", "sif:clean"}, Optional: "reads and writes a bucket of SIFs", Probe: variables("AWS_INFRASTRUCTURE_ACCESS_KEY_ID", "AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY")},
@@ -30,6 +38,16 @@ var rootlessPodman = []string{"podman", "netavark", "uidmap", "slirp4netns", "fu
 
 func goVersion(context.Context, Machine) (string, error) {
 	return strings.TrimPrefix(runtime.Version(), "go"), nil
+}
+
+// sshVersion asks ssh, which tells its version on standard error.
+func sshVersion(ctx context.Context, m Machine) (string, error) {
+	if !m.has("ssh") {
+		return "", fmt.Errorf("ssh is not on PATH")
+	}
+	var said strings.Builder
+	err := m.Run(ctx, command.Cmd{Args: []string{"ssh", "-V"}, Stderr: &said})
+	return strings.TrimSpace(strings.Split(said.String(), ",")[0]), err
 }
 
 var number = regexp.MustCompile(`\d+(\.\d+)+[\w.+-]*`)

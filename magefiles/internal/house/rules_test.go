@@ -7,30 +7,34 @@ var arrows = map[string][]string{
 	"magefiles":         {"magefiles/targets"},
 	"magefiles/targets": {"magefiles/internal/...", "internal/lifeline", "buildcache/...", "janitor"},
 
-	"magefiles/internal/definition":     {"magefiles/internal/near", "magefiles/internal/strict"},
-	"magefiles/internal/command":        {},
-	"magefiles/internal/build":          {"magefiles/internal/command", "magefiles/internal/image"},
-	"magefiles/internal/assemble":       {"buildcache", "magefiles/internal/image"},
-	"magefiles/internal/publish":        {"magefiles/internal/image"},
-	"magefiles/internal/publish/branch": {},
-	"magefiles/internal/sif":            {"buildcache", "buildcache/file", "magefiles/internal/near", "magefiles/internal/strict", "magefiles/internal/command", "magefiles/internal/image", "magefiles/internal/publish/branch"},
-	"magefiles/internal/pipeline":       {},
-	"magefiles/internal/ui":             {},
-	"magefiles/internal/doctor":         {"magefiles/internal/command"},
-	"magefiles/internal/suite":          {"magefiles/internal/command"},
-	"magefiles/internal/strict":         {"magefiles/internal/near"},
-	"magefiles/internal/image":          {}, // the image layout and its record, in which the steps meet
-	"magefiles/internal/near":           {},
+	"magefiles/internal/definition": {"magefiles/internal/near", "magefiles/internal/strict"},
+	"magefiles/internal/command":    {},
+	"magefiles/internal/build":      {"buildcache", "magefiles/internal/command", "magefiles/internal/image"},
+	"magefiles/internal/assemble":   {"buildcache", "magefiles/internal/image"},
+	"magefiles/internal/publish":    {"buildcache", "magefiles/internal/image", "magefiles/internal/sbom", "magefiles/internal/publish/branch"},
+	"magefiles/internal/sbom":       {"buildcache"},
+	"magefiles/internal/sif":        {"buildcache", "buildcache/file", "magefiles/internal/near", "magefiles/internal/strict", "magefiles/internal/command", "magefiles/internal/image", "magefiles/internal/publish/branch"},
+	"magefiles/internal/pipeline":   {},
+	"magefiles/internal/ui":         {},
+	"magefiles/internal/doctor":     {"magefiles/internal/command"},
+	"magefiles/internal/suite":      {"magefiles/internal/command"},
+	"magefiles/internal/strict":     {"magefiles/internal/near"},
+	"magefiles/internal/image":      {}, // the image layout and its record, in which the steps meet
+	"magefiles/internal/near":       {},
+
+	"magefiles/internal/publish/branch":   {},
+	"magefiles/internal/publish/progress": {"magefiles/internal/publish"},
 
 	"internal/lifeline": {},
 
 	"internal/tooltest":                    {},
 	"internal/faultproxy":                  {},
-	"internal/apptainertest":               {"internal/tooltest"},
-	"internal/apptainertest/cmd/apptainer": {"internal/apptainertest"},
 	"internal/s3test":                      {"internal/tooltest"},
+	"internal/registrytest":                {"internal/tooltest"},
 	"internal/s3test/storetest":            {"buildcache"},
 	"internal/s3test/cmd/s3servers":        {"internal/s3test"},
+	"internal/apptainertest":               {"internal/tooltest"},
+	"internal/apptainertest/cmd/apptainer": {"internal/apptainertest"},
 
 	"buildcache":       {},
 	"buildcache/file":  {"buildcache"},
@@ -49,7 +53,7 @@ type ban struct {
 }
 
 var bans = []ban{
-	{imports: "os/exec", from: ".", but: []string{"magefiles/internal/command", "internal/tooltest", "internal/s3test", "internal/apptainertest"}, why: "programs are run by magefiles/internal/command"},
+	{imports: "os/exec", from: ".", but: []string{"magefiles/internal/command", "internal/tooltest", "internal/s3test", "internal/registrytest", "internal/apptainertest"}, why: "programs are run by magefiles/internal/command"},
 	{imports: "github.com/magefile/mage", from: "buildcache", why: "the build cache knows no mage"},
 	{imports: "github.com/magefile/mage", from: "janitor", why: "the janitor knows no mage"},
 	{imports: "github.com/aws", from: "janitor", why: "the janitor knows stores only as buildcache shows them"},
@@ -66,7 +70,7 @@ var readers = []string{
 }
 
 // testOnly are folders of packages that nothing but tests, and each other, may import.
-var testOnly = []string{"internal/tooltest", "internal/s3test", "internal/faultproxy", "internal/apptainertest"}
+var testOnly = []string{"internal/tooltest", "internal/registrytest", "internal/s3test", "internal/faultproxy", "internal/apptainertest"}
 
 // vague are package names that say nothing about what is inside.
 var vague = []string{"util", "utils", "common", "helper", "helpers", "misc", "shared"}

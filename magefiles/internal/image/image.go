@@ -11,9 +11,7 @@ package image
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,54 +49,6 @@ func (t Tree) recordFile(name, platform string) string { return t.Dir(name, plat
 
 // slug is a platform as a file name: linux-amd64.
 func slug(platform string) string { return strings.ReplaceAll(platform, "/", "-") }
-
-// Create hands an empty folder to write, which fills it with a layout and says
-// what it is; then the folder and the record take the place of what was there.
-// When write fails, or the process is killed, what was there before stays, and
-// the next Create removes the leftovers. One process writes an image at a time.
-func (t Tree) Create(name, platform string, lock []byte, write func(dir string) (Record, error)) (Record, error) {
-	home := filepath.Join(string(t), name)
-	if err := os.MkdirAll(home, 0o755); err != nil {
-		return Record{}, err
-	}
-	unlock, err := lockFolder(home, slug(platform))
-	if err != nil {
-		return Record{}, err
-	}
-	defer unlock()
-	dir := t.Dir(name, platform)
-	part := dir + ".part"
-	if err := os.RemoveAll(part); err != nil {
-		return Record{}, err
-	}
-	defer os.RemoveAll(part)
-	if err := os.Mkdir(part, 0o755); err != nil {
-		return Record{}, err
-	}
-	record, err := write(part)
-	if err != nil {
-		return Record{}, err
-	}
-	// The old record goes first: were we killed before the new one is there,
-	// nobody would take the new layout for what the old record says.
-	if err := os.Remove(t.recordFile(name, platform)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Record{}, err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return Record{}, err
-	}
-	if err := os.Rename(part, dir); err != nil {
-		return Record{}, err
-	}
-	if err := WriteFile(t.LockFile(name, platform), lock); err != nil {
-		return Record{}, err
-	}
-	text, err := json.MarshalIndent(record, "", "  ")
-	if err != nil {
-		return Record{}, err
-	}
-	return record, WriteFile(t.recordFile(name, platform), append(text, '\n'))
-}
 
 // Read returns the record of an image. The error wraps fs.ErrNotExist when
 // there is none.
@@ -145,18 +95,4 @@ func (t Tree) Open(record Record) (v1.Image, error) {
 		return nil, fmt.Errorf("%s holds no image %s: %w: build the container again", dir, record.Digest, err)
 	}
 	return image, nil
-}
-
-// WriteFile writes a file whole or not at all: beside its place, then renamed.
-func WriteFile(path string, data []byte) error {
-	part, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.part")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(part.Name())
-	_, err = part.Write(data)
-	if err := errors.Join(err, part.Chmod(0o644), part.Close()); err != nil {
-		return err
-	}
-	return os.Rename(part.Name(), path)
 }

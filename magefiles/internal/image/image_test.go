@@ -70,6 +70,49 @@ func TestAFailedBuildLeavesTheOldImageAlone(t *testing.T) {
 	}
 }
 
+// A full disk shows only when the record is written, or something is in the way.
+func TestAFailedHandOverBringsTheOldImageBack(t *testing.T) {
+	tree := Tree(t.TempDir())
+	put(t, tree, "one")
+	_, err := tree.Create("x", platform, nil, func(dir string) (Record, error) {
+		// The lockfile cannot be written any more.
+		return Record{Name: "x", Platform: platform, Version: "two"}, os.MkdirAll(tree.LockFile("x", platform)+".part/in the way", 0o755)
+	})
+	if err == nil {
+		t.Error("no error")
+	}
+	if record, err := tree.Read("x", platform); err != nil || record.Version != "one" || content(t, tree) != "one" {
+		t.Errorf("record %+v, content %q, %v", record, content(t, tree), err)
+	}
+	lock, err := os.ReadFile(tree.LockFile("x", platform))
+	if err != nil || string(lock) != "lock one" {
+		t.Errorf("lockfile %q, %v", lock, err)
+	}
+}
+
+func TestASwapThatBreaksOffIsTakenBack(t *testing.T) {
+	dir := t.TempDir()
+	s := swap{places: []string{filepath.Join(dir, "record"), filepath.Join(dir, "layout")}}
+	for i, place := range s.places {
+		for _, path := range []string{place, s.part(i)} {
+			if err := os.WriteFile(path, []byte(filepath.Base(path)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.Remove(s.part(0)); err != nil { // the last to take its place is gone
+		t.Fatal(err)
+	}
+	if err := s.do(); err == nil {
+		t.Error("no error")
+	}
+	for _, place := range s.places {
+		if text, err := os.ReadFile(place); err != nil || string(text) != filepath.Base(place) {
+			t.Errorf("%s holds %q, %v", place, text, err)
+		}
+	}
+}
+
 // What a killed build leaves is a .part folder, perhaps a layout without a
 // record. Nobody takes either for an image, and the next build removes them.
 func TestWhatAKilledBuildLeavesIsNoImage(t *testing.T) {

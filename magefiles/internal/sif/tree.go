@@ -92,7 +92,7 @@ func (t *tree) apply(index int, h *tar.Header) error {
 			return fmt.Errorf("%s: hard link to %s, a folder", h.Name, h.Linkname)
 		}
 		parent.children[base] = &node{inode: target.inode, touched: t.layer}
-	case tar.TypeReg, tar.TypeRegA, tar.TypeGNUSparse, tar.TypeCont, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo: //nolint:staticcheck // old archives
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 		parent.children[base] = &node{inode: t.newInode(index, h), touched: t.layer}
 	default:
 		return fmt.Errorf("%s: entry of unknown type %q", h.Name, h.Typeflag)

@@ -4,10 +4,13 @@
 package strict
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -38,16 +41,53 @@ func (e *Mistake) Error() string {
 // one *Mistake for each mistake, in the order of the file. An empty document
 // leaves v as it is.
 func Decode(path string, data []byte, v any) error {
-	var document yaml.Node
-	if err := yaml.Unmarshal(data, &document); err != nil {
-		return Syntax(path, data, err)
-	}
-	if document.Kind == 0 {
+	reader := yaml.NewDecoder(bytes.NewReader(data))
+	var document, second yaml.Node
+	if err := reader.Decode(&document); errors.Is(err, io.EOF) {
 		return nil
+	} else if err != nil {
+		return Syntax(path, data, err)
 	}
 	d := decoder{path: path}
 	d.decode(document.Content[0], reflect.ValueOf(v).Elem())
+	if err := reader.Decode(&second); err == nil {
+		d.fail(&second, "a second YAML document: this file has one")
+	} else if !errors.Is(err, io.EOF) {
+		d.errs = append(d.errs, Syntax(path, data, err))
+	}
 	return errors.Join(d.errs...)
+}
+
+// Find returns the key and the value that keys lead to in data, which Decode
+// has read; the entries of a list go by their number. What is not there is
+// nowhere, in line 0.
+func Find(data []byte, keys ...string) (key, value *yaml.Node) {
+	var document yaml.Node
+	if yaml.Unmarshal(data, &document) != nil || len(document.Content) == 0 {
+		return &yaml.Node{}, &yaml.Node{}
+	}
+	key, value = &document, document.Content[0]
+	for _, name := range keys {
+		if key, value = child(value, name); value == nil {
+			return &yaml.Node{}, &yaml.Node{}
+		}
+	}
+	return key, value
+}
+
+func child(node *yaml.Node, name string) (key, value *yaml.Node) {
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	for i, c := range node.Content {
+		switch {
+		case node.Kind == yaml.SequenceNode && strconv.Itoa(i) == name:
+			return c, c
+		case node.Kind == yaml.MappingNode && i%2 == 0 && c.Value == name:
+			return c, node.Content[i+1]
+		}
+	}
+	return nil, nil
 }
 
 type decoder struct {
@@ -111,12 +151,19 @@ func (d *decoder) mapping(node *yaml.Node, into reflect.Value) {
 
 // sequence replaces what the slice holds: a list in a file overrides the default.
 func (d *decoder) sequence(node *yaml.Node, into reflect.Value) {
+	if isNull(node) {
+		return
+	}
 	if node.Kind != yaml.SequenceNode {
 		d.fail(node, "want a list, found %s", kind(node))
 		return
 	}
 	list := reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content))
 	for i, element := range node.Content {
+		if isNull(element) {
+			d.fail(element, "an entry of the list is empty")
+			continue
+		}
 		d.decode(element, list.Index(i))
 	}
 	into.Set(list)
@@ -135,8 +182,8 @@ func (d *decoder) scalar(node *yaml.Node, into reflect.Value) {
 
 // pairs calls each for the keys of a mapping; a key given twice is an error.
 func (d *decoder) pairs(node *yaml.Node, each func(key, value *yaml.Node)) {
-	if node.Kind == yaml.ScalarNode && node.Tag == "!!null" {
-		return // "key:" with nothing behind it
+	if isNull(node) {
+		return
 	}
 	if node.Kind != yaml.MappingNode {
 		d.fail(node, "want keys and values, found %s", kind(node))
@@ -145,6 +192,10 @@ func (d *decoder) pairs(node *yaml.Node, each func(key, value *yaml.Node)) {
 	var seen []string
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
+		if key.Tag == "!!merge" {
+			d.fail(key, "%q is not read here: write out the keys that it would merge", key.Value)
+			continue
+		}
 		if slices.Contains(seen, key.Value) {
 			d.fail(key, "key %q is given twice", key.Value)
 			continue
@@ -157,6 +208,9 @@ func (d *decoder) pairs(node *yaml.Node, each func(key, value *yaml.Node)) {
 func (d *decoder) unknown(key *yaml.Node, known []string) {
 	d.fail(key, "unknown key %q: %s", key.Value, near.Hint(key.Value, known))
 }
+
+// isNull is true of "key:" with nothing behind it, which leaves the default.
+func isNull(node *yaml.Node) bool { return node.Kind == yaml.ScalarNode && node.Tag == "!!null" }
 
 func kind(node *yaml.Node) string {
 	switch node.Kind {

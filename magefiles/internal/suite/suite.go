@@ -35,6 +35,7 @@ var steps = []step{
 	{"go vet", analyse("go", "vet")},
 	{"staticcheck", analyse("go", "tool", "staticcheck")},
 	{"govulncheck", vulnerabilities},
+	{"fuzz", fuzz},
 }
 
 // Run does all steps, also after one has failed, and closes its report with the line

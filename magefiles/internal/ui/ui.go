@@ -1,6 +1,6 @@
-// Package ui is everything that a person sees: results on standard output,
-// progress and log on standard error, colours on terminals, groups and
-// annotations in CI. It decides nothing.
+// Package ui is what a person sees: results on standard output, the log on
+// standard error, colours on terminals outside of CI, and in GitHub's job
+// summary the tables. It decides nothing.
 package ui
 
 import (
@@ -22,7 +22,7 @@ import (
 // CI is the system that a target runs in; empty at a shell.
 type CI string
 
-// The systems whose log markup we speak.
+// The systems that we tell apart.
 const (
 	GitHub  CI = "github"
 	GitLab  CI = "gitlab"
@@ -35,20 +35,26 @@ type UI struct {
 	Log     *log.Logger
 	CI      CI
 	Summary string // GitHub's job summary: a file to append Markdown to; may be empty
-	color   bool
-	err     io.Writer
+	color   bool   // of what goes to Out
 }
 
-// New talks through out and err. Colours need a terminal, and nobody who asks
-// for none.
+// New talks through out and err. Colours need a terminal, each stream its own,
+// and nobody who asks for none.
 func New(out, err io.Writer, ci CI, noColor bool) *UI {
-	u := &UI{Out: out, CI: ci, err: err, color: !noColor && ci == "" && isTerminal(err)}
-	u.Log = log.NewWithOptions(err, log.Options{Level: log.InfoLevel})
-	if !u.color {
-		u.Log.SetColorProfile(termenv.Ascii)
+	colors := func(w io.Writer) bool { return !noColor && ci == "" && isTerminal(w) }
+	u := &UI{Out: out, CI: ci, color: colors(out)}
+	u.Log = log.NewWithOptions(&noTerminal{err}, log.Options{Level: log.InfoLevel})
+	profile := termenv.Ascii
+	if colors(err) {
+		profile = termenv.NewOutput(err).ColorProfile()
 	}
+	u.Log.SetColorProfile(profile)
 	return u
 }
+
+// noTerminal hides from the logger what it writes to: it would ask a terminal
+// for its colours, and the answer would land in what the user types.
+type noTerminal struct{ io.Writer }
 
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
@@ -113,7 +119,10 @@ func (u *UI) summarise(markdown string) error {
 }
 
 // Print writes a line of result to standard output.
-func (u *UI) Print(format string, args ...any) { fmt.Fprintf(u.Out, format+"\n", args...) }
+func (u *UI) Print(format string, args ...any) error {
+	_, err := fmt.Fprintf(u.Out, format+"\n", args...)
+	return err
+}
 
 // Size writes a number of bytes as people read it: 12 MiB.
 func Size(bytes int64) string { return humanize.IBytes(uint64(max(0, bytes))) }

@@ -1,0 +1,97 @@
+package janitor_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+var bundled = []string{"v2-signed", "v2-unsigned", "v3-signed", "v3-unsigned"}
+
+// bold is a policy that takes whatever no root needs.
+var bold = janitor.Policy{Grace: 2 * day, MaxFraction: 1}
+
+func locks(t testing.TB, cache string, envs ...string) janitor.Roots {
+	t.Helper()
+	var roots janitor.Roots
+	for _, env := range envs {
+		l, err := buildcache.ReadLockfile(lockPath(cache, env))
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots.Locks = append(roots.Locks, janitor.Lock{Name: env, File: l})
+	}
+	return roots
+}
+
+func scan(t testing.TB, store buildcache.Store) *janitor.Scan {
+	t.Helper()
+	s, err := janitor.NewScan(t.Context(), store, janitor.ScanOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func plan(t testing.TB, store buildcache.Store, roots janitor.Roots, policy janitor.Policy) janitor.Plan {
+	t.Helper()
+	p, err := janitor.NewPlan(scan(t, store), roots, policy, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// clean is a janitor of the tests' time.
+func clean(store janitor.Store) janitor.Janitor {
+	return janitor.Janitor{Store: store, Owner: "test", Now: func() time.Time { return now }}
+}
+
+func apply(t testing.TB, store janitor.Store, p janitor.Plan) janitor.Result {
+	t.Helper()
+	r, err := clean(store).Apply(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestPruneKeepsExactlyWhatTheLockfilesNeed(t *testing.T) {
+	for _, name := range bundled {
+		for _, runtimeOnly := range []bool{false, true} {
+			policy := bold
+			policy.DropBuild = runtimeOnly
+			for _, envs := range [][]string{{"env-a"}, {"env-b"}, {"env-a", "env-b"}, {"env-hello"}} {
+				t.Run(name+"/"+strings.Join(envs, "+"), func(t *testing.T) {
+					m := loaded(t, name)
+					roots := locks(t, name, envs...)
+					apply(t, m, plan(t, m, roots, policy))
+					var files []string
+					for _, env := range envs {
+						files = append(files, lockPath(name, env))
+					}
+					want := lockClosure(t, runtimeOnly, files...)
+					v := view(t, m.contents())
+					if diff := cmp.Diff(want, slices.Sorted(maps.Keys(v.installable))); diff != "" {
+						t.Errorf("what is in the cache (-want +got):\n%s", diff)
+					}
+					for key, hashes := range v.indexed {
+						if diff := cmp.Diff(want, slices.Sorted(maps.Keys(hashes))); diff != "" {
+							t.Errorf("what %s has (-want +got):\n%s", key, diff)
+						}
+					}
+					if again := plan(t, m, roots, policy); !again.Empty() {
+						t.Errorf("a second run would do something: %+v", again.Delete)
+					}
+				})
+			}
+		}
+	}
+}

@@ -1,0 +1,383 @@
+package janitor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+var errDown = errors.New("503 Slow Down")
+
+func TestPlanningWritesNothing(t *testing.T) {
+	for _, name := range bundled {
+		m := loaded(t, name)
+		if p := plan(t, m, locks(t, name, "env-a"), bold); p.Empty() {
+			t.Error("nothing to do")
+		}
+		if m.writes != 0 {
+			t.Errorf("%s: %d writes", name, m.writes)
+		}
+	}
+}
+
+// Any one key that a listing leaves out, of an object that is there: either the
+// run is refused, or nothing is lost.
+func TestRegression3ListingThatMissesAKey(t *testing.T) {
+	for _, name := range bundled {
+		roots := locks(t, name, "env-a")
+		want := lockClosure(t, false, lockPath(name, "env-a"))
+		refused := 0
+		for key := range loaded(t, name).contents() {
+			m := loaded(t, name)
+			m.hide = func(k string) bool { return k == key }
+			s, err := janitor.NewScan(t.Context(), m, janitor.ScanOptions{Locks: roots.Locks})
+			if err != nil {
+				if !errors.Is(err, janitor.ErrIncomplete) {
+					t.Errorf("%s without %s: got %v, want ErrIncomplete", name, key, err)
+				}
+				refused++
+				continue
+			}
+			if p, err := janitor.NewPlan(s, roots, bold, now); err == nil {
+				apply(t, m, p)
+			}
+			v := view(t, m.contents())
+			for _, hash := range want {
+				if !v.installable[hash] {
+					t.Errorf("%s without %s in the listing: lost %s", name, key, hash)
+				}
+			}
+			v.noHoles(t, name+" without "+key)
+		}
+		if refused < 60 {
+			t.Errorf("%s: only %d of the keys were missed", name, refused)
+		}
+	}
+}
+
+func TestRegression3ListingThatBreaksOff(t *testing.T) {
+	for _, name := range bundled {
+		for _, prefix := range []string{"build_cache/", "v", "blobs/", janitor.Prefix} {
+			m := loaded(t, name)
+			m.set(janitor.Prefix+"x", nil, old)
+			m.cut = func(p string) error {
+				if p == prefix {
+					return errDown
+				}
+				return nil
+			}
+			if _, err := janitor.NewScan(t.Context(), m, janitor.ScanOptions{}); err != nil && !errors.Is(err, errDown) {
+				t.Errorf("%s: %v", name, err)
+			} else if err == nil && len(slices.DeleteFunc(slices.Collect(maps.Keys(m.objects)), func(k string) bool { return !strings.HasPrefix(k, prefix) })) > 0 {
+				t.Errorf("%s: a listing of %s that broke off went unnoticed", name, prefix)
+			}
+		}
+	}
+}
+
+func TestRegression3UnreadableObjectsStopTheRun(t *testing.T) {
+	for _, name := range bundled {
+		for key := range loaded(t, name).contents() {
+			if !strings.HasSuffix(key, ".manifest.json") && !strings.HasSuffix(key, "index.json") || strings.Contains(key, "_pgp") {
+				continue
+			}
+			m := loaded(t, name)
+			m.reading = func(k string) error {
+				if k == key {
+					return errDown
+				}
+				return nil
+			}
+			if _, err := janitor.NewScan(t.Context(), m, janitor.ScanOptions{}); !errors.Is(err, errDown) || !strings.Contains(err.Error(), key) {
+				t.Errorf("%s: got %v for unreadable %s", name, err, key)
+			}
+			m = loaded(t, name)
+			m.set(key, m.data(key)[:len(m.data(key))-20], old)
+			if _, err := janitor.NewScan(t.Context(), m, janitor.ScanOptions{}); err == nil || !strings.Contains(err.Error(), key) {
+				t.Errorf("%s: got %v for %s without its end", name, err, key)
+			}
+		}
+	}
+}
+
+func TestRegression4RootsThatSayNothingAreRefused(t *testing.T) {
+	m := loaded(t, "v3-signed")
+	w := newWorld(t, 1, 3)
+	w.add(0).External = nil
+	empty := janitor.Lock{Name: "empty", File: &buildcache.Lockfile{}}
+	tidy := bold
+	tidy.Packages = janitor.Packages{}
+	aged := bold
+	aged.NoRoots = true
+	both := aged
+	both.MaxAge = day
+	for name, tt := range map[string]struct {
+		roots  janitor.Roots
+		policy janitor.Policy
+		say    string
+	}{
+		"nothing":             {janitor.Roots{}, bold, "--no-roots"},
+		"pins only":           {janitor.Roots{Pins: []janitor.Pin{"qs-net"}}, bold, "--no-roots"},
+		"an empty lockfile":   {janitor.Roots{Locks: []janitor.Lock{empty}}, bold, "empty holds no specs"},
+		"one of two is empty": {janitor.Roots{Locks: append(locks(t, "v3-signed", "env-a").Locks, empty)}, bold, "empty holds no specs"},
+		"another cache's":     {janitor.Roots{Locks: []janitor.Lock{w.lock("stranger", w.nodes[0])}}, bold, "another mirror"},
+		"no packages":         {locks(t, "v3-signed", "env-a"), tidy, "list nothing"},
+		"no roots, no age":    {janitor.Roots{}, aged, "everything would go"},
+		"roots and no roots":  {locks(t, "v3-signed", "env-a"), both, "also that there are none"},
+	} {
+		p, err := janitor.NewPlan(scan(t, m), tt.roots, tt.policy, now)
+		if !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), tt.say) {
+			t.Errorf("%s: got %v, want a refusal with %q", name, err, tt.say)
+		}
+		if _, err := clean(m).Apply(t.Context(), p); err == nil || m.writes > 0 {
+			t.Errorf("%s: the refused plan was applied", name)
+		}
+	}
+}
+
+func TestRegression4EmptyPackageRepositories(t *testing.T) {
+	if p, err := janitor.ReadPackages(t.TempDir()); err == nil {
+		t.Errorf("got %v of an empty folder", p)
+	}
+	for _, dir := range []string{"spack-0.x", "spack_repo"} {
+		p, err := janitor.ReadPackages("../testdata/spack/quickstart-repo/" + dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !p.Has("qs-net") || p.Has("cmake") {
+			t.Errorf("%s: got %v", dir, p)
+		}
+	}
+}
+
+func TestRegression5KeysThatAreNotDeleted(t *testing.T) {
+	for _, name := range bundled {
+		for _, kind := range []string{".spec.json", ".spec.manifest.json", ".spack", "blobs/"} {
+			m := loaded(t, name)
+			p := plan(t, m, locks(t, name, "env-a"), bold)
+			var stuck string
+			for _, d := range p.Delete {
+				if strings.Contains(d.Key, kind) {
+					stuck = d.Key
+				}
+			}
+			if stuck == "" {
+				continue
+			}
+			tries := 0
+			m.stuck = func(key string) error {
+				if key == stuck {
+					tries++
+					return errDown
+				}
+				return nil
+			}
+			r, err := clean(m).Apply(t.Context(), p)
+			if !errors.Is(err, janitor.ErrUndeleted) || !strings.Contains(err.Error(), stuck) || len(r.Failed) != 1 {
+				t.Fatalf("%s: got %v, %v", name, r, err)
+			}
+			if tries < 2 {
+				t.Errorf("%s was not tried again", stuck)
+			}
+			v := view(t, m.contents())
+			v.noHoles(t, name)
+			hash := hashAtEnd.FindStringSubmatch(stuck)
+			if hash != nil && hash[2] != "spack" && !v.installable[hash[1]] {
+				t.Errorf("%s stayed, what it names did not", stuck)
+			}
+			journaled := false
+			for key, o := range m.objects {
+				journaled = journaled || ours(key) && strings.Contains(string(o.data), `"failed":{"`+stuck)
+			}
+			if !journaled {
+				t.Errorf("%s: the failure is not in the journal", name)
+			}
+			m.stuck = nil
+			apply(t, m, plan(t, m, locks(t, name, "env-a"), bold))
+			if diff := cmp.Diff(lockClosure(t, false, lockPath(name, "env-a")), sorted(view(t, m.contents()).installable)); diff != "" {
+				t.Errorf("%s: after the second run (-want +got):\n%s", name, diff)
+			}
+		}
+	}
+}
+
+// The process is killed at each of its writes, and run again when the lease
+// has run out.
+func TestRegression6KilledAtEveryWrite(t *testing.T) {
+	for _, name := range bundled {
+		for _, keepFor := range []time.Duration{0, 14 * day} {
+			if keepFor > 0 && (testing.Short() || strings.HasSuffix(name, "-signed")) {
+				continue // many more writes, of the same kinds
+			}
+			roots := locks(t, name, "env-b")
+			want := lockClosure(t, false, lockPath(name, "env-b"))
+			start := loaded(t, name)
+			p := plan(t, start, roots, bold)
+			for n := 1; ; n++ {
+				m := start.clone()
+				left := n
+				var mu sync.Mutex
+				ctx, kill := context.WithCancel(t.Context())
+				m.before = func(what, key string) error {
+					mu.Lock()
+					defer mu.Unlock()
+					if left--; left < 0 {
+						kill()
+						return errDown
+					}
+					return nil
+				}
+				j := clean(m)
+				j.KeepFor = keepFor
+				_, err := j.Apply(ctx, p)
+				kill()
+				if err == nil {
+					break // it has no more than n writes
+				}
+				when := fmt.Sprintf("%s killed at write %d", name, n)
+				v := view(t, m.contents())
+				v.noHoles(t, when)
+				for _, hash := range want {
+					if !v.installable[hash] {
+						t.Errorf("%s: lost %s", when, hash)
+					}
+				}
+				m.before = nil
+				j.Now = func() time.Time { return now.Add(time.Hour) }
+				if again := plan(t, m, roots, bold); !again.Empty() {
+					if _, err := j.Apply(t.Context(), again); err != nil {
+						t.Fatalf("%s: run again: %v", when, err)
+					}
+				}
+				v = view(t, m.contents())
+				v.noHoles(t, when+", run again")
+				if diff := cmp.Diff(want, sorted(v.installable)); diff != "" || v.stale {
+					t.Fatalf("%s: run again: stale %v (-want +got):\n%s", when, v.stale, diff)
+				}
+				if last := plan(t, m, roots, bold); !last.Empty() {
+					t.Fatalf("%s: a third run would do something: %v %v", when, last.Delete, last.Mend)
+				}
+			}
+		}
+	}
+}
+
+func TestRegression7TwoJanitors(t *testing.T) {
+	for _, name := range bundled {
+		m := loaded(t, name)
+		roots := locks(t, name, "env-a")
+		p := plan(t, m, roots, bold)
+		tried := 0
+		m.before = func(what, key string) error {
+			if strings.Contains(key, "lease") {
+				return nil
+			}
+			m.before = nil
+			tried++
+			before := m.contents()
+			_, err := clean(m).Apply(t.Context(), p)
+			if !errors.Is(err, janitor.ErrLeased) || !strings.Contains(err.Error(), "test, run "+p.Run) {
+				t.Errorf("%s: the second janitor got %v", name, err)
+			}
+			if diff := cmp.Diff(before, m.contents()); diff != "" {
+				t.Errorf("%s: the second janitor changed the cache", name)
+			}
+			return nil
+		}
+		apply(t, m, p)
+		if tried == 0 {
+			t.Error("no second janitor")
+		}
+		if _, ok := m.objects[janitor.Prefix+"lease.json"]; ok {
+			t.Error("the lease was not given back")
+		}
+	}
+}
+
+// A push is under way: the pusher has seen what is there and skips it, its
+// own specs come later.
+func TestRegression7PushWhileWePrune(t *testing.T) {
+	for layout := 2; layout <= 3; layout++ {
+		w := newWorld(t, 7, layout)
+		base, top, root := w.add(0), w.add(0), w.add(0)
+		for _, n := range []*node{base, top, root} {
+			n.External = nil
+		}
+		var d dep
+		d.Name, d.Hash, d.Parameters.Deptypes = base.Name, base.Hash, []string{"link"}
+		top.Dependencies = []dep{d}
+		w.push(base, old)
+		w.push(root, old)
+		w.updateIndex(old)
+		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", root)}}
+		p := plan(t, w.m, roots, bold)
+		if len(p.Going) != 1 {
+			t.Fatalf("got %v, want base to go", p.Going)
+		}
+		w.m.before = func(what, key string) error {
+			if strings.Contains(key, "index") { // base is about to leave the index
+				w.m.before = nil
+				w.push(top, now)
+			}
+			return nil
+		}
+		r := apply(t, w.m, p)
+		v := view(t, w.m.contents())
+		v.noHoles(t, "pushed meanwhile")
+		if !v.installable[base.Hash] || !v.installable[top.Hash] || len(r.Stayed) == 0 {
+			t.Errorf("layout %d: what was pushed lacks what it needs: %v", layout, r)
+		}
+		for key, indexed := range v.indexed {
+			if !indexed[base.Hash] {
+				t.Errorf("%s: base did not come back", key)
+			}
+		}
+	}
+}
+
+func TestIndexReplacedMeanwhile(t *testing.T) {
+	for layout := 2; layout <= 3; layout++ {
+		w := newWorld(t, 3, layout)
+		stays, goes, fresh := w.add(0), w.add(0), w.add(0)
+		for _, n := range []*node{stays, goes, fresh} {
+			n.External = nil
+		}
+		w.push(stays, old)
+		w.push(goes, old)
+		w.updateIndex(old)
+		p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", stays)}}, bold)
+		times := 0
+		w.m.before = func(what, key string) error {
+			if what == "put" && (key == "build_cache/index.json" || key == "v3/manifests/index/index.manifest.json") && times < 2 {
+				times++
+				w.push(fresh, now)
+				w.updateIndex(now.Add(time.Duration(times) * time.Second))
+				fresh = w.add(0)
+				fresh.External = nil
+			}
+			return nil
+		}
+		apply(t, w.m, p)
+		v := view(t, w.m.contents())
+		v.noHoles(t, "replaced meanwhile")
+		if times != 2 || v.installable[goes.Hash] || !v.installable[stays.Hash] {
+			t.Errorf("layout %d: raced %d times: %v", layout, times, v.installable)
+		}
+		for key, indexed := range v.indexed {
+			if len(indexed) != 3 || v.stale {
+				t.Errorf("%s has %d entries, want 3", key, len(indexed))
+			}
+		}
+	}
+}

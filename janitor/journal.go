@@ -1,0 +1,173 @@
+package janitor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+)
+
+// Where a run leaves what it did, and what it took away.
+func runPrefix(run string) string   { return Prefix + "runs/" + run + "/" }
+func trashPrefix(run string) string { return Prefix + "trash/" + run + "/" }
+
+// A journal is what a run writes down before and after each step.
+type journal struct {
+	store Store
+	run   string
+	n     int
+	now   func() time.Time
+}
+
+// An opening is the journal's first object: what the run is about to do.
+type opening struct {
+	Owner     string    `json:"owner"`
+	Began     time.Time `json:"began"`
+	KeepUntil time.Time `json:"keep_until,omitzero"` // of the trash
+	Plan      Plan      `json:"plan"`
+}
+
+// A Step is an entry of the journal.
+type Step struct {
+	At     time.Time         `json:"at"`
+	What   string            `json:"what"`
+	Keys   []string          `json:"keys,omitempty"`
+	Failed map[string]string `json:"failed,omitempty"` // by key
+	Index  *Replacement      `json:"index,omitempty"`
+}
+
+// A Replacement is what happened to an index: enough to take it back.
+type Replacement struct {
+	Key     string   `json:"key"`    // index.json, or the index manifest
+	Before  string   `json:"before"` // checksum of the index
+	After   string   `json:"after"`
+	Records []string `json:"records"` // entries that went or are not cached any more, as they were
+
+	data []byte // the index before
+}
+
+// begin opens the journal of a run; one that was begun before gets a number.
+func begin(ctx context.Context, store Store, p Plan, owner string, keepFor time.Duration, now func() time.Time) (*journal, error) {
+	o := opening{Owner: owner, Began: now(), Plan: p}
+	if keepFor > 0 {
+		o.KeepUntil = now().Add(keepFor)
+	}
+	for n := 1; ; n++ {
+		j := &journal{store: store, run: p.Run, now: now}
+		if n > 1 {
+			j.run = fmt.Sprintf("%s-%d", p.Run, n)
+		}
+		key := runPrefix(j.run) + "plan.json"
+		there, err := exists(ctx, store, key)
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			continue
+		}
+		o.Plan.Run = j.run
+		_, err = putJSON(ctx, store, key, o, buildcache.Condition{IfNoneMatch: true})
+		if errors.Is(err, buildcache.ErrChanged) {
+			err = isOurs(ctx, store, key, o, err)
+		}
+		return j, err
+	}
+}
+
+// isOurs makes sure that what is there is what we wrote: the reply to a write
+// can be lost, and its repetition is then refused.
+func isOurs(ctx context.Context, store Store, key string, v any, otherwise error) error {
+	want, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	got, _, err := get(ctx, store, key)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(got, want) {
+		return otherwise
+	}
+	return nil
+}
+
+// write adds a step.
+func (j *journal) write(ctx context.Context, s Step) error {
+	j.n++
+	s.At = j.now()
+	_, err := putJSON(ctx, j.store, fmt.Sprintf("%sstep-%04d.json", runPrefix(j.run), j.n), s, buildcache.Condition{})
+	return err
+}
+
+func putJSON(ctx context.Context, store Store, key string, v any, cond buildcache.Condition) (string, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	etag, err := store.Put(ctx, key, bytes.NewReader(data), int64(len(data)), buildcache.PutOptions{ContentType: "application/json", Condition: cond})
+	if err != nil {
+		return "", fmt.Errorf("write %s: %w", key, err)
+	}
+	return etag, nil
+}
+
+// readRun reads a journal back.
+func readRun(ctx context.Context, store buildcache.Store, run string) (opening, []Step, error) {
+	var o opening
+	key := runPrefix(run) + "plan.json"
+	data, _, err := get(ctx, store, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return o, nil, fmt.Errorf("run %q: %w: there are %s", run, ErrNothingFor, strings.Join(runs(ctx, store), ", "))
+	}
+	if err != nil {
+		return o, nil, err
+	}
+	if err := json.Unmarshal(data, &o); err != nil {
+		return o, nil, &buildcache.ObjectError{Key: key, Err: err}
+	}
+	var keys []string
+	for obj, err := range store.List(ctx, runPrefix(run)+"step-") {
+		if err != nil {
+			return o, nil, err
+		}
+		keys = append(keys, obj.Key)
+	}
+	slices.Sort(keys)
+	var steps []Step
+	for _, key := range keys {
+		data, _, err := get(ctx, store, key)
+		if err != nil {
+			return o, nil, err
+		}
+		var s Step
+		if err := json.Unmarshal(data, &s); err != nil {
+			return o, nil, &buildcache.ObjectError{Key: key, Err: err}
+		}
+		steps = append(steps, s)
+	}
+	return o, steps, nil
+}
+
+// runs lists the runs that a mirror has a journal of.
+func runs(ctx context.Context, store buildcache.Store) []string {
+	var found []string
+	for o, err := range store.List(ctx, Prefix+"runs/") {
+		if err != nil {
+			return append(found, err.Error())
+		}
+		if run, ok := strings.CutSuffix(strings.TrimPrefix(o.Key, Prefix+"runs/"), "/plan.json"); ok {
+			found = append(found, run)
+		}
+	}
+	if len(found) == 0 {
+		return []string{"none"}
+	}
+	return found
+}

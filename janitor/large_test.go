@@ -1,0 +1,82 @@
+package janitor_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/synth"
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+// A big cache of which a handful stays, and a lockfile of as many specs that
+// were never pushed here. Time goes with the number of specs, not with its
+// square: 100 000 take about a minute.
+func TestRegression1OnePlanEndsOfManyThousand(t *testing.T) {
+	if testing.Short() {
+		t.Skip("some seconds")
+	}
+	const specs = 10_000
+	c := synth.Cache{Specs: specs, Seed: 1, Layout: 3, Newest: old, Shallow: true}
+	m := newMemory(func() time.Time { return now })
+	err := c.Fill(func(o synth.Object) error {
+		m.store(o.Key, o.Body, o.ModTime)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := buildcache.ParseLockfile(c.Lockfile(c.Roots(1)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := synth.Cache{Specs: specs, Seed: 2, Layout: 3}
+	absent, err := buildcache.ParseLockfile(other.Lockfile(other.Roots(specs)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := janitor.Roots{Locks: []janitor.Lock{{Name: "env", File: file}, {Name: "elsewhere", File: absent}}}
+	policy := janitor.Policy{Grace: day, KeepLast: 1, MaxFraction: 1}
+	known := janitor.OpenKnown("")
+	began := time.Now()
+	p, err := janitor.NewPlan(scanWith(t, m, known, roots), roots, policy, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Going) < specs*9/10 || len(p.Delete) < 3*len(p.Going) {
+		t.Fatalf("%d specs and %d objects go", len(p.Going), len(p.Delete))
+	}
+	j := clean(m)
+	j.Scan.Known = known
+	res, err := j.Apply(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Specs != len(p.Going) || res.Objects != len(p.Delete) {
+		t.Errorf("got %+v, want %d specs and %d objects", res, len(p.Going), len(p.Delete))
+	}
+	t.Logf("planned and applied in %s", time.Since(began))
+	left := 0
+	for key := range m.contents() {
+		if strings.HasPrefix(key, "v3/manifests/spec/") {
+			left++
+		}
+	}
+	if left != len(p.Keep) || left != specs-2-len(p.Going) { // two are external
+		t.Errorf("%d specs are left, want %d", left, len(p.Keep))
+	}
+	again, err := janitor.NewPlan(scanWith(t, m, known, roots), roots, policy, now)
+	if err != nil || !again.Empty() {
+		t.Errorf("a second plan would do %d: %v", len(again.Delete), err)
+	}
+}
+
+func scanWith(t *testing.T, m *memory, known *janitor.Known, roots janitor.Roots) *janitor.Scan {
+	t.Helper()
+	s, err := janitor.NewScan(t.Context(), m, janitor.ScanOptions{Known: known, Locks: roots.Locks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

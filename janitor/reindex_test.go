@@ -1,0 +1,130 @@
+package janitor_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+// records returns an index's records by hash, compact, with what stands around
+// them under "".
+func records(t testing.TB, text string) map[string]string {
+	t.Helper()
+	var x struct {
+		Database struct {
+			Version  string
+			Installs map[string]json.RawMessage
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &x); err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{"": x.Database.Version}
+	for hash, raw := range x.Database.Installs {
+		var b bytes.Buffer
+		if err := json.Compact(&b, raw); err != nil {
+			t.Fatal(err)
+		}
+		all[hash] = b.String()
+	}
+	return all
+}
+
+// indexOf returns the text of a cache's main index.
+func indexOf(t testing.TB, m *memory) string {
+	t.Helper()
+	if text := m.data("build_cache/index.json"); text != nil {
+		return string(text)
+	}
+	sum := blobsOf(t, string(m.data("v3/manifests/index/index.manifest.json")))[0]
+	return string(m.data("blobs/sha256/" + sum[:2] + "/" + sum))
+}
+
+func TestReindexWritesWhatSpackWrites(t *testing.T) {
+	for _, name := range bundled {
+		m := loaded(t, name)
+		want := records(t, indexOf(t, m))
+		if _, err := clean(m).Reindex(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, records(t, indexOf(t, m))); diff != "" {
+			t.Errorf("%s: (-Spack +got)\n%s", name, diff)
+		}
+		m.remove("build_cache/index.json")
+		m.remove("build_cache/index.json.hash")
+		m.remove("v3/manifests/index/index.manifest.json")
+		writes := m.writes
+		if n, err := clean(m).Reindex(t.Context(), true); err != nil || len(n) != 1 || m.writes != writes {
+			t.Errorf("%s: dry: %v, %v, %d writes", name, n, err, m.writes-writes)
+		}
+		if _, err := clean(m).Reindex(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, records(t, indexOf(t, m))); diff != "" || view(t, m.contents()).stale {
+			t.Errorf("%s: from nothing (-Spack +got)\n%s", name, diff)
+		}
+	}
+}
+
+func TestRegression8IndexAfterPruneIsThatOfAReindex(t *testing.T) {
+	for _, name := range bundled {
+		for _, env := range []string{"env-a", "env-b", "env-hello"} {
+			m := loaded(t, name)
+			before := records(t, indexOf(t, m))
+			policy := bold
+			policy.DropBuild = true
+			apply(t, m, plan(t, m, locks(t, name, env), policy))
+			pruned := records(t, indexOf(t, m))
+			if len(pruned) >= len(before) {
+				t.Fatal("nothing went")
+			}
+			if _, err := clean(m).Reindex(t.Context(), false); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(records(t, indexOf(t, m)), pruned); diff != "" {
+				t.Errorf("%s/%s: (-reindex +prune)\n%s", name, env, diff)
+			}
+		}
+	}
+}
+
+func TestVerifyFindsWhatIsWrong(t *testing.T) {
+	for _, name := range bundled {
+		clean := loaded(t, name)
+		if f := janitor.Verify(scan(t, clean)); !f.Sound() {
+			t.Errorf("%s: %+v", name, f)
+		}
+		if f, err := janitor.VerifyDeep(t.Context(), clean, scan(t, clean), nil, 4); err != nil || !f.Sound() || f.Checked < 30 {
+			t.Errorf("%s: %+v, %v", name, f, err)
+		}
+		for key, data := range clean.contents() {
+			if key == "v3/layout.json" || strings.HasPrefix(key, "build_cache/_pgp/") {
+				continue // nothing says what must be in these
+			}
+			gone := clean.clone()
+			gone.remove(key)
+			if s, err := janitor.NewScan(t.Context(), gone, janitor.ScanOptions{}); err == nil && janitor.Verify(s).Sound() && len(janitor.Verify(s).Orphans) == 0 {
+				t.Errorf("%s: sound without %s", name, key)
+			}
+			if strings.HasSuffix(key, ".spec.json") {
+				continue // nothing vouches for an unsigned spec file
+			}
+			spoiled := clean.clone()
+			bad := []byte(data)
+			bad[len(bad)/2] ^= 1
+			spoiled.set(key, bad, old)
+			s, err := janitor.NewScan(t.Context(), spoiled, janitor.ScanOptions{})
+			if err != nil {
+				continue
+			}
+			if f, err := janitor.VerifyDeep(t.Context(), spoiled, s, nil, 4); err == nil && f.Sound() && name[3:] == "unsigned" {
+				t.Errorf("%s: sound with a flipped bit in %s", name, key)
+			}
+		}
+	}
+}

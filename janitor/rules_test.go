@@ -1,0 +1,208 @@
+package janitor_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+func going(p janitor.Plan) string {
+	var names []string
+	for _, g := range p.Going {
+		names = append(names, g.Name+"@"+g.Version+" "+g.Reason)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// A shelf holds versions of one package and another that is a root.
+func shelf(t *testing.T, versions ...string) (*world, janitor.Roots) {
+	w := newWorld(t, 11, 3)
+	root := w.add(0)
+	root.External, root.Name = nil, "root"
+	w.push(root, old)
+	for i, v := range versions {
+		n := w.add(0)
+		n.External, n.Name, n.Version = nil, "tool", v
+		w.push(n, now.Add(-time.Duration(10*(i+1))*day))
+	}
+	w.updateIndex(old)
+	return w, janitor.Roots{Locks: []janitor.Lock{w.lock("env", root)}}
+}
+
+func TestRules(t *testing.T) {
+	w, roots := shelf(t, "1.9", "1.10", "1.10-rc1", "develop", "2.0")
+	pinned := roots
+	pinned.Pins = []janitor.Pin{"tool@1.9", "nothing"}
+	byHash := roots
+	byHash.Pins = []janitor.Pin{janitor.Pin(w.nodes[1].Hash), janitor.Pin("/" + w.nodes[2].Hash[:5]), janitor.Pin(w.nodes[3].Hash[:8])}
+	for name, tt := range map[string]struct {
+		roots  janitor.Roots
+		policy janitor.Policy
+		want   string
+	}{
+		"what no root needs":      {roots, janitor.Policy{}, "tool@1.10 unneeded, tool@1.10-rc1 unneeded, tool@1.9 unneeded, tool@2.0 unneeded, tool@develop unneeded"},
+		"and is old":              {roots, janitor.Policy{MaxAge: 25 * day}, "tool@1.10-rc1 unneeded, tool@2.0 unneeded, tool@develop unneeded"},
+		"grace":                   {roots, janitor.Policy{Grace: 45 * day}, "tool@2.0 unneeded"},
+		"the newest":              {roots, janitor.Policy{KeepLast: 1}, "tool@1.10 unneeded, tool@1.10-rc1 unneeded, tool@1.9 unneeded, tool@2.0 unneeded"},
+		"the newest three":        {roots, janitor.Policy{KeepLast: 3}, "tool@1.10-rc1 unneeded, tool@1.9 unneeded"},
+		"pins":                    {pinned, janitor.Policy{}, "tool@1.10 unneeded, tool@1.10-rc1 unneeded, tool@2.0 unneeded, tool@develop unneeded"},
+		"pins by hash":            {byHash, janitor.Policy{}, "tool@2.0 unneeded, tool@develop unneeded"},
+		"stale":                   {roots, janitor.Policy{MaxAge: 300 * day, KeepLast: 1, Packages: janitor.Packages{"root": true}}, "tool@1.10 stale, tool@1.10-rc1 stale, tool@1.9 stale, tool@2.0 stale, tool@develop stale"},
+		"stale but within grace":  {roots, janitor.Policy{Grace: 45 * day, Packages: janitor.Packages{"root": true}}, "tool@2.0 stale"},
+		"a root is never stale":   {roots, janitor.Policy{MaxAge: 300 * day, Packages: janitor.Packages{"tool": true}}, ""},
+		"no roots":                {janitor.Roots{}, janitor.Policy{NoRoots: true, MaxAge: 45 * day}, "root@" + w.nodes[0].Version + " too old, tool@2.0 too old"},
+		"no roots but the newest": {janitor.Roots{}, janitor.Policy{NoRoots: true, MaxAge: 35 * day, KeepLast: 1}, "tool@2.0 too old"},
+	} {
+		tt.policy.MaxFraction = 1
+		p := plan(t, w.m, tt.roots, tt.policy)
+		if got := going(p); got != tt.want {
+			t.Errorf("%s: got %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+func TestTooMuchAtOnceIsRefused(t *testing.T) {
+	for fraction, ok := range map[float64]bool{0: false, 0.5: false, 0.74: false, 0.9: true} {
+		w, roots := shelf(t, "1", "2", "3")
+		p, err := janitor.NewPlan(scan(t, w.m), roots, janitor.Policy{MaxFraction: fraction}, now)
+		if (err == nil) != ok || !ok && (!errors.Is(err, janitor.ErrRefused) || p.Refused == "" || len(p.Going) != 3) {
+			t.Errorf("%v: got %v", fraction, err)
+		}
+		if _, err := clean(w.m).Apply(t.Context(), p); !ok && (err == nil || w.m.writes > 0) {
+			t.Errorf("%v: the refused plan was applied", fraction)
+		}
+	}
+}
+
+func TestWhyNamesTheChain(t *testing.T) {
+	m := loaded(t, "v3-signed")
+	s := scan(t, m)
+	p, err := janitor.NewPlan(s, locks(t, "v3-signed", "env-a"), bold, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, err := p.Why(s, "qs-net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text []string
+	for _, a := range answers {
+		text = append(text, a.String())
+	}
+	got := strings.Join(text, "\n")
+	for _, want := range []string{"stays: lock env-a → qs-server@2.0/", " → qs-net@1.3/", "goes: unneeded"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if _, err := p.Why(s, "nobody"); !errors.Is(err, janitor.ErrNothingFor) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPurge(t *testing.T) {
+	for layout := 2; layout <= 3; layout++ {
+		w, app, lib, tool := buildOnly(t, layout)
+		for _, n := range w.nodes {
+			w.push(n, now)
+		}
+		w.updateIndex(now)
+		purge := janitor.Purge{Pin: "lib"}
+		if _, err := janitor.NewPurge(scan(t, w.m), purge, now); !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), "app@") {
+			t.Errorf("with a dependent: %v", err)
+		}
+		purge.Dependents = true
+		purge.Roots = janitor.Roots{Locks: []janitor.Lock{w.lock("env", app)}}
+		if _, err := janitor.NewPurge(scan(t, w.m), purge, now); !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), "lock env needs") {
+			t.Errorf("what a root needs: %v", err)
+		}
+		purge.Roots = janitor.Roots{}
+		p, err := janitor.NewPurge(scan(t, w.m), purge, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, w.m, p)
+		v := view(t, w.m.contents())
+		v.noHoles(t, "purged")
+		if got := v.installable; got[app.Hash] || got[lib.Hash] || !got[tool.Hash] {
+			t.Errorf("layout %d: got %v", layout, got)
+		}
+		if _, err := janitor.NewPurge(scan(t, w.m), janitor.Purge{Pin: "lib"}, now); !errors.Is(err, janitor.ErrNothingFor) {
+			t.Errorf("gone already: %v", err)
+		}
+		p, err = janitor.NewPurge(scan(t, w.m), janitor.Purge{Pin: "oo", Substring: true}, now)
+		if err != nil || len(p.Going) != 1 {
+			t.Errorf("by a part: %v, %v", p.Going, err)
+		}
+	}
+}
+
+// A migrated cache has both layouts, with the same hashes.
+func TestBothLayoutsInOneMirror(t *testing.T) {
+	w, app, lib, tool := buildOnly(t, 2)
+	other := w.add(0)
+	other.External = nil
+	for w.layout = 2; w.layout <= 3; w.layout++ {
+		for _, n := range w.nodes {
+			w.push(n, old)
+		}
+		w.updateIndex(old)
+	}
+	policy := bold
+	policy.DropBuild = true
+	p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", app)}}, policy)
+	if got, want := len(p.Delete), 2*(2+3); got != want { // two specs
+		t.Errorf("%d objects go, want %d: %v", got, want, p.Delete)
+	}
+	apply(t, w.m, p)
+	v := view(t, w.m.contents())
+	v.noHoles(t, "pruned")
+	for key, hashes := range v.indexed {
+		if fmt.Sprint(sorted(hashes)) != fmt.Sprint(sorted(map[string]bool{app.Hash: true, lib.Hash: true})) {
+			t.Errorf("%s: got %v", key, hashes)
+		}
+	}
+	if len(v.indexed) != 2 || v.installable[tool.Hash] || v.installable[other.Hash] {
+		t.Errorf("got %v", v.installable)
+	}
+}
+
+// A view is an index of its own, of some of the specs.
+func TestViewsAreIndexesToo(t *testing.T) {
+	m := loaded(t, "v3-unsigned")
+	view1 := "v3/manifests/index/mine/index.manifest.json"
+	m.set(view1, m.data("v3/manifests/index/index.manifest.json"), old)
+	roots := locks(t, "v3-unsigned", "env-a")
+	apply(t, m, plan(t, m, roots, bold))
+	v := view(t, m.contents())
+	v.noHoles(t, "with a view")
+	if len(v.indexed) != 2 || len(v.indexed[view1]) != len(lockClosure(t, false, lockPath("v3-unsigned", "env-a"))) {
+		t.Errorf("the view has %d specs", len(v.indexed[view1]))
+	}
+	m = loaded(t, "v3-unsigned")
+	m.set(view1, m.data("v3/manifests/index/index.manifest.json"), old)
+	hidden := 0
+	m.hide = func(key string) bool { // shown once, hidden once: a server that is restarted
+		if key == view1 {
+			hidden++
+		}
+		return key == view1 && hidden%2 == 0
+	}
+	if _, err := janitor.NewScan(t.Context(), m, janitor.ScanOptions{}); !errors.Is(err, janitor.ErrIncomplete) {
+		t.Errorf("a view that was listed once only: %v", err)
+	}
+}
+
+func TestLayoutsFromTheFutureStopTheRun(t *testing.T) {
+	m := loaded(t, "v3-unsigned")
+	m.set("v4/manifests/spec/x.json", []byte("{}"), old)
+	if _, err := janitor.NewScan(t.Context(), m, janitor.ScanOptions{}); err == nil || !strings.Contains(err.Error(), "v4/") {
+		t.Errorf("got %v", err)
+	}
+}

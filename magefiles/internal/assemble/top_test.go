@@ -1,0 +1,154 @@
+package assemble
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+)
+
+// No unpacker takes an entry twice, and none of what makes an image may be
+// covered by accident.
+func TestFilesOfADefinitionCoverNothingByAccident(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"plain": "text", "dir/run.sh": "#!/bin/sh"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("dir", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	plain, folder, link := filepath.Join(dir, "plain"), filepath.Join(dir, "dir"), filepath.Join(dir, "link")
+	for name, test := range map[string]struct {
+		files []File
+		want  string // an error; empty: none
+	}{
+		"a file":                  {[]File{{plain, "/opt/plain"}}, ""},
+		"a folder":                {[]File{{folder, "/opt/x"}}, ""},
+		"a link to a folder":      {[]File{{link, "/opt/x"}}, ""},
+		"a file of the view":      {[]File{{plain, "/opt/view/bin/hello-spack"}}, ""},
+		"new in the view":         {[]File{{folder, "/opt/view/share/x"}}, ""},
+		"two in one folder":       {[]File{{folder, "/opt/x"}, {plain, "/opt/x/plain"}}, ""},
+		"the same place twice":    {[]File{{folder, "/opt/x"}, {plain, "/opt/x/run.sh"}}, "puts something there"},
+		"below a file":            {[]File{{plain, "/opt/plain"}, {plain, "/opt/plain/below"}}, "is no folder"},
+		"the lockfile":            {[]File{{plain, "/opt/spack-environment/spack.lock"}}, "puts something there"},
+		"the view":                {[]File{{plain, "/opt/view"}}, "puts something there"},
+		"the install tree":        {[]File{{plain, "/opt/software"}}, "the packages lie there"},
+		"in the install tree":     {[]File{{folder, "/opt/software/x"}}, "the packages lie there"},
+		"behind a link of a view": {[]File{{plain, "/opt/view/bin/hello-spack/x"}}, "is no folder"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, fixtures+"/v3-signed/cache")
+			c := b.container(fixtures + "/v3-signed/locks/env-hello.spack.lock")
+			c.Files = test.files
+			result, err := b.build(t.Context(), c)
+			switch {
+			case test.want == "" && err != nil:
+				t.Error(err)
+			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+				t.Errorf("got %v, want an error with %q", err, test.want)
+			case test.want == "":
+				noEntryTwice(t, b, result)
+			default:
+				b.nothingLeft()
+			}
+		})
+	}
+}
+
+// noEntryTwice reads every layer as an unpacker does.
+func noEntryTwice(t *testing.T, b *bench, result Result) {
+	t.Helper()
+	layers, err := b.open(result).Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range layers {
+		body, err := l.Uncompressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		walkTar(t, body, func(name, _ string) {
+			if name = strings.Trim(name, "/"); seen[name] {
+				t.Errorf("%s is in a layer twice", name)
+			}
+			seen[name] = true
+		})
+		if err := body.Close(); err != nil && err != io.EOF {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTheFirstOfTwoVersionsIsInTheView(t *testing.T) {
+	lock := fixtures + "/v3-unsigned/locks/env-a.spack.lock"
+	b := newBench(t, fixtures+"/v3-unsigned/cache")
+	c := b.container(lock)
+	c.Roots = c.Roots[:2]
+	forth := b.mustBuild(c)
+	c.Roots = []buildcache.Hash{c.Roots[1], c.Roots[0]}
+	back := b.mustBuild(c)
+	if forth.BuildKey == back.BuildKey {
+		t.Error("the order of the roots decides what the view shows, and is not in the build key")
+	}
+	if forth.Packages[0].Name != back.Packages[1].Name || forth.Packages[1].Name != back.Packages[0].Name {
+		t.Errorf("roots are not first: %v, %v", forth.Packages[:2], back.Packages[:2])
+	}
+}
+
+func TestADamagedNoteIsAsIfItWereNotThere(t *testing.T) {
+	b := newBench(t, fixtures+"/v3-signed/cache")
+	lock := fixtures + "/v3-signed/locks/env-hello.spack.lock"
+	first := b.mustBuild(b.container(lock))
+	notes, err := filepath.Glob(filepath.Join(b.work, "*-1", "*.json"))
+	if err != nil || len(notes) < 8 {
+		t.Fatal(notes, err)
+	}
+	for _, path := range notes {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, damaged := range []string{"{}", string(text[:len(text)-1]), strings.Replace(string(text), "[", "[ ", 1), ""} {
+			if err := os.WriteFile(path, []byte(damaged), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if again := b.mustBuild(b.container(lock)); again.Digest != first.Digest {
+				t.Fatalf("%s damaged: digest %s, not %s", filepath.Base(path), again.Digest, first.Digest)
+			}
+		}
+	}
+}
+
+func TestWhatKilledBuildsLeftInTheStoreIsSwept(t *testing.T) {
+	b := newBench(t, fixtures+"/v3-signed/cache")
+	dir := filepath.Join(b.work, "blobs", "sha256")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	old, fresh := filepath.Join(dir, ".part-old"), filepath.Join(dir, ".part-fresh")
+	for _, path := range []string{old, fresh} {
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chtimes(old, epoch, epoch); err != nil {
+		t.Fatal(err)
+	}
+	b.mustBuild(b.container(fixtures + "/v3-signed/locks/env-hello.spack.lock"))
+	if _, err := os.Stat(old); err == nil {
+		t.Error("a part of long ago is still there")
+	}
+	if _, err := os.Stat(fresh); err != nil {
+		t.Error("a part that somebody may be writing is gone")
+	}
+}

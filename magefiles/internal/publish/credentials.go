@@ -1,0 +1,213 @@
+package publish
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/types"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// Credentials are what a user's environment gives for registries. What is not
+// here comes from the auth files of podman and docker and their helpers.
+type Credentials struct {
+	GHCR      Login // GHCR_USER, GHCR_TOKEN
+	DockerHub Login // DOCKERHUB_USER, DOCKERHUB_PASSWORD
+	GitLab    Login // of the CI job
+
+	GitLabHost string   // CI_REGISTRY
+	AuthFiles  []string // podman's, in order; missing ones are skipped
+}
+
+// A Login is a name and a password or token.
+type Login struct{ User, Password string }
+
+// A source is where the credentials of a registry may come from.
+type source struct {
+	login          Login
+	user, password string // the variables
+	hint           string // what else must hold
+}
+
+const (
+	ghcr      = "ghcr.io"
+	dockerHub = name.DefaultRegistry // index.docker.io
+)
+
+// source says which variables speak for a host, if any do.
+func (c Credentials) source(host string) (source, bool) {
+	switch {
+	case host == ghcr:
+		return source{c.GHCR, "GHCR_USER", "GHCR_TOKEN", "the token needs the scope write:packages (to remove: delete:packages)"}, true
+	case host == dockerHub:
+		return source{c.DockerHub, "DOCKERHUB_USER", "DOCKERHUB_PASSWORD", "an access token needs the permission Read & Write"}, true
+	case c.GitLabHost != "" && host == c.GitLabHost:
+		return source{c.GitLab, "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD", "in a CI job, CI_JOB_TOKEN needs write access to the project's registry"}, true
+	}
+	return source{}, false
+}
+
+// advice is what somebody without access can do.
+func (c Credentials) advice(host string) string {
+	if _, ok := parseECR(host); ok {
+		return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; the role needs ecr:GetAuthorizationToken, ecr:BatchCheckLayerAvailability, ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload, ecr:PutImage and ecr:BatchGetImage"
+	}
+	if from, ok := c.source(host); ok {
+		return fmt.Sprintf("set %s and %s; %s", from.user, from.password, from.hint)
+	}
+	return "log in with podman login " + host + "; the account needs permission to pull and push"
+}
+
+// A keychain hands credentials to go-containerregistry, and remembers what of
+// them must not be seen.
+type keychain struct {
+	credentials Credentials
+	ecr         *ecrAccounts
+
+	mu      sync.Mutex
+	secrets []string
+	hosts   []string // that were shown any
+}
+
+// Resolve satisfies authn.Keychain.
+func (k *keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
+	return k.ResolveContext(context.Background(), target)
+}
+
+// ResolveContext finds the credentials for a registry: those given for it, AWS
+// credentials for ECR, then the auth files.
+func (k *keychain) ResolveContext(ctx context.Context, target authn.Resource) (authn.Authenticator, error) {
+	auth, err := k.find(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	given, err := authn.Authorization(ctx, auth)
+	if err != nil {
+		return nil, fmt.Errorf("credentials for %s: %w", target.RegistryStr(), err)
+	}
+	k.hide(target.RegistryStr(), given)
+	return auth, nil
+}
+
+func (k *keychain) find(ctx context.Context, target authn.Resource) (authn.Authenticator, error) {
+	host := target.RegistryStr()
+	if from, ok := k.credentials.source(host); ok && from.login != (Login{}) {
+		switch {
+		case from.login.User == "":
+			return nil, &RegistryError{Sentence: fmt.Sprintf("credentials for %s: %s is set, but %s is not", host, from.password, from.user)}
+		case from.login.Password == "":
+			return nil, &RegistryError{Sentence: fmt.Sprintf("credentials for %s: %s is set, but %s is not: %s", host, from.user, from.password, from.hint)}
+		}
+		return authn.FromConfig(authn.AuthConfig{Username: from.login.User, Password: from.login.Password}), nil
+	}
+	account, isECR := parseECR(host)
+	if isECR {
+		login, err := k.ecr.login(ctx, account)
+		if err == nil {
+			return authn.FromConfig(authn.AuthConfig{Username: login.User, Password: login.Password}), nil
+		}
+		auth, fileErr := k.fromFiles(ctx, target)
+		if fileErr != nil || auth == authn.Anonymous {
+			return nil, &RegistryError{fmt.Sprintf("%s gives no password: %s; AWS says: %s", host, k.credentials.advice(host), k.redact(firstLine(err))), err}
+		}
+		return auth, nil
+	}
+	return k.fromFiles(ctx, target)
+}
+
+// fromFiles asks podman's files before docker's: go-containerregistry's own
+// keychain looks at podman's only on machines without docker's.
+func (k *keychain) fromFiles(ctx context.Context, target authn.Resource) (authn.Authenticator, error) {
+	for _, path := range k.credentials.AuthFiles {
+		auth, err := fromAuthFile(path, target)
+		if err != nil {
+			return nil, fmt.Errorf("credentials for %s: %w", target.RegistryStr(), err)
+		}
+		if auth != nil {
+			return auth, nil
+		}
+	}
+	auth, err := authn.Resolve(ctx, authn.DefaultKeychain, target)
+	if err != nil {
+		return nil, fmt.Errorf("credentials for %s: docker's configuration: %w", target.RegistryStr(), err)
+	}
+	return auth, nil
+}
+
+// fromAuthFile looks a registry up as podman does: for the repository, its
+// namespaces from the inside out, then the host.
+func fromAuthFile(path string, target authn.Resource) (authn.Authenticator, error) {
+	file, err := os.Open(path)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	stored, err := config.LoadFromReader(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	for _, key := range lookups(target) {
+		found, err := stored.GetAuthConfig(key)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		found.ServerAddress = ""
+		if found != (types.AuthConfig{}) {
+			return authn.FromConfig(authn.AuthConfig{Username: found.Username, Password: found.Password, Auth: found.Auth,
+				IdentityToken: found.IdentityToken, RegistryToken: found.RegistryToken}), nil
+		}
+	}
+	return nil, nil
+}
+
+func lookups(target authn.Resource) []string {
+	var keys []string
+	for key := target.String(); strings.Contains(key, "/"); key = key[:strings.LastIndex(key, "/")] {
+		keys = append(keys, key)
+	}
+	if host := target.RegistryStr(); host == dockerHub {
+		return append(keys, "docker.io", authn.DefaultAuthKey)
+	}
+	return append(keys, target.RegistryStr())
+}
+
+// hide takes note of what must appear in no message, in the forms in which it
+// travels.
+func (k *keychain) hide(host string, given *authn.AuthConfig) {
+	if given.Password+given.Auth+given.IdentityToken+given.RegistryToken == "" {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !slices.Contains(k.hosts, host) {
+		k.hosts = append(k.hosts, host)
+	}
+	for _, secret := range []string{
+		given.Password, given.Auth, given.IdentityToken, given.RegistryToken,
+		base64.StdEncoding.EncodeToString([]byte(given.Username + ":" + given.Password)),
+	} {
+		if len(secret) > 3 && !slices.Contains(k.secrets, secret) {
+			k.secrets = append(k.secrets, secret)
+		}
+	}
+}
+
+// redact blackens every secret in a text.
+func (k *keychain) redact(text string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, secret := range k.secrets {
+		text = strings.ReplaceAll(text, secret, "***")
+	}
+	return text
+}

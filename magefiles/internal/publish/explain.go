@@ -1,0 +1,105 @@
+package publish
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// A RegistryError is what a registry would not do, in a sentence that says
+// what to do about it and holds no secret.
+type RegistryError struct {
+	Sentence string
+	Err      error
+}
+
+func (e *RegistryError) Error() string { return e.Sentence }
+
+// Unwrap returns the cause. Its text may hold what the sentence leaves out.
+func (e *RegistryError) Unwrap() error { return e.Err }
+
+// explain turns what went wrong with a registry into a sentence.
+func (c *Client) explain(host string, err error) error {
+	var told *RegistryError
+	if err == nil || errors.As(err, &told) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &RegistryError{c.keys.redact(c.sentence(host, err)), err}
+}
+
+func (c *Client) sentence(host string, err error) string {
+	var unknownCA x509.UnknownAuthorityError
+	var wrongName x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var noTLS tls.RecordHeaderError
+	var refused *net.OpError
+	switch status := statusOf(err); {
+	case errors.As(err, &refused) && refused.Op == "dial":
+		return fmt.Sprintf("%s cannot be reached: %v", host, refused.Err)
+	case errors.Is(err, errPlain):
+		return fmt.Sprintf("%s does not speak https, and %v: set insecure: true for it in spacktainers.yaml if that is meant", host, errPlain)
+	case errors.As(err, &unknownCA):
+		return fmt.Sprintf("%s shows a certificate of an authority that this machine does not know: put the authority's certificate into /etc/containers/certs.d/%s/ca.crt, or name it in SSL_CERT_FILE", host, host)
+	case errors.As(err, &wrongName), errors.As(err, &invalid):
+		return fmt.Sprintf("%s shows a certificate that does not hold: %v", host, firstLine(err))
+	case errors.As(err, &noTLS), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
+		return fmt.Sprintf("%s speaks plain http, which is refused: set insecure: true for it in spacktainers.yaml if that is meant", host)
+	case status == http.StatusUnauthorized && c.keys.offered(host):
+		return fmt.Sprintf("%s refuses the credentials: they are wrong or have expired: %s", host, c.keys.credentials.advice(host))
+	case status == http.StatusUnauthorized:
+		return fmt.Sprintf("%s asks for credentials, and there are none: %s", host, c.keys.credentials.advice(host))
+	case status == http.StatusForbidden:
+		return fmt.Sprintf("%s denies it (%s): %s", host, firstLine(err), c.keys.credentials.advice(host))
+	case status == http.StatusInsufficientStorage || status == http.StatusRequestEntityTooLarge:
+		return fmt.Sprintf("%s takes no more (status %d): it is full, or refuses a blob of this size; nothing was tagged, run again when there is room", host, status)
+	case status == http.StatusTooManyRequests:
+		return fmt.Sprintf("%s is asked too often (429), also after waiting as it wished: try again later, or log in for a higher limit", host)
+	}
+	return fmt.Sprintf("%s: %s", host, firstLine(err))
+}
+
+// statusOf is the http status of a registry's refusal; 0 if that is not it.
+func statusOf(err error) int {
+	var refusal *transport.Error
+	if errors.As(err, &refusal) {
+		return refusal.StatusCode
+	}
+	return 0
+}
+
+func isNotFound(err error) bool { return statusOf(err) == http.StatusNotFound }
+
+// hopeless says whether a failure will be the same next time.
+func hopeless(err error) bool {
+	var unknownCA x509.UnknownAuthorityError
+	var wrongName x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var noTLS tls.RecordHeaderError
+	var noHost *net.DNSError
+	return errors.Is(err, errPlain) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &unknownCA) || errors.As(err, &wrongName) || errors.As(err, &invalid) || errors.As(err, &noTLS) ||
+		errors.As(err, &noHost) && noHost.IsNotFound || strings.Contains(err.Error(), "HTTP response to HTTPS client")
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
+	if len(line) > 400 {
+		line = line[:400] + "…"
+	}
+	return line
+}
+
+// offered says whether a host was shown any credentials.
+func (k *keychain) offered(host string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Contains(k.hosts, host)
+}

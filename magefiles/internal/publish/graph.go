@@ -1,0 +1,195 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// A graph is what the tags of a repository lead to.
+type graph struct {
+	tags       map[string]v1.Hash
+	children   map[v1.Hash][]v1.Hash // of an index
+	attached   map[v1.Hash][]v1.Hash // documents, by what they are about
+	subject    map[v1.Hash]v1.Hash   // of a document
+	provenance map[v1.Hash]provenance
+	known      map[v1.Hash]bool
+	order      []v1.Hash        // from the top down
+	foreign    map[v1.Hash]bool // somebody else has attached something to it
+}
+
+// survey reads all tags of a repository, and everything that they lead to. A
+// tag or manifest that cannot be read is an error: what it keeps would look
+// unused.
+func (c *Client) survey(ctx context.Context, repository name.Repository) (*graph, error) {
+	g := &graph{
+		tags: map[string]v1.Hash{}, children: map[v1.Hash][]v1.Hash{}, attached: map[v1.Hash][]v1.Hash{}, subject: map[v1.Hash]v1.Hash{},
+		provenance: map[v1.Hash]provenance{}, known: map[v1.Hash]bool{}, foreign: map[v1.Hash]bool{},
+	}
+	tags, err := c.allTags(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	for _, tag := range tags {
+		found, err := c.head(ctx, repository.Tag(tag))
+		if err != nil {
+			return nil, err
+		}
+		if found == nil {
+			return nil, fmt.Errorf("%s was listed, but is not there: list again", repository.Tag(tag))
+		}
+		g.tags[tag] = found.Digest
+	}
+	for _, tag := range g.sortedTags() {
+		if isHelperTag(tag) {
+			continue
+		}
+		if err := c.explore(ctx, repository, g, g.tags[tag]); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+func (c *Client) explore(ctx context.Context, repository name.Repository, g *graph, digest v1.Hash) error {
+	if g.known[digest] {
+		return nil
+	}
+	g.known[digest] = true
+	g.order = append(g.order, digest)
+	ref := repository.Digest(digest.String())
+	found, err := c.get(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if found == nil {
+		return fmt.Errorf("%w: %s is named, but not there", ErrDamaged, ref)
+	}
+	if found.MediaType.IsIndex() {
+		children, err := childrenOf(found.Manifest)
+		if err != nil {
+			return fmt.Errorf("%s: %w", ref, err)
+		}
+		for _, child := range children {
+			g.children[digest] = append(g.children[digest], child.Digest)
+			if err := c.explore(ctx, repository, g, child.Digest); err != nil {
+				return err
+			}
+		}
+	} else if m, err := v1.ParseManifest(reader(found.Manifest)); err == nil && m.Subject != nil {
+		g.subject[digest] = m.Subject.Digest
+	}
+	attached, err := c.referrers(ctx, ref)
+	if err != nil {
+		return err
+	}
+	for _, d := range attached {
+		g.attached[digest] = append(g.attached[digest], d.Digest)
+		g.foreign[digest] = g.foreign[digest] || titles[d.ArtifactType] == ""
+		if err := c.explore(ctx, repository, g, d.Digest); err != nil {
+			return err
+		}
+	}
+	text, err := c.document(ctx, repository, attached, TypeProvenance)
+	if err != nil {
+		return err
+	}
+	if p, err := parseProvenance(text); text != nil && err == nil {
+		g.provenance[digest] = p
+	}
+	return nil
+}
+
+// reach marks a digest and all that it leads to.
+func (g *graph) reach(digest v1.Hash, marked map[v1.Hash]bool) {
+	if marked[digest] {
+		return
+	}
+	marked[digest] = true
+	for _, next := range slices.Concat(g.children[digest], g.attached[digest]) {
+		g.reach(next, marked)
+	}
+}
+
+// surveyAll reads the manifests that a registry lists beyond what tags lead to.
+func (c *Client) surveyAll(ctx context.Context, repository name.Repository, g *graph, all []stored) error {
+	helpers := map[v1.Hash]bool{}
+	for tag, digest := range g.tags {
+		helpers[digest] = helpers[digest] || isHelperTag(tag)
+	}
+	for _, m := range all {
+		if helpers[m.digest] || g.known[m.digest] {
+			continue
+		}
+		if err := c.explore(ctx, repository, g, m.digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepUntagged marks as living what must not go though no tag leads to it: what
+// is young, since somebody may be pushing it, and what somebody else than we
+// has attached something to, since he means it; with all that these lead to.
+func (g *graph) keepUntagged(all []stored, living, doomed map[v1.Hash]bool, r Retention) {
+	for digest := range g.known {
+		age := g.age(digest, all, r.Now)
+		if !doomed[digest] && (age < r.Grace || g.foreign[digest]) {
+			g.reach(digest, living)
+			if subject, ok := g.subject[digest]; ok {
+				g.reach(subject, living)
+			}
+		}
+	}
+}
+
+// tagged says whether a tag of people names a digest.
+func (g *graph) tagged(digest v1.Hash) bool {
+	for tag, named := range g.tags {
+		if named == digest && !isHelperTag(tag) {
+			return true
+		}
+	}
+	return false
+}
+
+// topDown lists indexes, then images, then what is attached to them.
+func (g *graph) topDown() []v1.Hash {
+	rank := func(digest v1.Hash) int {
+		if len(g.children[digest]) > 0 {
+			return 0
+		}
+		if _, ok := g.subject[digest]; ok {
+			return 2
+		}
+		return 1
+	}
+	return slices.SortedStableFunc(slices.Values(g.order), func(a, b v1.Hash) int { return rank(a) - rank(b) })
+}
+
+// age is how long ago a manifest was published, by what the registry says or
+// else by its provenance, that of its images or that of what it is attached
+// to; negative where nobody knows.
+func (g *graph) age(digest v1.Hash, all []stored, now time.Time) time.Duration {
+	if i := slices.IndexFunc(all, func(s stored) bool { return s.digest == digest }); i >= 0 && !all[i].pushed.IsZero() {
+		return now.Sub(all[i].pushed)
+	}
+	youngest := time.Duration(-1)
+	for _, d := range append([]v1.Hash{digest, g.subject[digest]}, g.children[digest]...) {
+		p, ok := g.provenance[d]
+		if !ok || p.origin().Time.IsZero() {
+			continue
+		}
+		if age := max(0, now.Sub(p.origin().Time)); youngest < 0 || age < youngest {
+			youngest = age
+		}
+	}
+	return youngest
+}
+
+func (g *graph) sortedTags() []string { return slices.Sorted(maps.Keys(g.tags)) }

@@ -1,0 +1,170 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Patience says how often a request is made before its failure counts, and how
+// long to wait in between.
+type Patience struct {
+	Attempts int           // in all
+	First    time.Duration // the first pause; each one is twice the one before
+	Longest  time.Duration // no pause is longer, whatever a registry asks for
+}
+
+// DefaultPatience outlives a registry's restart: half a minute and more.
+var DefaultPatience = Patience{Attempts: 6, First: time.Second, Longest: time.Minute}
+
+// pause is how long to wait after a failed attempt, counted from 1. A little
+// chance keeps parallel requests from coming back all at once.
+func (p Patience) pause(attempt int) time.Duration {
+	pause := min(p.First<<(attempt-1), p.Longest)
+	return pause/2 + rand.N(pause/2+1)
+}
+
+// patient repeats requests that failed for now: broken connections, 5xx and
+// 429. When a registry says how long to wait (Retry-After), all requests to it
+// wait, not only the one that was told.
+type patient struct {
+	Patience
+	inner  http.RoundTripper
+	notice func(string)
+
+	mu        sync.Mutex
+	notBefore map[string]time.Time // by host
+}
+
+// RoundTrip satisfies http.RoundTripper.
+func (p *patient) RoundTrip(request *http.Request) (*http.Response, error) {
+	for attempt := 1; ; attempt++ {
+		if err := p.waitFor(request); err != nil {
+			return nil, err
+		}
+		response, err := p.inner.RoundTrip(request)
+		again := p.again(request, response, err)
+		if !again || attempt >= p.Attempts || !repeatable(request) {
+			return response, err
+		}
+		p.notice(describeFailure(request, response, err) + ": trying again")
+		if response != nil {
+			_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10))
+			response.Body.Close()
+		}
+		if err := sleep(request.Context(), p.pause(attempt)); err != nil {
+			return nil, err
+		}
+		if request, err = renew(request); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// again says whether another attempt may go better, and takes note of the wait
+// that a registry asks for.
+func (p *patient) again(request *http.Request, response *http.Response, err error) bool {
+	if err != nil {
+		return request.Context().Err() == nil && !hopeless(err)
+	}
+	if wait, ok := retryAfter(response, time.Now()); ok && isPassing(response.StatusCode) {
+		p.mu.Lock()
+		p.notBefore[request.URL.Host] = time.Now().Add(min(wait, p.Longest))
+		p.mu.Unlock()
+	}
+	return isPassing(response.StatusCode)
+}
+
+func (p *patient) waitFor(request *http.Request) error {
+	p.mu.Lock()
+	until := p.notBefore[request.URL.Host]
+	p.mu.Unlock()
+	return sleep(request.Context(), time.Until(until))
+}
+
+// isPassing says whether a status may be gone in a moment. A full registry
+// (507) is not.
+func isPassing(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout, 522:
+		return true
+	}
+	return false
+}
+
+// repeatable says whether a request can be made again as it stands. The body
+// of a PATCH is a blob's: a registry may have kept its beginning, so that only
+// the whole upload can be repeated (see upload).
+func repeatable(request *http.Request) bool {
+	if request.Method == http.MethodPatch {
+		return false
+	}
+	return request.Body == nil || request.Body == http.NoBody || request.GetBody != nil
+}
+
+func renew(request *http.Request) (*http.Request, error) {
+	next := request.Clone(request.Context())
+	if request.GetBody == nil {
+		return next, nil
+	}
+	body, err := request.GetBody()
+	next.Body = body
+	return next, err
+}
+
+// retryAfter reads the header in both its forms, seconds and a date.
+func retryAfter(response *http.Response, now time.Time) (time.Duration, bool) {
+	text := response.Header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(text); err == nil && seconds >= 0 {
+		return time.Duration(seconds) * time.Second, true
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(now)), true
+	}
+	return 0, false
+}
+
+func describeFailure(request *http.Request, response *http.Response, err error) string {
+	if err != nil {
+		return request.URL.Host + ": " + err.Error()
+	}
+	return request.URL.Host + " answers " + response.Status
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// errPlain is the refusal to speak plain http.
+var errPlain = errors.New("plain http is refused beyond this machine")
+
+// guard refuses plain http beyond loopback and the hosts it is allowed with,
+// wherever a request comes from: a redirect or a token service too.
+type guard struct {
+	inner    http.RoundTripper
+	insecure map[string]bool // by host
+}
+
+// RoundTrip satisfies http.RoundTripper.
+func (g guard) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.URL.Scheme != "https" && !isLoopback(request.URL.Host) && !g.insecure[request.URL.Host] {
+		return nil, errPlain
+	}
+	return g.inner.RoundTrip(request)
+}

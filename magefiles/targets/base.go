@@ -1,0 +1,129 @@
+package targets
+
+import (
+	"context"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/magefile/mage/mg"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/build"
+)
+
+// Base are the images that containers are built with: builder, runtime and
+// singularitah.
+type Base mg.Namespace
+
+// Base builds builder and runtime where they are missing or not up to date.
+func (Bare) Base(ctx context.Context,
+	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
+	force *bool, // build them anew
+	json *bool, // for machines
+) error {
+	return buildBases(ctx, []string{build.Builder, build.Runtime}, platform, force, json)
+}
+
+// Build makes the base image NAME on this machine, unless it is there and up
+// to date: builder, runtime or singularitah.
+func (Base) Build(ctx context.Context, name string,
+	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
+	force *bool, // build it anew, with the system's packages of today
+	json *bool, // for machines
+) error {
+	if !slices.Contains(build.Bases, name) {
+		return unknown("base image", name, build.Bases)
+	}
+	return buildBases(ctx, []string{name}, platform, force, json)
+}
+
+// A builtBase is a base image as base:build shows it.
+type builtBase struct {
+	Name     string `json:"name"`
+	Platform string `json:"platform"`
+	Image    string `json:"image"`
+	ID       string `json:"id"`
+	Digest   string `json:"digest"`
+	Key      string `json:"build_key"`
+}
+
+func buildBases(ctx context.Context, names []string, platform *string, force, json *bool) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	want, err := parsePlatform(or(platform, native))
+	if err != nil {
+		return err
+	}
+	podman, err := a.podman(ctx)
+	if err != nil {
+		return err
+	}
+	if want.String() != native {
+		if err := a.emulation(ctx, want.String()); err != nil {
+			return err
+		}
+	}
+	built := []builtBase{}
+	for _, b := range a.bases(want.String()) {
+		if !slices.Contains(names, b.Name) {
+			continue
+		}
+		b, _, err := b.Pin(ctx, podman)
+		if err != nil {
+			return err
+		}
+		made, err := b.Ensure(ctx, podman, filepath.Join(workDir, "base"), want.String() == native, or(force, false))
+		if err != nil {
+			return err
+		}
+		a.Log.Info("base image", "name", b.Name, "platform", b.Platform, "image", b.Tag())
+		built = append(built, builtBase{b.Name, b.Platform, b.Tag(), string(made.ID), made.Digest, made.Key})
+	}
+	if or(json, false) {
+		return a.JSON(built)
+	}
+	for _, b := range built {
+		a.Print("%s %s", b.Image, b.Digest)
+	}
+	return nil
+}
+
+// native is the platform of this machine.
+const native = "linux/" + runtime.GOARCH
+
+// bases describes the base images for a platform.
+func (a *app) bases(platform string) []build.Base {
+	from := a.config.BaseImage
+	if own := a.config.Platforms[platform].BaseImage; own != "" {
+		from = own
+	}
+	spack := build.Source{URL: a.config.Spack.URL, Ref: a.config.Spack.Ref}
+	var repos []build.Source
+	for _, r := range a.config.Spack.Repos {
+		repos = append(repos, build.Source{URL: r.URL, Ref: r.Ref, Paths: r.Paths})
+	}
+	var bases []build.Base
+	for _, name := range build.Bases {
+		b := build.Base{Name: name, Platform: platform, Dir: name, From: from, Packages: a.config.Packages[name]}
+		switch name {
+		case build.Builder:
+			b.Spack, b.Repos = &spack, repos
+		case build.Singularitah:
+			b.From = withApptainer(from)
+		}
+		bases = append(bases, b)
+	}
+	return bases
+}
+
+// withApptainer is a base image whose archive has Apptainer, from where the
+// other one comes: neither Debian's nor Ubuntu's stable releases have it.
+func withApptainer(from string) string {
+	if strings.HasPrefix(from, "debootstrap:") {
+		return "debootstrap:sid"
+	}
+	return "docker.io/library/debian:sid"
+}

@@ -1,0 +1,285 @@
+package targets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/build"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/doctor"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+)
+
+// Containers builds every container whose build key neither out/images nor the
+// first registry has, and ends in a table.
+func (Bare) Containers(ctx context.Context,
+	platform *string, // linux/amd64 or linux/arm64 (default: all)
+	force *bool, // build also what is up to date
+	failFast *bool, // the first failure stops the others
+	mirror *string, // build cache (default: the platform's)
+	registry *string, // prefix to ask what is there (default: the first configured one; none: ask nobody)
+	json *bool, // for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	defs, err := a.environments(platform)
+	if err != nil {
+		return err
+	}
+	return a.buildWithPodman(ctx, defs, podmanOptions{
+		mirror: mirror, registry: registry, force: or(force, false), failFast: or(failFast, false), json: or(json, false),
+	})
+}
+
+// environments returns the valid definitions that are built here: all but
+// those for Apptainer. A mistake anywhere stops everything.
+func (a *app) environments(platform *string) ([]definition.Definition, error) {
+	defs, err := definition.Load(".")
+	if err != nil {
+		return nil, err
+	}
+	var only string
+	if platform != nil {
+		parsed, err := parsePlatform(*platform)
+		if err != nil {
+			return nil, err
+		}
+		only = parsed.String()
+	}
+	var found []definition.Definition
+	for _, d := range defs {
+		if d.Kind == definition.Environment && (only == "" || d.Platform == only) {
+			found = append(found, d)
+		}
+	}
+	return found, nil
+}
+
+type podmanOptions struct {
+	mirror, lock, registry *string
+	force, failFast, json  bool
+	digests                bool // of containers that were named, instead of a table of all
+}
+
+// buildWithPodman builds what is not up to date and ends in a table.
+func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition, o podmanOptions) error {
+	farm, containers, err := a.farm(ctx, defs, o)
+	if err != nil {
+		return err
+	}
+	defer farm.Close()
+	farm.Force, farm.FailFast = o.force, o.failFast
+	progress := a.newProgress()
+	farm.Watch = progress.event
+	results := farm.Build(ctx, containers)
+	progress.close()
+	var failed []error
+	for _, r := range results {
+		for _, passed := range r.Passed {
+			a.Log.Warn("could not build there", "container", r.Name, "platform", r.Platform, "why", passed)
+		}
+		if r.Err != nil {
+			failed = append(failed, fmt.Errorf("%s for %s: %w", r.Name, r.Platform, r.Err))
+		}
+	}
+	switch {
+	case o.json:
+		err = a.JSON(results)
+	case o.digests:
+		for _, r := range results {
+			if r.Err == nil {
+				a.Print("%s", r.Digest)
+			}
+		}
+	default:
+		err = a.showResults(results)
+	}
+	return errors.Join(err, errors.Join(failed...))
+}
+
+func (a *app) showResults(results []build.Result) error {
+	var rows [][]string
+	for _, r := range results {
+		size, digest := "", ""
+		if r.Err == nil {
+			digest = short(r.Record.Digest)
+		}
+		if r.Size > 0 {
+			size = ui.Size(r.Size)
+		}
+		rows = append(rows, []string{r.Name, r.Platform, r.Host, string(r.Outcome), ui.Took(r.Took), size, digest})
+	}
+	return a.Table([]string{"container", "platform", "host", "result", "time", "size", "digest"}, rows)
+}
+
+// farm wires what builds containers, and describes the containers to it.
+func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOptions) (*build.Farm, []build.Container, error) {
+	podman, err := a.podman(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	podman.Run = command.Exec(nil) // what base images and ssh say stands in the error, if it comes to one
+	farm := &build.Farm{
+		Podman: podman, Native: native, Hosts: map[string][]string{}, Bases: map[string][]build.Base{},
+		Emulation: a.emulation,
+		Secrets: build.Secrets{
+			MirrorKeyID: a.env.CacheKeyID, MirrorSecret: a.env.CacheKeySecret,
+			SigningPublic: a.env.PublicKey, SigningPrivate: a.env.PrivateKey, GitCredentials: a.env.GitFile,
+		},
+		Work: workDir, Tree: images, Now: time.Now,
+	}
+	if !o.digests { // who names a container wants its image here, whatever is published
+		farm.Published = a.published(o.registry)
+	}
+	for name, platform := range a.config.Platforms {
+		farm.Hosts[name], farm.Bases[name] = platform.Hosts, a.bases(name)
+	}
+	var containers []build.Container
+	for _, d := range defs {
+		c, err := a.container(ctx, d, o)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s for %s: %w", d.Name, d.Platform, err)
+		}
+		containers = append(containers, c)
+	}
+	return farm, containers, nil
+}
+
+// container turns a definition into what build takes.
+func (a *app) container(ctx context.Context, d definition.Definition, o podmanOptions) (build.Container, error) {
+	none := build.Container{}
+	if d.Kind == definition.Apptainer {
+		return none, errors.New("it is an Apptainer definition, converted from an image: there is nothing to build")
+	}
+	platform := a.config.Platforms[d.Platform]
+	spack, err := d.Environment(definition.Template(platform.Target))
+	if err != nil {
+		return none, err
+	}
+	files, err := d.Inputs()
+	if err != nil {
+		return none, err
+	}
+	c := build.Container{
+		Name: d.Name, Platform: d.Platform, Target: platform.Target, Spack: spack,
+		Env: d.Env, Labels: d.Labels, Epilogue: d.Epilogue, Strip: d.Strip, Test: d.Test,
+		Mirror: a.mirror(d.Platform, o.mirror), FirstRoot: d.FirstRoot,
+	}
+	if c.Lock, err = readLock(d, o.lock); err != nil {
+		return none, err
+	}
+	for _, in := range files {
+		c.Inputs = append(c.Inputs, image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256})
+	}
+	for _, f := range d.Files {
+		c.Files = append(c.Files, build.File{Source: filepath.Join(d.Root, f.Source), Target: f.Target})
+	}
+	c.Revision, c.Origin = a.provenance(ctx)
+	return c, nil
+}
+
+// readLock reads the lockfile that is given, or else that beside the
+// definition; nil where there is none.
+func readLock(d definition.Definition, given *string) ([]byte, error) {
+	path := or(given, "")
+	if path == "" && d.LockPath != "" {
+		path = filepath.Join(d.Root, d.LockPath)
+	}
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("lockfile: %w", err)
+	}
+	return text, nil
+}
+
+// mirror is the build cache for a platform. Packages go there, too, if we may
+// write: into a folder, or with credentials for the bucket.
+func (a *app) mirror(platform string, given *string) build.Mirror {
+	m := build.Mirror{URL: or(given, a.config.Platforms[platform].Mirror), Endpoint: a.config.Platforms[platform].Endpoint}
+	bucket := strings.HasPrefix(m.URL, "s3://")
+	if bucket && a.env.CacheKeyID == "" {
+		a.Log.Warn("no build cache: it needs AWS_CACHE_ACCESS_KEY_ID and AWS_CACHE_SECRET_ACCESS_KEY", "mirror", m.URL, "platform", platform)
+		return build.Mirror{}
+	}
+	m.Push = bucket || m.URL != "" && !strings.HasPrefix(m.URL, "http")
+	return m
+}
+
+// provenance is the commit and the URL of the repository that we are in; empty
+// where git does not know.
+func (a *app) provenance(ctx context.Context) (revision, origin string) {
+	ask := func(args ...string) string {
+		text, err := command.Output(ctx, command.Exec(io.Discard), command.Cmd{Args: append([]string{"git"}, args...)})
+		if err != nil {
+			return ""
+		}
+		return text
+	}
+	return ask("rev-parse", "HEAD"), withoutUser(ask("config", "--get", "remote.origin.url"))
+}
+
+// withoutUser drops credentials from a URL: some CI systems clone with them.
+func withoutUser(url string) string {
+	scheme, rest, ok := strings.Cut(url, "://")
+	if !ok {
+		return url
+	}
+	host, path, _ := strings.Cut(rest, "/")
+	return scheme + "://" + host[strings.LastIndex(host, "@")+1:] + "/" + path
+}
+
+// podman is podman on this machine, with what it needs here.
+func (a *app) podman(ctx context.Context) (build.Podman, error) {
+	if _, err := command.LookPath("podman"); err != nil {
+		return build.Podman{}, fmt.Errorf("%w; without podman, --engine=assemble makes a container from a lockfile and a build cache", err)
+	}
+	m := machine(a)
+	env, err := m.PodmanEnv()
+	if err != nil {
+		return build.Podman{}, err
+	}
+	podman := build.Podman{Run: command.Exec(os.Stderr), Env: env}
+	if why := a.missing(ctx, doctor.PodmanRun); why != "" {
+		a.Log.Warn("no container can be started here: build steps run in a chroot, and nothing is tested", "why", why)
+		podman.Chroot = true
+	}
+	return podman, nil
+}
+
+// missing says what keeps a need from being met, and what mends it; empty where
+// nothing does.
+func (a *app) missing(ctx context.Context, what string) string {
+	for _, need := range doctor.Needs {
+		if need.What != what {
+			continue
+		}
+		for _, f := range doctor.Examine(ctx, machine(a), []doctor.Need{need}) {
+			if f.Missing != "" && f.Mend != "" {
+				return f.Missing + ": " + f.Mend
+			}
+			return f.Missing
+		}
+	}
+	return ""
+}
+
+// emulation says why this machine cannot run programs for another platform.
+func (a *app) emulation(ctx context.Context, platform string) error {
+	if why := a.missing(ctx, doctor.ArmEmulation); why != "" {
+		return fmt.Errorf("programs for %s do not run here: %s", platform, why)
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package targets
+
+import (
+	"context"
+	"errors"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/build"
+)
+
+// Plan says what containers would build, and why: for each container and
+// platform whether it is up to date in out/images or the first registry, or
+// which input has changed since. What has no lockfile yet is concretized.
+func (Containers) Plan(ctx context.Context,
+	name *string, // the container to look at (default: all); may stand without its flag
+	platform *string, // linux/amd64 or linux/arm64 (default: all)
+	mirror *string, // build cache whose packages are preferred (default: the platform's)
+	registry *string, // prefix to ask what is there (default: the first configured one; none: ask nobody)
+	json *bool, // for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	defs, err := a.environments(platform)
+	if name != nil {
+		defs, err = a.find(*name, platform)
+	}
+	if err != nil {
+		return err
+	}
+	farm, containers, err := a.farm(ctx, defs, podmanOptions{mirror: mirror, registry: registry})
+	if err != nil {
+		return err
+	}
+	defer farm.Close()
+	progress := a.newProgress()
+	farm.Watch = progress.event
+	plans, errs := farm.Plan(ctx, containers)
+	progress.close()
+	return errors.Join(a.showPlans(plans, errs, or(json, false)), errors.Join(errs...))
+}
+
+// A plannedContainer is a plan as containers:plan shows it.
+type plannedContainer struct {
+	Name     string         `json:"name"`
+	Platform string         `json:"platform"`
+	State    string         `json:"state"`           // up to date, to build, or unknown
+	Where    string         `json:"where,omitempty"` // what it was compared with: out or registry
+	Version  string         `json:"version,omitempty"`
+	BuildKey string         `json:"build_key,omitempty"`
+	Changes  []build.Change `json:"changes,omitempty"`
+	Error    string         `json:"error,omitempty"`
+}
+
+func (a *app) showPlans(plans []build.Plan, errs []error, asJSON bool) error {
+	list := []plannedContainer{}
+	var rows [][]string
+	for i, p := range plans {
+		c := plannedContainer{
+			Name: p.Container.Name, Platform: p.Container.Platform, State: "to build", Where: p.Where,
+			Version: p.Record.Version, BuildKey: p.Record.BuildKey, Changes: p.Changes,
+		}
+		var why []string
+		switch {
+		case errs[i] != nil:
+			c.State, c.Error = "unknown", errs[i].Error()
+			why = append(why, "see below")
+		case p.UpToDate:
+			c.State = "up to date"
+			why = append(why, "in "+p.Where)
+		case p.Where == "":
+			why = append(why, "there is none")
+		case len(p.Changes) == 0:
+			why = append(why, "the one in "+p.Where+" was made otherwise")
+		}
+		for _, change := range p.Changes {
+			why = append(why, change.String())
+		}
+		for i, reason := range why {
+			row := []string{c.Name, c.Platform, c.State, reason}
+			if i > 0 {
+				row = []string{"", "", "", reason}
+			}
+			rows = append(rows, row)
+		}
+		list = append(list, c)
+	}
+	if asJSON {
+		return a.JSON(list)
+	}
+	return a.Table([]string{"container", "platform", "state", "why"}, rows)
+}

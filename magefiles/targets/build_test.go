@@ -1,0 +1,138 @@
+package targets
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/openbraininstitute/spacktainers/internal/tooltest"
+)
+
+// makeStandin writes a git repository with what the builder takes for Spack: standin DIR. It is the test double in
+// testdata/spack-standin, or where SPACKTAINERS_SPACK names a clone of Spack, that.
+func makeStandin(ts *testscript.TestScript, neg bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	if clone := os.Getenv("SPACKTAINERS_SPACK"); clone != "" {
+		ts.Check(ts.Exec("git", "-c", "safe.directory=*", "clone", "--quiet", "--depth=1", "file://"+clone, dir))
+		ts.Check(ts.Exec("git", "-C", dir, "checkout", "--quiet", "-B", "main"))
+		return
+	}
+	caches := ts.Getenv("CACHES")
+	for to, from := range map[string]string{
+		".":           filepath.Join(caches, "..", "spack-standin"),
+		"share/cache": filepath.Join(caches, "v3-unsigned", "cache"),
+		"share/locks": filepath.Join(caches, "v3-unsigned", "locks"),
+	} {
+		ts.Check(os.CopyFS(filepath.Join(dir, to), os.DirFS(from)))
+	}
+	ts.Check(ts.Exec("git", "-C", dir, "init", "--quiet", "--initial-branch=main"))
+	ts.Check(ts.Exec("git", "-C", dir, "add", "--all"))
+	ts.Check(ts.Exec("git", "-C", dir, "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "--quiet", "--message=Stand-in"))
+}
+
+// makeDebian imports a Debian system for an architecture as localhost/NAME: mkdebian NAME ARCH PACKAGE... Its packages
+// are unpacked and not set up, which takes no emulation and a fraction of the time; what a shell and python need of the
+// rest is done here.
+func makeDebian(ts *testscript.TestScript, neg bool, args []string) {
+	name, arch := args[0], args[1]
+	packages := append(args[2:], "base-files", "base-passwd", "bash", "coreutils", "dash", "findutils", "grep", "libc-bin", "mawk", "sed")
+	root := ts.MkAbs(name + "-root")
+	ts.Check(ts.Exec("mmdebstrap", "--quiet", "--variant=extract", "--architectures="+arch, "--include="+strings.Join(packages, ","), "--format=directory", "bookworm", root))
+	for _, file := range []string{"passwd", "group"} {
+		text, err := os.ReadFile(filepath.Join(root, "usr/share/base-passwd", file+".master"))
+		ts.Check(err)
+		ts.Check(os.WriteFile(filepath.Join(root, "etc", file), text, 0o644))
+	}
+	ts.Check(ts.Exec("tar", "-C", root, "-cf", root+".tar", "."))
+	ts.Check(ts.Exec("podman", "import", "--quiet", "--os=linux", "--arch="+arch, root+".tar", "localhost/"+name))
+	ts.Check(os.RemoveAll(root))
+}
+
+// emulates says whether this machine runs arm64 programs, also inside containers.
+func emulates() (bool, error) {
+	states, _ := filepath.Glob("/proc/sys/fs/binfmt_misc/*aarch64*")
+	for _, state := range states {
+		text, _ := os.ReadFile(state)
+		if strings.HasPrefix(string(text), "enabled") && strings.Contains(string(text), "F") {
+			return true, nil
+		}
+	}
+	if tooltest.Required() {
+		return false, fmt.Errorf("needs a handler of arm64 programs, which must not be missing here")
+	}
+	return false, nil
+}
+
+// startSSHD starts an OpenSSH server on loopback, whose podman has a storage of its own: sshd NAME. It sets HOST to its
+// ssh:// URL, and puts an ssh on PATH that knows its key and has one for it; ssh.config says how.
+func startSSHD(ts *testscript.TestScript, neg bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o700))
+	ts.Check(os.MkdirAll("/run/sshd", 0o755)) // Debian's server wants it
+	for _, key := range []string{"host", "user"} {
+		ts.Check(ts.Exec("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, key)))
+	}
+	port := freePort(ts)
+	put := func(name, format string, values ...any) {
+		ts.Check(os.WriteFile(filepath.Join(dir, name), fmt.Appendf(nil, format, values...), 0o755))
+	}
+	public, err := os.ReadFile(filepath.Join(dir, "host.pub"))
+	ts.Check(err)
+	put("known_hosts", "[127.0.0.1]:%d %s", port, public)
+	put("storage.conf", "[storage]\ndriver = \"overlay\"\ngraphroot = \"%[1]s/storage\"\nrunroot = \"%[1]s/run\"\n", dir)
+	put("ssh.config", "Host *\n  IdentityFile %[1]s/user\n  IdentitiesOnly yes\n  UserKnownHostsFile %[1]s/known_hosts\n", dir)
+	real, err := exec.LookPath("ssh")
+	ts.Check(err)
+	ts.Check(os.MkdirAll(filepath.Join(dir, "bin"), 0o755))
+	put("bin/ssh", "#!/bin/sh\nexec %s -F %s/ssh.config \"$@\"\n", real, dir)
+	env := "CONTAINERS_STORAGE_CONF=" + dir + "/storage.conf"
+	if conf := ts.Getenv("CONTAINERS_CONF"); conf != "" {
+		env += " CONTAINERS_CONF=" + conf
+	}
+	put("sshd.config", `Port %d
+ListenAddress 127.0.0.1
+HostKey %[2]s/host
+AuthorizedKeysFile %[2]s/user.pub
+PidFile %[2]s/pid
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+SetEnv %s
+`, port, dir, env)
+	server, err := exec.LookPath("/usr/sbin/sshd")
+	ts.Check(err)
+	cmd := exec.Command(server, "-D", "-e", "-f", filepath.Join(dir, "sshd.config"))
+	ts.Check(cmd.Start())
+	ts.Defer(func() { // sessions end with their clients
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	waitForPort(ts, port)
+	ts.Setenv("PATH", filepath.Join(dir, "bin")+string(os.PathListSeparator)+ts.Getenv("PATH"))
+	ts.Setenv("HOST", fmt.Sprintf("ssh://root@127.0.0.1:%d", port))
+}
+
+func freePort(ts *testscript.TestScript) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func waitForPort(ts *testscript.TestScript, port int) {
+	for range 100 {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			c.Close()
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("nobody listens on port %d", port)
+}

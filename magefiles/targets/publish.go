@@ -1,0 +1,463 @@
+package targets
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/magefile/mage/mg"
+	"golang.org/x/term"
+
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish/progress"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+)
+
+// Publish is what becomes of images in registries.
+type Publish mg.Namespace
+
+// Publish sends the images of all containers from their layouts to the
+// registries.
+func (Bare) Publish(ctx context.Context,
+	dryRun, json, allowPartial, force *bool,
+	registry, environment, branch, sign *string,
+) error {
+	return publishAll(ctx, nil, publishOptions{dryRun, json, allowPartial, force, registry, environment, branch, sign})
+}
+
+// Container sends the images of one container, for all its platforms under one
+// index, from their layouts to the registries. What is there is not sent again.
+func (Publish) Container(ctx context.Context, name string,
+	dryRun *bool, // say what would be sent, and send nothing
+	json *bool, // for machines
+	allowPartial *bool, // publish also where a platform is not built
+	force *bool, // replace a version that was published from another build
+	registry *string, // a registry's prefix, such as 127.0.0.1:5000/ (default: all configured)
+	environment *string, // only to the registries of an environment, such as staging
+	branch *string, // that is published (default: CI's, or the checkout's)
+	sign *string, // sign with this private key file, as cosign does; COSIGN_PASSWORD opens it
+) error {
+	return publishAll(ctx, &name, publishOptions{dryRun, json, allowPartial, force, registry, environment, branch, sign})
+}
+
+type publishOptions struct {
+	dryRun, json, allowPartial, force   *bool
+	registry, environment, branch, sign *string
+}
+
+// A publishedContainer is a line of the result.
+type publishedContainer struct {
+	Container string   `json:"container"`
+	Version   string   `json:"version"`
+	Ref       string   `json:"ref"`
+	Digest    string   `json:"digest"`
+	Tags      []string `json:"tags"` // written
+	Blobs     int      `json:"blobs"`
+	Bytes     int64    `json:"bytes"` // of the blobs; what another repository has is not sent
+	State     string   `json:"state"` // published, unchanged, would publish
+}
+
+func publishAll(ctx context.Context, container *string, o publishOptions) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	registries, err := a.registries(o.registry, o.environment)
+	if err != nil {
+		return err
+	}
+	signer, err := a.signer(o.sign)
+	if err != nil {
+		return err
+	}
+	releases, unready := a.releases(container, or(o.allowPartial, false))
+	if len(releases) == 0 && unready != nil {
+		return unready
+	}
+	ref := a.gitRef(ctx, o.branch)
+	origin := a.origin(ctx, ref)
+	client, end, err := a.registryClient()
+	if err != nil {
+		return err
+	}
+	defer end()
+	results := []publishedContainer{}
+	errs := []error{unready} // the others are published nevertheless
+	for _, release := range releases {
+		tags, err := ref.Tags(release.Version)
+		if err != nil {
+			return callError{err}
+		}
+		request := publish.Request{Tags: tags, Fixed: ref.Fixed(), Force: or(o.force, false), Origin: origin, Signer: signer}
+		for _, registry := range registries {
+			result, err := a.publishOne(ctx, client, registry, release, request, or(o.dryRun, false))
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("publish %s: %w", release.Name, err))
+				continue
+			}
+			results = append(results, result)
+		}
+	}
+	end()
+	return errors.Join(append(errs, a.showPublished(results, or(o.json, false)))...)
+}
+
+func (a *app) publishOne(ctx context.Context, client *publish.Client, registry publish.Registry, release publish.Release, request publish.Request, dryRun bool) (publishedContainer, error) {
+	result := publishedContainer{Container: release.Name, Version: release.Version, Tags: []string{}}
+	repository, err := registry.Repository(release.Name)
+	if err != nil {
+		return result, err
+	}
+	began := time.Now()
+	plan, err := client.Plan(ctx, repository, release, request)
+	if err != nil {
+		return result, err
+	}
+	result.Ref, result.Digest = repository.Tag(request.Tags[0]).String(), plan.Digest.String()
+	result.Blobs, result.Bytes = len(plan.Blobs), plan.Bytes()
+	for _, tag := range plan.Tags {
+		result.Tags = append(result.Tags, tag.Name)
+	}
+	if plan.Adopted {
+		a.Log.Info("the same inputs are published with other bytes: those stay", "repository", repository, "digest", plan.Digest)
+	}
+	switch {
+	case plan.Empty():
+		result.State = "unchanged"
+	case dryRun:
+		result.State = "would publish"
+	default:
+		result.State = "published"
+		if err := client.Execute(ctx, plan); err != nil {
+			return result, err
+		}
+		a.Log.Info("published", "ref", result.Ref, "platforms", len(release.Images), "blobs", result.Blobs, "size", ui.Size(result.Bytes), "took", ui.Took(time.Since(began)))
+	}
+	return result, nil
+}
+
+func (a *app) showPublished(results []publishedContainer, asJSON bool) error {
+	if asJSON {
+		return a.JSON(results)
+	}
+	var rows [][]string
+	for _, r := range results {
+		rows = append(rows, []string{r.Container, r.Ref, r.Digest, r.State, strings.Join(r.Tags, " "), fmt.Sprint(r.Blobs), ui.Size(r.Bytes)})
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return a.Table([]string{"container", "reference", "digest", "state", "tags written", "blobs", "size"}, rows)
+}
+
+// releases gathers what is to be published: one container, or all that are
+// defined and built. With the error for those that are not ready come the
+// others.
+func (a *app) releases(container *string, partial bool) ([]publish.Release, error) {
+	platforms, err := definedPlatforms()
+	if err != nil {
+		return nil, err
+	}
+	records, err := images.List()
+	if err != nil {
+		return nil, err
+	}
+	built := map[string]bool{}
+	for _, record := range records {
+		built[record.Name] = true
+	}
+	if container != nil {
+		name := a.definedName(*container)
+		if !built[name] && platforms[name] == nil {
+			return nil, unknown("container", *container, slices.Collect(maps.Keys(built)))
+		}
+		release, err := publish.Read(images, name, platforms[name], partial)
+		if err != nil {
+			return nil, err
+		}
+		return []publish.Release{release}, nil
+	}
+	if len(records) == 0 {
+		return nil, fmt.Errorf("nothing is built below %s: mage containers:build NAME", images)
+	}
+	var releases []publish.Release
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(built)) {
+		if platforms[name] == nil {
+			a.Log.Warn("left out: nothing defines it", "image", name)
+			continue
+		}
+		release, err := publish.Read(images, name, platforms[name], partial)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		releases = append(releases, release)
+	}
+	return releases, errors.Join(errs...)
+}
+
+// definedPlatforms lists the platforms of each container that Spack builds.
+func definedPlatforms() (map[string][]string, error) {
+	defs, err := definition.Load(".")
+	var mistakes definition.Errors
+	if err != nil && !errors.As(err, &mistakes) && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	platforms := map[string][]string{}
+	for _, d := range defs {
+		if d.Kind == definition.Environment {
+			platforms[d.Name] = append(platforms[d.Name], d.Platform)
+		}
+	}
+	return platforms, nil
+}
+
+// definedName resolves a root spec's name to its container's. What is not
+// defined keeps its name: it may be published nevertheless.
+func (a *app) definedName(container string) string {
+	defs, _ := definition.Load(".")
+	if found, err := definition.Find(defs, container); err == nil {
+		return found[0].Name
+	}
+	return container
+}
+
+// registries are those of the configuration, or the one that is given.
+func (a *app) registries(prefix, environment *string) ([]publish.Registry, error) {
+	if prefix != nil {
+		if environment != nil {
+			return nil, wrongCall("give --registry or --environment, not both")
+		}
+		for _, r := range a.config.Registries {
+			if r.Prefix == *prefix {
+				return []publish.Registry{publish.Registry(r)}, nil
+			}
+		}
+		return []publish.Registry{{Prefix: *prefix}}, nil
+	}
+	var found []publish.Registry
+	known := map[string]bool{}
+	for _, r := range a.config.Registries {
+		for _, e := range r.Environments {
+			known[e] = true
+		}
+		if environment == nil || publish.Registry(r).Serves(*environment) {
+			found = append(found, publish.Registry(r))
+		}
+	}
+	switch {
+	case len(found) > 0:
+		return found, nil
+	case environment != nil:
+		return nil, unknown("environment", *environment, slices.Collect(maps.Keys(known)))
+	}
+	return nil, fmt.Errorf("no registry: name one under registries in %s, or give --registry=PREFIX", ConfigFile)
+}
+
+// registryClient speaks with registries, and shows what it sends. end ends the
+// showing; it may be called again.
+func (a *app) registryClient() (client *publish.Client, end func(), err error) {
+	var insecure []string
+	for _, r := range a.config.Registries {
+		if r.Insecure {
+			insecure = append(insecure, publish.Registry(r).Host())
+		}
+	}
+	say := func(text string) { a.Log.Info(text) }
+	var shown interface {
+		publish.Progress
+		Close()
+	} = progress.Lines{Say: say}
+	if a.env.CI == "" && term.IsTerminal(int(os.Stderr.Fd())) {
+		shown = progress.NewBars(os.Stderr)
+	}
+	client, err = publish.NewClient(publish.Options{
+		Credentials: a.env.Registries, Insecure: insecure, Progress: shown,
+		Notice: func(text string) { a.Log.Warn(text) },
+	})
+	return client, shown.Close, err
+}
+
+func (a *app) signer(file *string) (*publish.Signer, error) {
+	if file == nil {
+		return nil, nil
+	}
+	return publish.ReadSigner(*file, []byte(a.env.KeyPass))
+}
+
+// Promote copies what a tag leads to from one environment's registry to those
+// of another, by digest: index, images, what is attached to them, signatures.
+func (Publish) Promote(ctx context.Context, name string,
+	from *string, // the environment to take it from, such as staging
+	to *string, // the environment to bring it to, such as production
+	tag *string, // to promote (default: latest, and the version with it)
+	force *bool, // replace a version that is another build there
+	dryRun *bool, // say what would be copied, and copy nothing
+	json *bool, // for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	if from == nil || to == nil {
+		return wrongCall("which way? mage publish:promote %s --from=staging --to=production", name)
+	}
+	sources, err := a.registries(nil, from)
+	if err != nil {
+		return err
+	}
+	targets, err := a.registries(nil, to)
+	if err != nil {
+		return err
+	}
+	container := a.definedName(name)
+	source, err := sources[0].Repository(container)
+	if err != nil {
+		return err
+	}
+	client, end, err := a.registryClient()
+	if err != nil {
+		return err
+	}
+	defer end()
+	results := []publishedContainer{}
+	for _, registry := range targets {
+		target, err := registry.Repository(container)
+		if err != nil {
+			return err
+		}
+		if target.String() == source.String() {
+			continue // it serves both environments
+		}
+		promotion, err := client.PlanPromotion(ctx, source.Tag(or(tag, publish.Latest)), target, or(force, false))
+		if err != nil {
+			return fmt.Errorf("promote %s: %w", container, err)
+		}
+		result := publishedContainer{Container: container, Ref: target.Tag(or(tag, publish.Latest)).String(), Digest: promotion.Digest.String(),
+			Tags: []string{}, Blobs: len(promotion.Blobs), Bytes: promotion.Bytes(), State: "unchanged"}
+		for _, t := range promotion.Tags {
+			result.Tags = append(result.Tags, t.Name)
+		}
+		switch {
+		case or(dryRun, false) && !promotion.Empty():
+			result.State = "would promote"
+		case !or(dryRun, false):
+			if err := client.Promote(ctx, promotion); err != nil {
+				return fmt.Errorf("promote %s: %w", container, err)
+			}
+			if !promotion.Empty() {
+				result.State = "promoted"
+			}
+		}
+		results = append(results, result)
+	}
+	if len(results) == 0 {
+		return fmt.Errorf("promote %s: every registry of %s is that of %s: give them environments of their own in %s", container, *to, *from, ConfigFile)
+	}
+	end()
+	return a.showPublished(results, or(json, false))
+}
+
+// Verify reads a container back from the registries and checks every byte of
+// it, and with a key its signatures.
+func (Publish) Verify(ctx context.Context, name string,
+	tag *string, // to verify (default: latest)
+	key *string, // public key file: index and images must be signed by it
+	registry *string, // a registry's prefix (default: all configured)
+	json *bool, // for machines
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	var verifier *publish.Verifier
+	if key != nil {
+		if verifier, err = publish.ReadVerifier(*key); err != nil {
+			return err
+		}
+	}
+	refs, err := a.references(name, tag, registry)
+	if err != nil {
+		return err
+	}
+	client, end, err := a.registryClient()
+	if err != nil {
+		return err
+	}
+	defer end()
+	results := []publish.Verified{}
+	var errs []error
+	for _, ref := range refs {
+		verified, err := client.Verify(ctx, ref, verifier)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("verify %w", err))
+			continue
+		}
+		results = append(results, verified)
+	}
+	if or(json, false) {
+		return errors.Join(append(errs, a.JSON(results))...)
+	}
+	var rows [][]string
+	for _, r := range results {
+		rows = append(rows, []string{r.Ref, r.Digest.String(), strings.Join(r.Platforms, " "), fmt.Sprint(r.Blobs), ui.Size(r.Bytes), fmt.Sprint(r.Attached), yes(r.Signed)})
+	}
+	if len(rows) > 0 {
+		errs = append(errs, a.Table([]string{"reference", "digest", "platforms", "blobs", "size", "documents", "signature checked"}, rows))
+	}
+	return errors.Join(errs...)
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// references turns NAME, NAME:TAG or a whole reference into what it is called
+// in the registries.
+func (a *app) references(text string, tag, registry *string) ([]name.Reference, error) {
+	if strings.Contains(text, "/") {
+		var options []name.Option
+		for _, r := range a.config.Registries {
+			if r.Insecure && strings.HasPrefix(text, publish.Registry(r).Host()+"/") {
+				options = append(options, name.Insecure)
+			}
+		}
+		if tag != nil {
+			text += ":" + *tag
+		}
+		ref, err := name.ParseReference(text, options...)
+		if err != nil {
+			return nil, callError{err}
+		}
+		return []name.Reference{ref}, nil
+	}
+	container, given, _ := strings.Cut(text, ":")
+	registries, err := a.registries(registry, nil)
+	if err != nil {
+		return nil, err
+	}
+	var refs []name.Reference
+	for _, r := range registries {
+		repository, err := r.Repository(a.definedName(container))
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, repository.Tag(cmp.Or(or(tag, ""), given, publish.Latest)))
+	}
+	return refs, nil
+}

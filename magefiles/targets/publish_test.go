@@ -1,0 +1,251 @@
+package targets
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/openbraininstitute/spacktainers/internal/registrytest"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
+)
+
+// shop is a repository with a container for two platforms, of which amd64 is
+// built, and two registries: staging and production.
+type shop struct{ staging, production string }
+
+func openShop(t *testing.T) shop {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, variable := range []string{"GITHUB_ACTIONS", "GITLAB_CI", "CI", "GITHUB_STEP_SUMMARY", "REGISTRY_AUTH_FILE", "CI_REGISTRY"} {
+		t.Setenv(variable, "")
+	}
+	t.Setenv("HOME", t.TempDir())
+	t.Chdir(t.TempDir())
+	s := shop{registrytest.Memory(t, nil).Host, registrytest.Memory(t, nil).Host}
+	for _, arch := range []string{"amd64", "arm64"} {
+		writeFile(t, "container_definitions/"+arch+"/tool.yaml", "spack:\n  specs: [qs-server]\n")
+	}
+	writeFile(t, ConfigFile, fmt.Sprintf("registries:\n- {prefix: %s/org/, environments: [staging]}\n- {prefix: %s/org/, environments: [production]}\n", s.staging, s.production))
+	s.build(t, root, "linux/amd64", "a")
+	return s
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (shop) build(t *testing.T, root, platform, input string) {
+	t.Helper()
+	lock, err := os.ReadFile(filepath.Join(root, "testdata/spack/v3-signed/locks/env-a.spack.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := image.Record{Name: "tool", Version: "1.0", Platform: platform, Engine: "assemble", Inputs: []image.Input{{Kind: "file", Name: "tool.yaml", Digest: input + platform}}}
+	record.BuildKey = image.BuildKey(record.Inputs)
+	_, err = images.Create("tool", platform, lock, func(dir string) (image.Record, error) {
+		img, err := random.Image(100, 1)
+		if err != nil {
+			return record, err
+		}
+		config, err := img.ConfigFile()
+		if err != nil {
+			return record, err
+		}
+		config = config.DeepCopy()
+		config.OS, config.Architecture, _ = strings.Cut(platform, "/")
+		if img, err = mutate.ConfigFile(img, config); err != nil {
+			return record, err
+		}
+		path, err := layout.Write(dir, empty.Index)
+		if err != nil {
+			return record, err
+		}
+		if err := path.AppendImage(mutate.ConfigMediaType(mutate.MediaType(img, types.OCIManifestSchema1), types.OCIConfigJSON)); err != nil {
+			return record, err
+		}
+		index, err := path.ImageIndex()
+		if err != nil {
+			return record, err
+		}
+		m, err := index.IndexManifest()
+		record.Digest = m.Manifests[0].Digest
+		return record, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// printed is what a target writes to standard output.
+func printed(t *testing.T, call func() error) (string, error) {
+	t.Helper()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = write
+	done := make(chan string)
+	go func() {
+		text, _ := io.ReadAll(read)
+		done <- string(text)
+	}()
+	err = call()
+	os.Stdout = stdout
+	write.Close()
+	return <-done, err
+}
+
+func on[T any](v T) *T { return &v }
+
+func TestPublishingFromLayoutsToProduction(t *testing.T) {
+	s := openShop(t)
+	ctx := context.Background()
+	container := func(o ...func(*publishOptions)) ([]publishedContainer, error) {
+		options := publishOptions{json: on(true), environment: on("staging"), branch: on("main")}
+		for _, set := range o {
+			set(&options)
+		}
+		text, err := printed(t, func() error { return publishAll(ctx, on("tool"), options) })
+		var results []publishedContainer
+		if text != "" {
+			if err := json.Unmarshal([]byte(text), &results); err != nil {
+				t.Fatalf("%v: %s", err, text)
+			}
+		}
+		return results, err
+	}
+	if _, err := container(); !errors.Is(err, publish.ErrIncomplete) || !strings.Contains(err.Error(), "linux/arm64") {
+		t.Fatalf("without arm64: %v", err)
+	}
+	partial := func(o *publishOptions) { o.allowPartial = on(true) }
+	results, err := container(partial, func(o *publishOptions) { o.dryRun = on(true) })
+	if err != nil || len(results) != 1 || results[0].State != "would publish" || results[0].Blobs == 0 {
+		t.Fatalf("dry run: %+v, %v", results, err)
+	}
+	if results, err = container(partial); err != nil || results[0].State != "published" || !slices.Contains(results[0].Tags, "latest") {
+		t.Fatalf("got %+v, %v", results, err)
+	}
+	if results, err = container(partial); err != nil || results[0].State != "unchanged" {
+		t.Errorf("again: %+v, %v", results, err)
+	}
+	if results, err = container(partial, func(o *publishOptions) { o.branch = on("feature/x") }); err != nil || !slices.Equal(results[0].Tags, []string{"1.0__feature-x"}) {
+		t.Errorf("from a branch: %+v, %v", results, err)
+	}
+
+	text, err := printed(t, func() error {
+		return Publish{}.Promote(ctx, "qs-server", on("staging"), on("production"), nil, nil, nil, on(true))
+	})
+	if err != nil || !strings.Contains(text, s.production) || !strings.Contains(text, `"promoted"`) {
+		t.Errorf("promote: %s, %v", text, err)
+	}
+	text, err = printed(t, func() error { return Publish{}.Verify(ctx, "tool", nil, nil, nil, nil) })
+	if err != nil || strings.Count(text, "linux/amd64") != 2 {
+		t.Errorf("verify: %s, %v", text, err)
+	}
+	text, err = printed(t, func() error { return Containers{}.Show(ctx, "tool:1.0", nil, nil, nil) })
+	for _, want := range []string{"linux/amd64", "qs-server", "+tls", "build key"} {
+		if err != nil || !strings.Contains(text, want) {
+			t.Errorf("show: no %q in %s, %v", want, text, err)
+		}
+	}
+	text, err = printed(t, func() error {
+		return Containers{}.Diff(ctx, "tool", images.Dir("tool", "linux/amd64"), nil, nil, on(true), nil)
+	})
+	if err != nil || !strings.Contains(text, "no package changes") || !strings.Contains(text, "0 B to download") {
+		t.Errorf("diff: %s, %v", text, err)
+	}
+
+	writeFile(t, "branches", "main\n")
+	text, err = printed(t, func() error {
+		return Publish{}.Clean(ctx, nil, on(true), on("branches"), nil, nil, on(s.staging+"/org/"), nil)
+	})
+	if err != nil || !strings.Contains(text, "would remove") || !strings.Contains(text, "1.0__feature-x") || strings.Contains(text, "1.0 ") {
+		t.Errorf("clean --dry-run: %s, %v", text, err)
+	}
+	writeFile(t, "empty", "\n")
+	if _, err = printed(t, func() error { return Publish{}.Clean(ctx, nil, nil, on("empty"), nil, nil, nil, nil) }); err == nil {
+		t.Error("clean with no branches is no error")
+	}
+	if _, err = printed(t, func() error { return Publish{}.Clean(ctx, nil, nil, on("branches"), nil, on("0"), nil, nil) }); err != nil {
+		t.Errorf("clean: %v", err)
+	}
+	if text, err = printed(t, func() error { return Containers{}.Show(ctx, "tool:1.0__feature-x", nil, nil, nil) }); err == nil {
+		t.Errorf("the branch's tag is still there: %s", text)
+	}
+}
+
+func TestUnknownContainersAndEnvironmentsAreWrongCalls(t *testing.T) {
+	openShop(t)
+	ctx := context.Background()
+	for name, call := range map[string]func() error{
+		"container":   func() error { return publishAll(ctx, on("tol"), publishOptions{}) },
+		"environment": func() error { return publishAll(ctx, on("tool"), publishOptions{environment: on("stagin")}) },
+	} {
+		err := call()
+		var wrong callError
+		if !errors.As(err, &wrong) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestTheBranchComesFromFlagThenCIThenGit(t *testing.T) {
+	openShop(t)
+	ctx := context.Background()
+	run := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command("git", args...)
+		cmd.Env = append(cmd.Environ(), "GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %q: %v: %s", args, err, out)
+		}
+	}
+	run("init", "--quiet", "--initial-branch=feature/git")
+	run("commit", "--quiet", "--allow-empty", "--message=x")
+	run("remote", "add", "origin", "https://me:hunter2@git.example/org/x.git")
+	if got := (&app{}).gitRef(ctx, nil); got.Branch != "feature/git" || got.Default != "main" {
+		t.Errorf("from git: %+v", got)
+	}
+	if got := (&app{env: environment{Git: gitEnvironment{Branch: "ci", Default: "develop"}}}).gitRef(ctx, nil); got.Branch != "ci" || got.Default != "develop" {
+		t.Errorf("from CI: %+v", got)
+	}
+	if got := (&app{env: environment{Git: gitEnvironment{Tag: "v1"}}}).gitRef(ctx, nil); got.Tag != "v1" || got.Branch != "" {
+		t.Errorf("a git tag: %+v", got)
+	}
+	if got := (&app{env: environment{Git: gitEnvironment{Branch: "ci", Pull: true}}}).gitRef(ctx, on("mine")); got.Branch != "mine" || got.Pull {
+		t.Errorf("from the flag: %+v", got)
+	}
+	event := "event.json"
+	writeFile(t, event, `{"repository":{"default_branch":"trunk"}}`)
+	if got := (&app{env: environment{Git: gitEnvironment{Branch: "trunk", Event: event}}}).gitRef(ctx, nil); !got.Fixed() {
+		t.Errorf("GitHub's default branch: %+v", got)
+	}
+	if o := (&app{}).origin(ctx, publish.Ref{Branch: "b"}); o.Source != "https://git.example/org/x.git" || !strings.HasSuffix(o.Commit, "-dirty") || o.Builder == "" {
+		t.Errorf("origin %+v", o)
+	}
+}
