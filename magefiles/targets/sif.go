@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/magefile/mage/mg"
@@ -88,11 +89,26 @@ func (a *app) sifBuilder(ctx context.Context, engine, compression, sign *string,
 	case "native":
 		b.Engine, err = sif.NewNative()
 	case "apptainer":
+		if !sif.HasApptainer() {
+			env, err := machine(a).PodmanEnv()
+			if err != nil {
+				return b, err
+			}
+			b.Run = withEnv(b.Run, env)
+		}
 		b.Engine, err = sif.NewApptainer(ctx, b.Run, a.singularitah())
 	default:
 		return b, unknown("engine", e, []string{"native", "apptainer"})
 	}
 	return b, err
+}
+
+// withEnv adds to the environment of whatever is run.
+func withEnv(run command.Runner, env []string) command.Runner {
+	return func(ctx context.Context, c command.Cmd) error {
+		c.Env = append(slices.Clone(env), c.Env...)
+		return run(ctx, c)
+	}
 }
 
 // singularitah is the image with apptainer in it, in the first registry.

@@ -46,7 +46,7 @@ func NewApptainer(ctx context.Context, run command.Runner, singularitah string) 
 		return Apptainer{}, errors.New("none of apptainer, singularity and podman is here: install one, or use --engine=native")
 	}
 	return probe(ctx, run, func(folders ...string) []string {
-		argv := []string{"podman", "run", "--rm", "--privileged"}
+		argv := []string{"podman", "run", "--rm", "--privileged", "--network=host"}
 		for _, folder := range folders {
 			argv = append(argv, "--volume="+folder+":"+folder)
 		}
@@ -116,7 +116,7 @@ func (a Apptainer) buildCmd(compression Compression, args buildArgs, path string
 	case !a.zstd:
 		return command.Cmd{}, fmt.Errorf("%s compresses with gzip only: give --compression=gzip, or use --engine=native", a.version)
 	default:
-		argv = append(argv, "--mksquashfs-args", "-comp zstd -Xcompression-level "+zstdLevel)
+		argv = append(argv, "--mksquashfs-args", "-comp zstd -Xcompression-level "+Zstd.level())
 	}
 	if args.noHTTPS {
 		argv = append(argv, "--no-https")

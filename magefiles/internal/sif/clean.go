@@ -35,7 +35,7 @@ type CleanLine struct {
 	Remove bool      `json:"remove"`
 	Reason string    `json:"reason"`
 
-	container string
+	container string // empty: in no manifest
 	etag      string
 }
 
@@ -61,6 +61,13 @@ func NewCleaning(ctx context.Context, store buildcache.Store, r Retention) (Clea
 		if _, ok := ParseName(key); strings.HasSuffix(key, Ext) && !ok && !c.isLink(key) {
 			plan.Lines = append(plan.Lines, CleanLine{File: key, Size: object.Size, Date: object.ModTime, Reason: "its name is none of ours"})
 		}
+	}
+	for _, object := range c.incoming {
+		line := CleanLine{File: object.Key, Size: object.Size, Date: object.ModTime, Reason: "on its way", etag: object.ETag}
+		if r.Now.Sub(object.ModTime) > partAge {
+			line.Remove, line.Reason = true, "left by an upload that did not end"
+		}
+		plan.Lines = append(plan.Lines, line)
 	}
 	slices.SortFunc(plan.Lines, func(a, b CleanLine) int { return strings.Compare(a.File, b.File) })
 	return plan, ctx.Err()
@@ -195,7 +202,7 @@ func (plan Cleaning) Execute(ctx context.Context, store Store) error {
 	var errs []error
 	for container, lines := range byContainer {
 		keys, err := unchanged(ctx, store, container, lines)
-		if err == nil {
+		if err == nil && container != "" {
 			err = forget(ctx, store, container, keys)
 		}
 		if err == nil && len(keys) > 0 {
@@ -209,9 +216,12 @@ func (plan Cleaning) Execute(ctx context.Context, store Store) error {
 // unchanged returns the keys of those lines whose objects are still those of
 // the plan.
 func unchanged(ctx context.Context, store Store, container string, lines []CleanLine) ([]string, error) {
-	m, _, err := readManifest(ctx, store, container)
-	if err != nil {
-		return nil, err
+	m := &Manifest{}
+	if container != "" {
+		var err error
+		if m, _, err = readManifest(ctx, store, container); err != nil {
+			return nil, err
+		}
 	}
 	var keys []string
 	for _, line := range lines {

@@ -146,6 +146,7 @@ func writeManifest(ctx context.Context, store Store, m *Manifest, condition buil
 type catalogue struct {
 	manifests []*Manifest // by name
 	objects   map[string]buildcache.Object
+	incoming  []buildcache.Object // on their way, or left by an upload that was killed
 }
 
 // readCatalogue lists a store. Folders in it are none of ours.
@@ -155,7 +156,10 @@ func readCatalogue(ctx context.Context, store buildcache.Store) (catalogue, erro
 		if err != nil {
 			return catalogue{}, err
 		}
-		if !strings.Contains(object.Key, "/") {
+		switch {
+		case strings.HasPrefix(object.Key, incoming):
+			c.incoming = append(c.incoming, object)
+		case !strings.Contains(object.Key, "/"):
 			c.objects[object.Key] = object
 		}
 	}

@@ -22,9 +22,14 @@ const (
 // Compressions lists them, the default first.
 var Compressions = []Compression{Zstd, Gzip}
 
-// zstdLevel: level 15, which zstd means without one, takes seven times as long
-// for three percent of the size.
-const zstdLevel = "3"
+// level is how hard each one tries. Zstd at 15 and gzip at 9, which the programs
+// take without one, take several times as long for a few percent of the size.
+func (c Compression) level() string {
+	if c == Gzip {
+		return "6"
+	}
+	return "3"
+}
 
 // A packer is a program that turns a tar stream into a squashfs.
 type packer struct {
@@ -45,17 +50,11 @@ type packing struct {
 // tar2sqfs takes a quarter of the memory.
 var packers = []packer{
 	{program: "tar2sqfs", root: true, cmd: func(p packing) command.Cmd {
-		args := []string{"tar2sqfs", "--quiet", "--force", "--no-skip", "--compressor", string(p.compression)}
-		if p.compression == Zstd {
-			args = append(args, "--comp-extra", "level="+zstdLevel)
-		}
-		return command.Cmd{Args: append(args, p.out)}
+		args := []string{"tar2sqfs", "--quiet", "--force", "--no-skip", "--compressor", string(p.compression), "--comp-extra", "level=" + p.compression.level(), p.out}
+		return command.Cmd{Args: args}
 	}},
 	{program: "mksquashfs", cmd: func(p packing) command.Cmd {
-		args := []string{"mksquashfs", "-", p.out, "-tar", "-noappend", "-no-progress", "-quiet", "-mem", "32M", "-comp", string(p.compression)}
-		if p.compression == Zstd {
-			args = append(args, "-Xcompression-level", zstdLevel)
-		}
+		args := []string{"mksquashfs", "-", p.out, "-tar", "-noappend", "-no-progress", "-quiet", "-mem", "32M", "-comp", string(p.compression), "-Xcompression-level", p.compression.level()}
 		args = append(args, "-root-mode", strconv.FormatInt(p.root.Mode, 8), "-root-uid", strconv.Itoa(p.root.Uid), "-root-gid", strconv.Itoa(p.root.Gid))
 		// It gives the root folder the time of now, unless that is later than this. No file is.
 		return command.Cmd{Args: args, Env: []string{"SOURCE_DATE_EPOCH=" + strconv.FormatInt(p.newest.Unix(), 10)}}

@@ -510,6 +510,32 @@ func TestCleaningRefuses(t *testing.T) {
 	}
 }
 
+// Somebody else's upload may be at work: only what is a day old goes.
+func TestUploadsThatDidNotEndAreCleaned(t *testing.T) {
+	store := file.New(t.TempDir())
+	f := Folder(t.TempDir())
+	upload(t, store, f, fake(t, f, "tool", "1.0", "", "amd64", []byte("x")), today)
+	for _, key := range []string{"incoming/old", "incoming/young"} {
+		if _, err := store.Put(t.Context(), key, strings.NewReader("x"), 1, buildcache.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	past := timeAgo(2 * partAge)
+	if err := os.Chtimes(filepath.Join(store.String(), "incoming", "old"), past, past); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := NewCleaning(t.Context(), store, Retention{Branches: []string{"main"}, KeepLast: 1, Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := plan.Execute(t.Context(), store); err != nil {
+		t.Fatal(err)
+	}
+	if got := keys(t, store); !slices.Equal(got, []string{"incoming/young", "tool.json", "tool__1.0.sif"}) {
+		t.Errorf("left: %q", got)
+	}
+}
+
 // What sif:install leaves can be cleaned up in the same way.
 func TestAnInstalledFolderIsCleaned(t *testing.T) {
 	store := file.New(t.TempDir())
