@@ -49,7 +49,7 @@ func (Sif) Build(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
-	from, err := sifBranch(ctx, branch)
+	from, err := a.sifBranch(ctx, branch)
 	if err != nil {
 		return err
 	}

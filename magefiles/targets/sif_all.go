@@ -23,7 +23,7 @@ func (Bare) Sif(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	from, err := sifBranch(ctx, branch)
+	from, err := a.sifBranch(ctx, branch)
 	if err != nil {
 		return err
 	}

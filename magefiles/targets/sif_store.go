@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -74,7 +73,7 @@ func (Sif) Upload(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
-	from, err := sifBranch(ctx, branch)
+	from, err := a.sifBranch(ctx, branch)
 	if err != nil {
 		return err
 	}
@@ -237,7 +236,7 @@ func (Sif) Clean(ctx context.Context,
 	if dir != nil {
 		sifs = dir
 	}
-	if r.Branches, err = sifBranches(ctx, branches, git); err != nil {
+	if r.Branches, err = liveBranches(ctx, or(branches, ""), or(git, "origin")); err != nil {
 		return fmt.Errorf("which branches exist: %w", err)
 	}
 	store, err := a.openSIFs(ctx, sifs)
@@ -277,29 +276,4 @@ func (a *app) showCleaning(plan sif.Cleaning, dryRun, asJSON bool) error {
 	}
 	a.Log.Info(verb, "size", ui.Size(freed))
 	return nil
-}
-
-// sifBranches lists the branches that exist: from a file, one a line, or from
-// a git repository.
-func sifBranches(ctx context.Context, list, repository *string) ([]string, error) {
-	var text string
-	if list != nil {
-		content, err := os.ReadFile(*list)
-		if err != nil {
-			return nil, err
-		}
-		text = string(content)
-	} else {
-		var err error
-		if text, err = lsRemote(ctx, or(repository, "origin")); err != nil {
-			return nil, err
-		}
-	}
-	var branches []string
-	for line := range strings.Lines(text) {
-		if fields := strings.Fields(line); len(fields) > 0 && !strings.HasPrefix(fields[0], "#") {
-			branches = append(branches, strings.TrimPrefix(fields[len(fields)-1], "refs/heads/"))
-		}
-	}
-	return branches, nil
 }

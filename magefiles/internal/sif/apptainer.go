@@ -50,7 +50,7 @@ func NewApptainer(ctx context.Context, run command.Runner, singularitah string) 
 		for _, folder := range folders {
 			argv = append(argv, "--volume="+folder+":"+folder)
 		}
-		return append(argv, singularitah, hostPrograms[0])
+		return append(argv, "--entrypoint="+hostPrograms[0], singularitah)
 	})
 }
 

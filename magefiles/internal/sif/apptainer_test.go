@@ -62,7 +62,7 @@ func TestPodmanRunsApptainerWhereTheHostHasNone(t *testing.T) {
 	}
 	c, err := engine.buildCmd(Zstd, buildArgs{arch: "arm64", from: "oci:/layout", reads: "/layout"}, "/out/x.sif")
 	want := []string{
-		"podman", "run", "--rm", "--privileged", "--network=host", "--volume=/out:/out", "--volume=/layout:/layout", "registry.example.org/singularitah", "apptainer",
+		"podman", "run", "--rm", "--privileged", "--network=host", "--volume=/out:/out", "--volume=/layout:/layout", "--entrypoint=apptainer", "registry.example.org/singularitah",
 		"build", "--force", "--arch", "arm64", "--mksquashfs-args", "-comp zstd -Xcompression-level 3", "/out/x.sif", "oci:/layout",
 	}
 	if err != nil || !slices.Equal(c.Args, want) {

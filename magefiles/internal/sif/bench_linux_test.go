@@ -16,13 +16,13 @@ import (
 // BenchmarkConvert measures what it takes to convert an image of some hundred
 // megabytes, of Go's own files, with each engine and compression.
 func BenchmarkConvert(b *testing.B) {
-	root, err := command.Output(b.Context(), command.Exec(nil), command.Cmd{Args: []string{"go", "env", "GOROOT"}})
+	files, err := command.Output(b.Context(), command.Exec(nil), command.Cmd{Args: []string{"go", "env", "GOROOT"}})
 	if err != nil {
 		b.Fatal(err)
 	}
 	layer := openLayer(b, func() (io.ReadCloser, error) {
 		from, to := io.Pipe()
-		go func() { to.CloseWithError(tarFolder(to, root)) }()
+		go func() { to.CloseWithError(tarFolder(to, files)) }()
 		return from, nil
 	})
 	tree, record := put(b, "amd64", v1.Config{}, layer)
