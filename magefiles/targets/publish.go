@@ -180,7 +180,9 @@ func (a *app) releases(container *string, partial bool) ([]publish.Release, erro
 	if container != nil {
 		name := a.definedName(*container)
 		if !built[name] && platforms[name] == nil {
-			return nil, unknown("container", *container, slices.Collect(maps.Keys(built)))
+			known := slices.AppendSeq(slices.Collect(maps.Keys(built)), maps.Keys(platforms))
+			slices.Sort(known)
+			return nil, unknown("container", *container, slices.Compact(known))
 		}
 		release, err := publish.Read(images, name, platforms[name], partial)
 		if err != nil {

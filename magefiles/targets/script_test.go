@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
@@ -49,8 +52,16 @@ func TestScripts(t *testing.T) {
 		Condition: func(condition string) (bool, error) { return hasTool(condition) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"flip": flipByte, "replace": replaceText, "mkbase": makeBase, "standin": makeStandin, "mkdebian": makeDebian, "sshd": startSSHD,
+			"registry": startRegistry,
 		},
 	})
+}
+
+// startRegistry starts a registry on loopback, in REGISTRY: registry.
+func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	ts.Defer(server.Close)
+	ts.Setenv("REGISTRY", strings.TrimPrefix(server.URL, "http://"))
 }
 
 // hasTool is the condition [tool:NAME]. Where tools are required, a missing one

@@ -38,14 +38,20 @@ func terminal(t *testing.T) (end *os.File, seen func() string) {
 	t.Cleanup(func() { _ = end.Close() })
 	return end, func() string {
 		_ = ours.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		var all []byte
 		text := make([]byte, 4096)
-		n, _ := ours.Read(text)
-		return string(text[:n])
+		for { // until the deadline: what is written in two goes is read in two
+			n, err := ours.Read(text)
+			if all = append(all, text[:n]...); err != nil {
+				return string(all)
+			}
+		}
 	}
 }
 
 func TestEachStreamIsColouredByItself(t *testing.T) {
 	t.Setenv("TERM", "xterm-256color")
+	t.Setenv("CI", "") // else the libraries below take no terminal for one
 	end, seen := terminal(t)
 	var file bytes.Buffer
 	u := New(&file, end, "", false)
@@ -71,6 +77,7 @@ func TestEachStreamIsColouredByItself(t *testing.T) {
 
 func TestATerminalHasNoColoursWhereNoneAreWanted(t *testing.T) {
 	t.Setenv("TERM", "xterm-256color")
+	t.Setenv("CI", "") // else the libraries below take no terminal for one
 	end, seen := terminal(t)
 	for _, u := range []*UI{New(end, end, "", true), New(end, end, GitHub, false)} {
 		u.Log.Warn("look")
