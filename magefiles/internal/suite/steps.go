@@ -70,7 +70,7 @@ func reach(ctx context.Context, url string) error {
 
 // test runs the tests into r. Its error is what the counts do not show.
 func test(ctx context.Context, o Options, r *report) error {
-	c := command.Cmd{Args: []string{"go", "test", "-json", "-timeout=20m"}, Dir: o.Dir, Stdout: r}
+	c := command.Cmd{Args: []string{"go", "test", "-json", "-timeout=40m"}, Dir: o.Dir, Stdout: r}
 	if o.RequireTools {
 		c.Args = append(c.Args, "-count=1") // a remembered pass says nothing about this machine
 		c.Env = []string{RequireVariable + "=1"}

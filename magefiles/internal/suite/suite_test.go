@@ -182,7 +182,7 @@ func TestEveryStepRunsAndOneFailureIsEnough(t *testing.T) {
 			"go vet ./...", "go vet -tags=mage ./magefiles", "go vet magefile.go",
 			"go tool staticcheck ./...", "go tool staticcheck -tags=mage ./magefiles",
 			"go tool govulncheck -db=" + db.URL + " ./...",
-			"go test -json -timeout=20m -race ./...",
+			"go test -json -timeout=40m -race ./...",
 		} {
 			if !strings.Contains(strings.Join(ran, "\n")+"\n", want+"\n") {
 				t.Errorf("with a wrong %s it does not run %q:\n%s", wrong, want, strings.Join(ran, "\n"))
