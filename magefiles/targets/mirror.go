@@ -24,14 +24,14 @@ func (a *app) openStore(ctx context.Context, url string) (s store, requests fmt.
 		folder, err := file.Open(url)
 		return folder, nil, err
 	}
-	opts := s3.Options{PathStyle: a.env.S3PathStyle}
+	opts := s3.Options{PathStyle: a.env.S3PathStyle, KeysFrom: "AWS_CACHE_ACCESS_KEY_ID"}
 	for _, p := range a.config.Platforms {
 		if p.Mirror == url && p.Endpoint != "" {
 			opts.Endpoint, opts.PathStyle = p.Endpoint, true
 		}
 	}
 	if a.env.CacheKeyID != "" {
-		opts.Credentials, opts.KeysFrom = s3.Keys(a.env.CacheKeyID, a.env.CacheKeySecret), "AWS_CACHE_ACCESS_KEY_ID"
+		opts.Credentials = s3.Keys(a.env.CacheKeyID, a.env.CacheKeySecret)
 	}
 	bucket, err := s3.Open(ctx, url, opts)
 	if err != nil {
