@@ -33,6 +33,8 @@ type Finding struct {
 	Missing  string   `json:"missing,omitempty"`  // what is wrong; empty: nothing
 	Mend     string   `json:"mend,omitempty"`     // the one command
 	Packages []string `json:"packages,omitempty"` // what that command installs on Debian
+
+	setup []string // the command, where Setup may run it as root
 }
 
 // Fatal reports whether the targets cannot do without what is missing.
@@ -65,6 +67,9 @@ func (m Machine) examine(ctx context.Context, n Need) Finding {
 	if f.Mend == "" && len(f.Packages) > 0 {
 		f.Mend = m.install(f.Packages)
 	}
+	if cure.setup {
+		f.setup = cure.mend
+	}
 	return f
 }
 
@@ -73,6 +78,7 @@ type lack struct {
 	why      string
 	mend     []string
 	packages []string
+	setup    bool // Setup may run mend as root: it changes nothing that stays
 }
 
 func (l *lack) Error() string { return l.why }

@@ -37,6 +37,21 @@ const (
 )
 
 // newFake makes a Debian, as root, whose podman has nothing in its way; files replace or add to that.
+// handle does what mounting and registering do to the machine.
+func (f *fake) handle(what string) error {
+	files := map[string]string{handlers + "/register": "", handlerConf: ":qemu-aarch64:"}
+	if what == "cp" {
+		files = map[string]string{handlers + "/qemu-aarch64": "enabled\nflags: POF\nmagic 7f454c460201010000000000000000000200b700\n"}
+	}
+	for name, text := range files {
+		path := filepath.Join(f.Root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func newFake(t *testing.T, files map[string]string, programs ...string) *fake {
 	t.Helper()
 	f := &fake{programs: programs}
@@ -57,6 +72,10 @@ func newFake(t *testing.T, files map[string]string, programs ...string) *fake {
 			f.ran = append(f.ran, command.Quote(c.Args))
 			f.programs = append(f.programs, c.Args...)
 			return nil
+		}
+		if c.Args[0] == "mount" || c.Args[0] == "cp" { // of the handlers' file system, and into it
+			f.ran = append(f.ran, command.Quote(c.Args))
+			return f.handle(c.Args[0])
 		}
 		_, err := c.Stdout.Write([]byte(c.Args[0] + " version 4.3.1+ds1, built by somebody\nmore\n"))
 		return err
@@ -245,6 +264,8 @@ func TestSetupInstallsAndLeavesPodmanReady(t *testing.T) {
 	want := []string{
 		"apt-get update",
 		"apt-get install -y --no-install-recommends fuse-overlayfs gcc libc6-dev mmdebstrap netavark openssh-client podman runc skopeo slirp4netns squashfs-tools-ng uidmap",
+		"mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc",
+		"cp /usr/lib/binfmt.d/qemu-aarch64.conf /proc/sys/fs/binfmt_misc/register",
 	}
 	if got := f.ran; !slices.Equal(got, want) {
 		t.Errorf("ran %q, want %q", got, want)
@@ -265,7 +286,10 @@ func TestSetupInstallsAndLeavesPodmanReady(t *testing.T) {
 	if got, err := f.PodmanEnv(); err != nil || !slices.Equal(got, []string{"CONTAINERS_CONF=" + conf}) {
 		t.Errorf("podman's environment %q, %v", got, err)
 	}
-	if !strings.Contains(said.String(), "arm64 emulation: ") {
+	if got := f.find(t, ArmEmulation); got.Found != "qemu-aarch64" {
+		t.Errorf("afterwards: %+v", got)
+	}
+	if !strings.Contains(said.String(), "build cache credentials: ") {
 		t.Errorf("does not say what is still missing:\n%s", &said)
 	}
 }

@@ -21,16 +21,18 @@ func armEmulation(_ context.Context, m Machine) (string, error) {
 	}
 	if !m.exists(handlers + "/register") {
 		return "", &lack{
-			why:  "binfmt_misc is not mounted",
-			mend: []string{"mount", "-t", "binfmt_misc", "binfmt_misc", "/" + handlers},
+			why:   "binfmt_misc is not mounted",
+			mend:  []string{"mount", "-t", "binfmt_misc", "binfmt_misc", "/" + handlers},
+			setup: true,
 		}
 	}
 	name, handler := m.armHandler()
 	switch {
 	case name == "" && m.exists(handlerConf):
 		return "", &lack{
-			why:  "qemu is installed, but not registered as handler of arm64 programs",
-			mend: []string{"cp", "/" + handlerConf, "/" + handlers + "/register"},
+			why:   "qemu is installed, but not registered as handler of arm64 programs",
+			mend:  []string{"cp", "/" + handlerConf, "/" + handlers + "/register"},
+			setup: true,
 		}
 	case name == "":
 		return "", errors.New("no handler of arm64 programs")

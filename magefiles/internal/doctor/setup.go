@@ -21,6 +21,9 @@ func Setup(ctx context.Context, m Machine, needs []Need, w io.Writer, dryRun boo
 	if err := m.installMissing(ctx, before, w, dryRun); err != nil {
 		return err
 	}
+	if err := m.mendAsRoot(ctx, needs, w, dryRun); err != nil {
+		return err
+	}
 	if err := m.writeConf(w, dryRun); err != nil || dryRun {
 		return err
 	}
@@ -36,6 +39,33 @@ func Setup(ctx context.Context, m Machine, needs []Need, w io.Writer, dryRun boo
 	}
 	if len(missing) > 0 {
 		return fmt.Errorf("set up: still missing: %s", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// mendAsRoot runs the commands that a finding leaves to setup, such as registering qemu as the handler of arm64
+// programs. One can uncover the next: the file system of handlers is mounted first.
+func (m Machine) mendAsRoot(ctx context.Context, needs []Need, w io.Writer, dryRun bool) error {
+	if !m.debian() || m.UID != 0 {
+		return nil
+	}
+	done := map[string]bool{}
+	for more := true; more; {
+		more = false
+		for _, f := range Examine(ctx, m, needs) {
+			line := command.Quote(f.setup)
+			if len(f.setup) == 0 || done[line] {
+				continue
+			}
+			done[line], more = true, !dryRun
+			fmt.Fprintln(w, line)
+			if dryRun {
+				continue
+			}
+			if err := m.Run(ctx, command.Cmd{Args: f.setup}); err != nil {
+				fmt.Fprintf(w, "%s: %v\n", f.What, err) // a container cannot mount: what else there is to do is done
+			}
+		}
 	}
 	return nil
 }
