@@ -220,3 +220,13 @@ func TestFailuresNamePackagesAndTheEndOfTheirLogs(t *testing.T) {
 		t.Errorf("podman does not answer, and it is not the host's failure: %v", err)
 	}
 }
+
+// Debian sid of a mirror that stands still has a release file that has expired,
+// as an air-gapped site's has: without the option mmdebstrap refuses it.
+func TestDebootstrapTakesAMirrorThatStandsStill(t *testing.T) {
+	got := strings.Join(bootstrapCmd("sid", "linux/arm64", "sid.tar").Args, " ")
+	want := `mmdebstrap --quiet --variant=minbase --include=ca-certificates --aptopt=Acquire::Check-Valid-Until "false" --architectures=arm64 sid sid.tar`
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
