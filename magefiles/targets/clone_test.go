@@ -73,7 +73,7 @@ func skip(d fs.DirEntry) error {
 }
 
 // The README's first command, in a fresh clone, with nothing compiled before,
-// by a user who is not root, without a network.
+// by a user who is not root, without a network or any program but Go's.
 func TestQuickstartNeedsGoAlone(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to become somebody else without a network")
@@ -110,7 +110,7 @@ func TestQuickstartNeedsGoAlone(t *testing.T) {
 		mount --bind "$2" "$3/modules"
 		cd "$4"
 		exec "$5" --reuid=65534 --regid=65534 --clear-groups env -i HOME="$3" TMPDIR="$3/tmp" \
-			PATH="$6:/usr/bin:/bin" GOMODCACHE="$3/modules" GOPROXY=off GOFLAGS="-buildvcs=false -modcacherw" \
+			PATH="$6" GOMODCACHE="$3/modules" GOPROXY=off GOFLAGS="-buildvcs=false -modcacherw" \
 			go run magefile.go quickstart`,
 		"sh", ip, strings.TrimSpace(string(modules)), home, dir, setpriv, filepath.Dir(goPath))
 	var stdout, stderr bytes.Buffer
