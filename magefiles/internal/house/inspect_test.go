@@ -47,6 +47,7 @@ func TestARuleNamesTheFileThatBreaksIt(t *testing.T) {
 		{"a vague name", "janitor/util/a.go", "package util", "package util says nothing"},
 		{"a vague name in testdata", "testdata/util/a.go", "package util", ""},
 		{"what we built", "out/util/a.go", "package util", ""},
+		{"what mage compiles", "magefiles/mage_output_file.go", "package main\nimport _ \"os/exec\"", ""},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
