@@ -36,12 +36,13 @@ var arrows = map[string][]string{
 	"internal/apptainertest":               {"internal/tooltest"},
 	"internal/apptainertest/cmd/apptainer": {"internal/apptainertest"},
 
-	"buildcache":       {},
-	"buildcache/file":  {"buildcache"},
-	"buildcache/s3":    {"buildcache"},
-	"buildcache/index": {"buildcache"},
-	"buildcache/synth": {"buildcache"}, // tests and measurements only
-	"janitor":          {"buildcache", "buildcache/index"},
+	"buildcache":           {},
+	"buildcache/file":      {"buildcache"},
+	"buildcache/s3":        {"buildcache"},
+	"buildcache/index":     {"buildcache"},
+	"buildcache/inventory": {"buildcache"},
+	"buildcache/synth":     {"buildcache"}, // tests and measurements only
+	"janitor":              {"buildcache", "buildcache/index"},
 }
 
 // A ban keeps imports from outside this module out of packages.
