@@ -8,11 +8,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
 	"github.com/openbraininstitute/spacktainers/buildcache/synth"
+	"github.com/openbraininstitute/spacktainers/internal/s3test"
 )
 
 // A cache is a bucket that was filled, and what is to stay of it.
@@ -29,9 +28,6 @@ type cache struct {
 // smallRoots is how many roots the small lockfile has.
 const smallRoots = 20
 
-// uploads is how many objects are put at a time when a bucket is filled.
-const uploads = 32
-
 // fill makes a bucket with a cache, and the files that say what stays.
 func (b *bench) fill(ctx context.Context, bucket string, specs, layout int) (*cache, error) {
 	c := &cache{bucket: bucket, recipe: synth.Cache{
@@ -44,16 +40,12 @@ func (b *bench) fill(ctx context.Context, bucket string, specs, layout int) (*ca
 		return nil, err
 	}
 	start, n := time.Now(), 0
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(uploads)
-	err := c.recipe.Fill(func(o synth.Object) error {
-		group.Go(func() error { return b.server.PutAt(gctx, bucket, o.Key, o.Body, o.ModTime) })
-		n++
-		return gctx.Err()
+	err := b.server.Fill(ctx, bucket, func(put s3test.PutFunc) error {
+		return c.recipe.Fill(func(o synth.Object) error {
+			n++
+			return put(o.Key, o.Body, o.ModTime)
+		})
 	})
-	if failed := group.Wait(); failed != nil {
-		err = failed
-	}
 	fmt.Fprintf(b.log, "%s: %d specs, %d objects in %.1f s\n", bucket, specs, n, time.Since(start).Seconds())
 	return c, err
 }
