@@ -276,3 +276,29 @@ func FuzzList(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkList(b *testing.B) {
+	const rows = 100_000
+	var text strings.Builder
+	for n := range rows {
+		s := sum(fmt.Append(nil, n))
+		fmt.Fprintf(&text, "\"our-cache\",\"develop/blobs/sha256/%s/%s%s\",\"%d\",\"2026-10-01T02:03:04.000Z\",\"%s\"\n", s[:2], s, s, n, s)
+	}
+	i, err := inventory.Open(b.Context(), deliver(nil, text.String()), manifestKey, mirror)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		for _, err := range i.List(b.Context(), "") {
+			if n++; err != nil {
+				b.Fatal(err)
+			}
+		}
+		if n != rows {
+			b.Fatalf("got %d objects", n)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*rows), "ns/object")
+}
