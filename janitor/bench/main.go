@@ -38,6 +38,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/internal/s3test"
@@ -62,7 +63,7 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == "step" {
 		os.Exit(child(os.Args[2]))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
