@@ -72,16 +72,17 @@ type variant struct {
 }
 
 func (c *cache) variants(known string, byAge bool) []variant {
-	lock := variant{do: "plan", name: "plan", lock: c.big}
-	age := variant{do: "plan", name: "plan by age", lock: c.small, age: c.age}
-	pruned := lock
+	roots := variant{do: "plan", name: "plan by lockfile", lock: c.big}
+	other := variant{do: "plan", name: "plan by age", lock: c.small, age: c.age}
 	if byAge {
-		pruned = age
+		roots, other = other, roots
 	}
+	roots.name = "plan"
+	pruned := roots
 	pruned.do, pruned.name, pruned.once = "prune", "prune", true
-	all := []variant{lock, age, pruned, {do: "reindex", name: "reindex", once: true}}
+	all := []variant{roots, other, pruned, {do: "reindex", name: "reindex", once: true}}
 	if c.recipe.Layout == 3 {
-		cold := lock
+		cold := roots
 		cold.name, cold.cold, cold.once = "plan, cold", true, true
 		all = append([]variant{cold}, all...)
 	}

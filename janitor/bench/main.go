@@ -10,7 +10,8 @@
 //	index                  the index alone, thrown away as it comes
 //	list+index             both at once: less than this, no plan can take
 //	plan                   what a dry run decides: cold and warm where manifests must be read, and
-//	                       by age instead of a lockfile, which has to be read as well
+//	                       by age instead of a lockfile, which has to be read as well (or, with
+//	                       --roots=age, the other way round)
 //	prune                  a whole run that deletes half of the specs: scan, plan, apply, new index
 //	reindex                the index anew from the spec files that are left
 //
@@ -31,6 +32,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -102,15 +104,17 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 		return err
 	}
 	defer b.server.Stop()
-	if err := b.all(ctx); err != nil {
-		return err
+	err = b.all(ctx)
+	return errors.Join(err, b.print(out, *asJSON)) // what was measured until then is worth something
+}
+
+func (b *bench) print(out io.Writer, asJSON bool) error {
+	if !asJSON {
+		return table(out, b.results)
 	}
-	if *asJSON {
-		e := json.NewEncoder(out)
-		e.SetIndent("", " ")
-		return e.Encode(b.results)
-	}
-	return table(out, b.results)
+	e := json.NewEncoder(out)
+	e.SetIndent("", " ")
+	return e.Encode(b.results)
 }
 
 func (b *bench) all(ctx context.Context) error {

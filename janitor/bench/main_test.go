@@ -21,10 +21,10 @@ func TestMain(m *testing.M) {
 
 // It is for people and measures; but it must run, and its own checks hold.
 func TestEveryStepRuns(t *testing.T) {
-	for _, server := range []string{"versitygw", "minio"} {
+	for server, roots := range map[string]string{"versitygw": "lock", "minio": "age"} {
 		t.Run(server, func(t *testing.T) {
 			var out, log bytes.Buffer
-			err := run(t.Context(), []string{"--specs=60", "--parse=60", "--peers=60", "--repeat=1", "--server=" + server, "--dir=" + t.TempDir(), "--json"}, &out, &log)
+			err := run(t.Context(), []string{"--specs=60", "--parse=60", "--peers=60", "--repeat=1", "--server=" + server, "--roots=" + roots, "--dir=" + t.TempDir(), "--json"}, &out, &log)
 			if errors.Is(err, fs.ErrNotExist) && os.Getenv(s3test.RequireTools) != "1" {
 				t.Skip(err)
 			}
