@@ -2,6 +2,7 @@ package s3test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -34,10 +35,16 @@ func (s *Server) client() *s3.Client {
 func (s *Server) NewBucket(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("bucket-%d", buckets.Add(1))
-	if _, err := s.admin.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name}); err != nil {
+	if err := s.MakeBucket(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// MakeBucket makes an empty bucket.
+func (s *Server) MakeBucket(ctx context.Context, name string) error {
+	_, err := s.admin.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name})
+	return err
 }
 
 // AllowReads lets everybody list and read a bucket, also without credentials,
@@ -67,26 +74,47 @@ func (s *Server) EnableVersioning(t testing.TB, bucket string) {
 func (s *Server) SetModTime(t testing.TB, bucket, key string, at time.Time) {
 	t.Helper()
 	if s.Name == versitygw.name() {
-		if err := os.Chtimes(filepath.Join(s.dir, bucket, filepath.FromSlash(key)), at, at); err != nil {
+		if err := s.touch(bucket, key, at); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	// MinIO takes the time from a replicating peer, with the content.
 	out, err := s.admin.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.Body.Close()
-	_, err = s.admin.PutObject(t.Context(), &s3.PutObjectInput{
-		Bucket: &bucket, Key: &key, Body: seekable(t, out.Body), ContentType: out.ContentType, CacheControl: out.CacheControl,
-	}, s3.WithAPIOptions(
-		smithyhttp.AddHeaderValue("X-Minio-Source-Replication-Request", "true"),
-		smithyhttp.AddHeaderValue("X-Minio-Source-Mtime", at.UTC().Format(time.RFC3339Nano)),
-	))
-	if err != nil {
+	in := &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: seekable(t, out.Body), ContentType: out.ContentType, CacheControl: out.CacheControl}
+	if _, err := s.admin.PutObject(t.Context(), in, writtenAt(at)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// PutAt stores an object as if it had been written at that time.
+func (s *Server) PutAt(ctx context.Context, bucket, key string, body []byte, at time.Time) error {
+	in := &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: bytes.NewReader(body)}
+	if s.Name != versitygw.name() {
+		_, err := s.admin.PutObject(ctx, in, writtenAt(at))
+		return err
+	}
+	if _, err := s.admin.PutObject(ctx, in); err != nil {
+		return err
+	}
+	return s.touch(bucket, key, at)
+}
+
+// touch sets the time of the file that versitygw keeps an object in.
+func (s *Server) touch(bucket, key string, at time.Time) error {
+	return os.Chtimes(filepath.Join(s.dir, bucket, filepath.FromSlash(key)), at, at)
+}
+
+// writtenAt is how MinIO takes the time: from a replicating peer, with the
+// content.
+func writtenAt(at time.Time) func(*s3.Options) {
+	return s3.WithAPIOptions(
+		smithyhttp.AddHeaderValue("X-Minio-Source-Replication-Request", "true"),
+		smithyhttp.AddHeaderValue("X-Minio-Source-Mtime", at.UTC().Format(time.RFC3339Nano)),
+	)
 }
 
 func seekable(t testing.TB, r io.Reader) io.ReadSeeker {

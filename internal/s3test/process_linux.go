@@ -22,3 +22,7 @@ func run(cmd *exec.Cmd) (started, ended <-chan error) {
 	}()
 	return start, end
 }
+
+func setAttribute(file, name string, value []byte) error {
+	return syscall.Setxattr(file, name, value, 0)
+}

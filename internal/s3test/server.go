@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,53 +31,90 @@ type Server struct {
 	AccessKey string // of the user who may do everything
 	SecretKey string
 
-	admin *s3.Client
-	dir   string // the data
+	admin   *s3.Client
+	dir     string // the data
+	process *os.Process
+	ended   <-chan error
+	log     *bytes.Buffer // whole when the process has ended
 }
 
 // All returns one of each.
 func All(t testing.TB) []*Server { return []*Server{MinIO(t), Versitygw(t)} }
 
 // MinIO starts a MinIO.
-func MinIO(t testing.TB) *Server {
-	t.Helper()
-	return start(t, minio, "/minio/health/ready", func(s *Server, address string) (args, env []string) {
-		return []string{"server", "--quiet", "--address", address, s.dir},
-			[]string{"MINIO_ROOT_USER=" + s.AccessKey, "MINIO_ROOT_PASSWORD=" + s.SecretKey, "MINIO_BROWSER=off", "MINIO_UPDATE=off", "CI=true"}
-	})
-}
+func MinIO(t testing.TB) *Server { return start(t, minio) }
 
 // Versitygw starts a Versity S3 gateway in front of a folder.
-func Versitygw(t testing.TB) *Server {
+func Versitygw(t testing.TB) *Server { return start(t, versitygw) }
+
+// start starts a server, or skips or fails the test aloud.
+func start(t testing.TB, program tool) *Server {
 	t.Helper()
-	versions := t.TempDir()
-	return start(t, versitygw, "/health", func(s *Server, address string) (args, env []string) {
-		return []string{"--access", s.AccessKey, "--secret", s.SecretKey, "--port", address, "--health", "/health", "--quiet", "posix", "--versioning-dir", versions, s.dir}, nil
+	s, err := Start(program.name(), t.TempDir())
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrNotExist) && os.Getenv(RequireTools) != "1":
+		t.Skip(err)
+	default:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.Stop()
+		if t.Failed() {
+			t.Logf("%s says:\n%s", s.Name, s.log.String())
+		}
 	})
+	return s
 }
 
-func start(t testing.TB, program tool, health string, argv func(s *Server, address string) (args, env []string)) *Server {
-	t.Helper()
-	binary := find(t, program)
-	for attempt := 1; ; attempt++ {
-		s := &Server{Name: program.name(), AccessKey: "spacktainers", SecretKey: "not-a-secret-at-all", dir: t.TempDir()}
-		address := freeAddress(t)
-		args, env := argv(s, address)
-		cmd := exec.Command(binary, args...)
-		cmd.Env = append([]string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}, env...)
-		err := s.launch(t, cmd, "http://"+address, health)
-		if err == nil {
-			return s
+// Start starts a server, minio or versitygw, that keeps its data below a
+// folder, for programs that are no tests. It runs until Stop, or until this
+// process ends. A program that is not built yet is fs.ErrNotExist.
+func Start(name, dir string) (*Server, error) {
+	i := slices.IndexFunc(tools, func(t tool) bool { return t.name() == name })
+	if i < 0 {
+		return nil, fmt.Errorf("no server %q: there are minio and versitygw", name)
+	}
+	binary, err := tools[i].find()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Name: name, AccessKey: "spacktainers", SecretKey: "not-a-secret-at-all", dir: filepath.Join(dir, "data")}
+	for _, dir := range []string{s.dir, filepath.Join(dir, "home"), filepath.Join(dir, "versions")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
 		}
-		if attempt == 3 { // somebody else may take the port
-			t.Fatalf("start %s: %v", s.Name, err)
+	}
+	for attempt := 1; ; attempt++ {
+		address, err := freeAddress()
+		if err != nil {
+			return nil, err
+		}
+		args, env, health := s.argv(address, filepath.Join(dir, "versions"))
+		cmd := exec.Command(binary, args...)
+		cmd.Env = append([]string{"HOME=" + filepath.Join(dir, "home"), "PATH=" + os.Getenv("PATH")}, env...)
+		if err := s.launch(cmd, "http://"+address, health); err == nil {
+			return s, nil
+		} else if attempt == 3 { // somebody else may take the port
+			return nil, fmt.Errorf("start %s: %w", name, err)
 		}
 	}
 }
 
-func (s *Server) launch(t testing.TB, cmd *exec.Cmd, endpoint, health string) error {
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
+// argv is how the program is called, and where it says that it is ready.
+func (s *Server) argv(address, versions string) (args, env []string, health string) {
+	if s.Name == versitygw.name() {
+		return []string{"--access", s.AccessKey, "--secret", s.SecretKey, "--port", address, "--health", "/health", "--quiet", "posix", "--versioning-dir", versions, s.dir}, nil, "/health"
+	}
+	return []string{"server", "--quiet", "--address", address, s.dir},
+		[]string{"MINIO_ROOT_USER=" + s.AccessKey, "MINIO_ROOT_PASSWORD=" + s.SecretKey, "MINIO_BROWSER=off", "MINIO_UPDATE=off", "CI=true"},
+		"/minio/health/ready"
+}
+
+// launch runs the program until it is ready.
+func (s *Server) launch(cmd *exec.Cmd, endpoint, health string) error {
+	log := new(bytes.Buffer)
+	cmd.Stdout, cmd.Stderr = log, log
 	started, ended := run(cmd)
 	if err := <-started; err != nil {
 		return err
@@ -97,42 +136,23 @@ func (s *Server) launch(t testing.TB, cmd *exec.Cmd, endpoint, health string) er
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-		if t.Failed() {
-			t.Logf("%s says:\n%s", s.Name, log.String())
-		}
-	})
+	s.process, s.ended, s.log = cmd.Process, ended, log
 	s.Endpoint = endpoint
 	s.admin = s.client()
 	return nil
 }
 
-// find returns the program, or skips or fails the test aloud.
-func find(t testing.TB, program tool) string {
-	t.Helper()
-	binary, err := program.binary()
-	if err == nil {
-		_, err = os.Stat(binary)
-	}
-	if err == nil {
-		return binary
-	}
-	text := fmt.Sprintf("needs %s: run go run ./internal/s3test/cmd/s3servers", program.name())
-	if os.Getenv(RequireTools) == "1" || !errors.Is(err, fs.ErrNotExist) {
-		t.Fatalf("%s (%v)", text, err)
-	}
-	t.Skip(text)
-	return ""
+// Stop ends the server.
+func (s *Server) Stop() {
+	_ = s.process.Kill()
+	<-s.ended
 }
 
-func freeAddress(t testing.TB) string {
-	t.Helper()
+func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer l.Close()
-	return l.Addr().String()
+	return l.Addr().String(), nil
 }

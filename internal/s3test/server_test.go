@@ -1,6 +1,7 @@
 package s3test_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -34,6 +35,57 @@ func TestServers(t *testing.T) {
 				t.Errorf("got %+v, %v, want one object of %v", page, err, at)
 			}
 			server.EnableVersioning(t, bucket)
+		})
+	}
+}
+
+// What Fill stores is as what was put.
+func TestFill(t *testing.T) {
+	for _, server := range s3test.All(t) {
+		t.Run(server.Name, func(t *testing.T) {
+			c, filled, put := client(server), server.NewBucket(t), server.NewBucket(t)
+			at := time.Date(2020, 2, 29, 12, 30, 15, 0, time.UTC)
+			bodies := map[string]string{"long": strings.Repeat("1", 2<<20)}
+			for n := range 700 {
+				bodies[fmt.Sprintf("a/%d/%d-b+c~%s.json", n%10, n, strings.Repeat("x", 150))] = fmt.Sprint(n % 100)
+			}
+			err := server.Fill(t.Context(), filled, func(fill s3test.PutFunc) error {
+				for key, body := range bodies {
+					if err := fill(key, []byte(body), at); err != nil {
+						return err
+					}
+					if !strings.Contains(body, "1") { // most are not worth the time
+						continue
+					}
+					if err := server.PutAt(t.Context(), put, key, []byte(body), at); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := func(bucket string) map[string]string {
+				page, err := c.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: &bucket})
+				if err != nil {
+					t.Fatal(err)
+				}
+				found := map[string]string{}
+				for _, o := range page.Contents {
+					found[*o.Key] = fmt.Sprint(*o.Size, *o.ETag, o.LastModified)
+				}
+				return found
+			}
+			got, want := list(filled), list(put)
+			if len(got) != len(bodies) || len(want) == 0 {
+				t.Errorf("got %d objects of %d, %d to compare with", len(got), len(bodies), len(want))
+			}
+			for key, said := range want {
+				if got[key] != said {
+					t.Fatalf("%s: got %q, want %q", key, got[key], said)
+				}
+			}
 		})
 	}
 }

@@ -23,6 +23,8 @@ var (
 	versitygw = tool{"github.com/versity/versitygw/cmd/versitygw", "v1.8.0"}
 )
 
+var tools = []tool{versitygw, minio}
+
 func (t tool) name() string { return path.Base(t.pkg) }
 
 // binary is where the program is kept: outside of any checkout, under the
@@ -35,10 +37,22 @@ func (t tool) binary() (string, error) {
 	return filepath.Join(cache, "spacktainers", "tools", t.name()+"-"+t.version), nil
 }
 
+// find returns the program that Build has built.
+func (t tool) find() (string, error) {
+	binary, err := t.binary()
+	if err == nil {
+		_, err = os.Stat(binary)
+	}
+	if err != nil {
+		return "", fmt.Errorf("needs %s: run go run ./internal/s3test/cmd/s3servers (%w)", t.name(), err)
+	}
+	return binary, nil
+}
+
 // Build builds the servers that are not there yet, minutes each, with only
 // the Go module proxy. It says on out what it does.
 func Build(ctx context.Context, out io.Writer) error {
-	for _, t := range []tool{versitygw, minio} {
+	for _, t := range tools {
 		if err := t.build(ctx, out); err != nil {
 			return fmt.Errorf("build %s: %w", t.name(), err)
 		}

@@ -36,12 +36,14 @@ var arrows = map[string][]string{
 	"internal/apptainertest":               {"internal/tooltest"},
 	"internal/apptainertest/cmd/apptainer": {"internal/apptainertest"},
 
-	"buildcache":       {},
-	"buildcache/file":  {"buildcache"},
-	"buildcache/s3":    {"buildcache"},
-	"buildcache/index": {"buildcache"},
-	"buildcache/synth": {"buildcache"}, // tests and measurements only
-	"janitor":          {"buildcache", "buildcache/index"},
+	"buildcache":           {},
+	"buildcache/file":      {"buildcache"},
+	"buildcache/s3":        {"buildcache"},
+	"buildcache/index":     {"buildcache"},
+	"buildcache/inventory": {"buildcache"},
+	"buildcache/synth":     {"buildcache"}, // tests and measurements only
+	"janitor":              {"buildcache", "buildcache/index"},
+	"janitor/bench":        {"buildcache/...", "janitor", "internal/s3test"},
 }
 
 // A ban keeps imports from outside this module out of packages.
@@ -53,7 +55,7 @@ type ban struct {
 }
 
 var bans = []ban{
-	{imports: "os/exec", from: ".", but: []string{"magefiles/internal/command", "internal/tooltest", "internal/s3test", "internal/registrytest", "internal/apptainertest"}, why: "programs are run by magefiles/internal/command"},
+	{imports: "os/exec", from: ".", but: []string{"magefiles/internal/command", "internal/tooltest", "internal/s3test", "internal/registrytest", "internal/apptainertest", "janitor/bench"}, why: "programs are run by magefiles/internal/command"},
 	{imports: "github.com/magefile/mage", from: "buildcache", why: "the build cache knows no mage"},
 	{imports: "github.com/magefile/mage", from: "janitor", why: "the janitor knows no mage"},
 	{imports: "github.com/aws", from: "janitor", why: "the janitor knows stores only as buildcache shows them"},
@@ -70,7 +72,7 @@ var readers = []string{
 }
 
 // testOnly are folders of packages that nothing but tests, and each other, may import.
-var testOnly = []string{"internal/tooltest", "internal/registrytest", "internal/s3test", "internal/faultproxy", "internal/apptainertest"}
+var testOnly = []string{"internal/tooltest", "internal/registrytest", "internal/s3test", "internal/faultproxy", "internal/apptainertest", "janitor/bench"}
 
 // vague are package names that say nothing about what is inside.
 var vague = []string{"util", "utils", "common", "helper", "helpers", "misc", "shared"}
