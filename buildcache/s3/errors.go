@@ -29,6 +29,10 @@ var (
 	opDelete     = operation{"delete", "s3:DeleteObject"}
 	opCopy       = operation{"copy", "s3:GetObject and s3:PutObject"}
 	opVersioning = operation{"ask for versioning", "s3:GetBucketVersioning"}
+	opVersions   = operation{"list versions", "s3:ListBucketVersions"}
+
+	opCopyVersion   = operation{"copy a version of", "s3:GetObjectVersion and s3:PutObject"}
+	opDeleteVersion = operation{"delete a version of", "s3:DeleteObjectVersion"}
 )
 
 // An Error is what a request came to in the end. Its text says what to do.
@@ -94,8 +98,8 @@ func (s *Store) explain(op operation, key string, err error) error {
 // cause is what callers branch on.
 func (s *Store) cause(op operation, e *Error) error {
 	switch e.Code {
-	case "NoSuchKey", "NotFound":
-		if op == opGet || op == opStat || op == opCopy {
+	case "NoSuchKey", "NotFound", "NoSuchVersion":
+		if op == opGet || op == opStat || op == opCopy || op == opCopyVersion {
 			return fs.ErrNotExist
 		}
 		if op == opPut { // IfMatch of an object that is gone
