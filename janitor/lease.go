@@ -21,12 +21,13 @@ const (
 // A lease is the right to write to a mirror's cache, held by one janitor at a
 // time.
 type lease struct {
-	store Store
-	now   func() time.Time
-	etag  string
-	claim claim
-	stop  context.CancelCauseFunc
-	done  sync.WaitGroup
+	store  Store
+	now    func() time.Time
+	settle time.Duration // after a write that the store cannot refuse
+	etag   string
+	claim  claim
+	stop   context.CancelCauseFunc
+	done   sync.WaitGroup
 }
 
 // A claim is the lease as it lies in the mirror.
@@ -39,17 +40,17 @@ type claim struct {
 
 // take gets the lease and keeps it until release. The context that it returns
 // ends when the lease is lost.
-func take(ctx context.Context, store Store, owner, run string, now func() time.Time) (context.Context, *lease, error) {
-	l := &lease{store: store, now: now, claim: claim{Owner: owner, Nonce: rand.Text(), Run: run}}
+func (j *Janitor) take(ctx context.Context, run string) (context.Context, *lease, error) {
+	l := &lease{store: j.Store, now: j.Now, settle: j.Settle, claim: claim{Owner: j.Owner, Nonce: rand.Text(), Run: run}}
 	cond := buildcache.Condition{IfNoneMatch: true}
-	data, o, err := get(ctx, store, leaseKey)
+	data, o, err := get(ctx, l.store, leaseKey)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return nil, nil, fmt.Errorf("lease: %w", err)
 	default:
 		var held claim
-		if json.Unmarshal(data, &held) == nil && now().Before(held.Expires) {
+		if json.Unmarshal(data, &held) == nil && j.Now().Before(held.Expires) {
 			return nil, nil, leased(held)
 		}
 		cond = buildcache.Condition{IfMatch: o.ETag}
@@ -74,7 +75,14 @@ func (l *lease) write(ctx context.Context, cond buildcache.Condition) error {
 	l.claim.Expires = l.now().Add(leaseFor)
 	etag, err := putJSON(ctx, l.store, leaseKey, l.claim, cond)
 	if errors.Is(err, buildcache.ErrChanged) {
-		return l.check(ctx) // the reply to our own may have been lost
+		err = l.check(ctx) // the reply to our own may have been lost
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		// A server that takes the delete marker of the last lease for an object.
+		if etag, err = putJSON(ctx, l.store, leaseKey, l.claim, buildcache.Condition{}); err == nil {
+			err = pause(ctx, l.settle)
+		}
 	}
 	l.etag = etag
 	return err

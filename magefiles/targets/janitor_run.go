@@ -168,8 +168,12 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, plan janitor.P
 		return err
 	}
 	r.Log.Info("pruned", "run", result.Run, "specs", result.Specs, "objects", result.Objects, "size", ui.Size(result.Bytes), "stayed", len(result.Stayed))
-	if r.keepFor > 0 && result.Run != "" {
-		r.Log.Info("can be taken back", "until", time.Now().Add(r.keepFor).Format(time.DateOnly), "with", "mage janitor:undo "+result.Run+" --mirror="+m.url)
+	if result.Kept != "" {
+		until := "the bucket drops old versions"
+		if r.keepFor > 0 {
+			until = time.Now().Add(r.keepFor).Format(time.DateOnly)
+		}
+		r.Log.Info("can be taken back", "until", until, "with", "mage janitor:undo "+result.Run+" --mirror="+m.url)
 	}
 	return nil
 }
