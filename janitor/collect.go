@@ -173,7 +173,7 @@ func (c *collection) versions(ctx context.Context) error {
 	}
 	var versions, markers []buildcache.Version
 	for _, p := range runs {
-		for _, key := range slices.Sorted(maps.Keys(p.record.ids)) {
+		for _, key := range slices.Sorted(maps.Keys(p.record.versions)) {
 			old, hiding := p.record.old(key, listed[key])
 			if !p.over(c.Now()) {
 				p.still = p.still || len(old) > 0
@@ -242,6 +242,14 @@ func deleteVersions(ctx context.Context, store versioned, versions []buildcache.
 // last: killed in between, the next collection does the rest.
 func (c *collection) journals(ctx context.Context) error {
 	var notes, openings []string
+	for o, err := range c.Store.List(ctx, scratchPrefix) { // of those who were killed
+		if err != nil {
+			return err
+		}
+		if c.Now().Sub(o.ModTime) > 24*time.Hour {
+			notes = append(notes, o.Key)
+		}
+	}
 	for _, p := range c.runs {
 		if !p.past(c.Now()) {
 			continue

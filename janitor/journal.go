@@ -43,8 +43,20 @@ type Step struct {
 	Failed map[string]string `json:"failed,omitempty"` // by key
 	Index  *Replacement      `json:"index,omitempty"`
 
-	Versions map[string]string `json:"versions,omitempty"` // IDs of what is about to go, by key
-	Markers  map[string]string `json:"markers,omitempty"`  // IDs of our delete markers, by key
+	Versions map[string]Version `json:"versions,omitempty"` // that are about to go, by key
+	Markers  map[string]string  `json:"markers,omitempty"`  // IDs of our delete markers, by key
+}
+
+// A Version is what a journal says of one: the ID "null" can be that of
+// another one later.
+type Version struct {
+	ID   string `json:"id"`
+	ETag string `json:"etag"`
+	Size int64  `json:"size"`
+}
+
+func (v Version) is(o buildcache.Version) bool {
+	return o.ID == v.ID && o.ETag == v.ETag && o.Size == v.Size && !o.Deleted
 }
 
 // A Replacement is what happened to an index: enough to take it back.

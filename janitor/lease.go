@@ -39,7 +39,8 @@ type claim struct {
 }
 
 // take gets the lease and keeps it until release. The context that it returns
-// ends when the lease is lost.
+// ends when the lease is lost. On the way it finds out how to write to the
+// store, which all that follows needs.
 func (j *Janitor) take(ctx context.Context, run string) (context.Context, *lease, error) {
 	l := &lease{store: j.Store, now: j.Now, settle: j.Settle, claim: claim{Owner: j.Owner, Nonce: rand.Text(), Run: run}}
 	cond := buildcache.Condition{IfNoneMatch: true}
@@ -55,8 +56,17 @@ func (j *Janitor) take(ctx context.Context, run string) (context.Context, *lease
 		}
 		cond = buildcache.Condition{IfMatch: o.ETag}
 	}
+	if l.store, err = j.probe(ctx); err != nil {
+		return nil, nil, err
+	}
+	j.Store = l.store
 	if err := l.write(ctx, cond); err != nil {
 		return nil, nil, err
+	}
+	if _, ok := l.store.(careful); ok { // a rival may have looked when we did, and write now
+		if err := pause(ctx, l.settle); err != nil {
+			return nil, nil, err
+		}
 	}
 	if err := l.check(ctx); err != nil {
 		return nil, nil, err

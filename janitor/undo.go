@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -29,7 +30,7 @@ func (j Janitor) Undo(ctx context.Context, name string) (res Result, err error) 
 		u := &undo{Janitor: j, run: name, res: &res}
 		var back []returning
 		if record != nil {
-			back, err = u.fromVersions(ctx, opened.Plan, record)
+			back, err = u.fromVersions(ctx, record)
 		} else {
 			back, err = u.fromTrash(ctx)
 		}
@@ -76,7 +77,7 @@ func (u *undo) fromTrash(ctx context.Context) ([]returning, error) {
 // fromVersions finds what is to come back. A copy of the version does, instead
 // of deleting the marker that hides it: so it counts as new, and no other
 // version is touched.
-func (u *undo) fromVersions(ctx context.Context, p Plan, record *versionRecord) ([]returning, error) {
+func (u *undo) fromVersions(ctx context.Context, record *versionRecord) ([]returning, error) {
 	store, ok := versionsOf(u.Store)
 	if !ok {
 		return nil, fmt.Errorf("run %s: %w: it has kept versions, of which this store knows nothing: give the mirror by its s3:// address", u.run, ErrRefused)
@@ -87,24 +88,21 @@ func (u *undo) fromVersions(ctx context.Context, p Plan, record *versionRecord) 
 	}
 	var back []returning
 	var gone []string
-	for _, d := range p.Delete {
-		if record.ids[d.Key] == "" {
-			continue
-		}
-		switch v, state := record.back(d, listed[d.Key]); state {
+	for _, key := range slices.Sorted(maps.Keys(record.versions)) {
+		switch v, state := record.back(key, listed[key]); state {
 		case isHidden:
-			back = append(back, returning{d.Key, v.Size, func(ctx context.Context) error { return store.CopyVersion(ctx, v, d.Key) }})
+			back = append(back, returning{key, v.Size, func(ctx context.Context) error { return store.CopyVersion(ctx, v, key) }})
 		case isForeign:
-			note := d.Key + ": somebody has written it since, and deleted it: it stays deleted"
+			note := key + ": somebody has written it since, and deleted it: it stays deleted"
 			u.Log("%s", note)
 			u.res.Stayed = append(u.res.Stayed, note)
 		case isGone:
-			gone = append(gone, d.Key)
+			gone = append(gone, key)
 		}
 	}
 	if len(gone) > 0 {
 		return nil, fmt.Errorf("run %s: %w: the bucket has not kept %d of its %d objects, first %s: janitor:gc-trash or a lifecycle rule has removed them",
-			u.run, ErrRefused, len(gone), len(record.ids), gone[0])
+			u.run, ErrRefused, len(gone), len(record.versions), gone[0])
 	}
 	return back, nil
 }

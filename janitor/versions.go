@@ -25,6 +25,9 @@ type versioned interface {
 }
 
 func versionsOf(store Store) (versioned, bool) {
+	if c, ok := store.(careful); ok {
+		store = c.Store
+	}
 	v, ok := store.(versioned)
 	return v, ok
 }
@@ -52,9 +55,15 @@ func (r *run) keepVersions(ctx context.Context) error {
 	if err == nil && !on {
 		return nil
 	}
+	goes := map[string]Deletion{}
+	for _, d := range r.plan.Delete {
+		if d.Kind != Own {
+			goes[d.Key] = d
+		}
+	}
 	k := &keeping{store: store, going: map[string]buildcache.Version{}, markers: map[string]string{}}
 	if err == nil {
-		err = k.find(ctx, r.plan)
+		err = k.find(ctx, goes)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -67,42 +76,33 @@ func (r *run) keepVersions(ctx context.Context) error {
 		r.Log("whether the bucket keeps versions is not known, so that %s: %v", instead, err)
 		return nil
 	}
-	ids := map[string]string{}
-	for _, d := range r.plan.Delete {
-		if d.Kind == Own {
-			continue
-		}
-		v, ok := k.going[d.Key]
+	versions := map[string]Version{}
+	for key := range goes {
+		v, ok := k.going[key]
 		if !ok {
-			return fmt.Errorf("versions: %s is not there as it was: nothing was deleted, run again", d.Key)
+			return fmt.Errorf("versions: %s is not there as it was: nothing was deleted, run again", key)
 		}
-		ids[d.Key] = v.ID
+		versions[key] = Version{v.ID, v.ETag, v.Size}
 	}
 	r.keeping, r.res.Kept = k, asVersions
-	return r.journal.write(ctx, Step{What: asVersions, Versions: ids})
+	return r.journal.write(ctx, Step{What: asVersions, Versions: versions})
 }
 
 // find looks for the versions that the plan has seen.
-func (k *keeping) find(ctx context.Context, p Plan) error {
-	all, err := listVersions(ctx, k.store, deletedKeys(p))
-	for _, d := range p.Delete {
-		for _, v := range all[d.Key] {
-			if v.Latest && !v.Deleted && v.ID != "" && v.Size == d.Size && v.ETag == d.ETag {
-				k.going[d.Key] = v
+func (k *keeping) find(ctx context.Context, goes map[string]Deletion) error {
+	keys := map[string]bool{}
+	for key := range goes {
+		keys[key] = true
+	}
+	all, err := listVersions(ctx, k.store, keys)
+	for key, d := range goes {
+		for _, v := range all[key] {
+			if v.Latest && v.ID != "" && (Version{v.ID, d.ETag, d.Size}).is(v) {
+				k.going[key] = v
 			}
 		}
 	}
 	return err
-}
-
-func deletedKeys(p Plan) map[string]bool {
-	keys := map[string]bool{}
-	for _, d := range p.Delete {
-		if d.Kind != Own {
-			keys[d.Key] = true
-		}
-	}
-	return keys
 }
 
 // listVersions returns all versions of some objects, the newest first.
@@ -164,7 +164,8 @@ func (r *run) bringBack(ctx context.Context, key string) error {
 
 // A versionRecord is what a journal says of versions, by key.
 type versionRecord struct {
-	ids, markers map[string]string
+	versions map[string]Version
+	markers  map[string]string
 }
 
 // recorded returns nil for a run that kept no versions.
@@ -172,9 +173,9 @@ func recorded(steps []Step) *versionRecord {
 	if !slices.ContainsFunc(steps, func(s Step) bool { return s.What == asVersions }) {
 		return nil
 	}
-	r := &versionRecord{map[string]string{}, map[string]string{}}
+	r := &versionRecord{map[string]Version{}, map[string]string{}}
 	for _, s := range steps {
-		maps.Copy(r.ids, s.Versions)
+		maps.Copy(r.versions, s.Versions)
 		maps.Copy(r.markers, s.Markers)
 	}
 	return r
@@ -182,7 +183,7 @@ func recorded(steps []Step) *versionRecord {
 
 func (r *versionRecord) keys() map[string]bool {
 	keys := map[string]bool{}
-	for key := range r.ids {
+	for key := range r.versions {
 		keys[key] = true
 	}
 	return keys
@@ -191,15 +192,14 @@ func (r *versionRecord) keys() map[string]bool {
 // back returns the version of a deleted object that an undo restores: the one
 // that the run has seen, or what came in between and our marker hides. What
 // somebody else wrote and deleted since is theirs.
-func (r *versionRecord) back(d Deletion, all []buildcache.Version) (v buildcache.Version, state versionState) {
+func (r *versionRecord) back(key string, all []buildcache.Version) (v buildcache.Version, state versionState) {
 	for _, v := range all {
 		switch {
 		case v.Latest && !v.Deleted:
 			return v, isThere
 		case v.Deleted:
 			continue
-		case v.ID == r.ids[d.Key] && v.ETag == d.ETag && v.Size == d.Size,
-			all[0].Deleted && all[0].ID == r.markers[d.Key]:
+		case r.versions[key].is(v), all[0].Deleted && all[0].ID == r.markers[key]:
 			return v, isHidden
 		}
 		return v, isForeign
@@ -223,7 +223,7 @@ func (r *versionRecord) old(key string, all []buildcache.Version) (versions, mar
 	for _, v := range all {
 		switch {
 		case v.Deleted:
-		case v.ID == r.ids[key] && !v.Latest:
+		case r.versions[key].is(v) && !v.Latest:
 			versions = append(versions, v)
 		default:
 			content = true

@@ -65,8 +65,8 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap returns fs.ErrNotExist, buildcache.ErrChanged, an error of a context,
-// or nothing.
+// Unwrap returns fs.ErrNotExist, buildcache.ErrChanged, errors.ErrUnsupported,
+// an error of a context, or nothing.
 func (e *Error) Unwrap() error { return e.cause }
 
 // explain turns an error of the SDK, which is a paragraph, into a sentence.
@@ -107,12 +107,18 @@ func (s *Store) cause(op operation, e *Error) error {
 		}
 	case "PreconditionFailed", "ConditionalRequestConflict":
 		return buildcache.ErrChanged
+	case "NotImplemented":
+		if op == opPut { // a condition, perhaps
+			return errors.ErrUnsupported
+		}
 	}
 	return nil
 }
 
 func (s *Store) reason(op operation, e *Error, err error) string {
 	switch {
+	case e.cause == errors.ErrUnsupported: //nolint:errorlint // the very value
+		return remark(e, err)
 	case e.cause != nil:
 		return e.cause.Error()
 	case e.Code == "NoSuchBucket":
