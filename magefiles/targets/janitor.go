@@ -200,7 +200,7 @@ func (Janitor) Reindex(ctx context.Context,
 	return run.each(ctx, mirror, func(m *mirrorStore) error {
 		specs, err := m.janitor(a, 0).Reindex(ctx, or(dryRun, false))
 		for _, key := range sortedKeys(specs) {
-			a.Print("%s: %d specs", key, specs[key])
+			err = errors.Join(err, a.Print("%s: %d specs", key, specs[key]))
 		}
 		return err
 	})

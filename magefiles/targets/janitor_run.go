@@ -134,6 +134,7 @@ func (r janitorRun) purge(ctx context.Context, m *mirrorStore, purge janitor.Pur
 		return err
 	}
 	plan, refused := janitor.NewPurge(s, purge, time.Now())
+	refused = nearName(refused, string(purge.Pin), s)
 	return r.carryOut(ctx, m, plan, refused)
 }
 
@@ -277,11 +278,16 @@ func (r janitorRun) why(ctx context.Context, m *mirrorStore, roots janitor.Roots
 		return err
 	}
 	answers, err := plan.Why(s, pin)
-	if err != nil || r.json {
-		return errors.Join(err, r.show(answers))
+	if err != nil {
+		return nearName(err, string(pin), s)
+	}
+	if r.json {
+		return r.JSON(answers)
 	}
 	for _, a := range answers {
-		r.Print("%s", a)
+		if err := r.Print("%s", a); err != nil {
+			return err
+		}
 	}
 	return nil
 }
