@@ -21,13 +21,14 @@ const (
 // A lease is the right to write to a mirror's cache, held by one janitor at a
 // time.
 type lease struct {
-	store  Store
-	now    func() time.Time
-	settle time.Duration // after a write that the store cannot refuse
-	etag   string
-	claim  claim
-	stop   context.CancelCauseFunc
-	done   sync.WaitGroup
+	store Store
+	now   func() time.Time
+	etag  string
+	claim claim
+	stop  context.CancelCauseFunc
+	done  sync.WaitGroup
+
+	patient bool // the store could not refuse to write it: a rival may have looked when we did, and write now
 }
 
 // A claim is the lease as it lies in the mirror.
@@ -42,7 +43,7 @@ type claim struct {
 // ends when the lease is lost. On the way it finds out how to write to the
 // store, which all that follows needs.
 func (j *Janitor) take(ctx context.Context, run string) (context.Context, *lease, error) {
-	l := &lease{store: j.Store, now: j.Now, settle: j.Settle, claim: claim{Owner: j.Owner, Nonce: rand.Text(), Run: run}}
+	l := &lease{store: j.Store, now: j.Now, claim: claim{Owner: j.Owner, Nonce: rand.Text(), Run: run}}
 	cond := buildcache.Condition{IfNoneMatch: true}
 	data, o, err := get(ctx, l.store, leaseKey)
 	switch {
@@ -60,11 +61,12 @@ func (j *Janitor) take(ctx context.Context, run string) (context.Context, *lease
 		return nil, nil, err
 	}
 	j.Store = l.store
+	_, l.patient = l.store.(careful)
 	if err := l.write(ctx, cond); err != nil {
 		return nil, nil, err
 	}
-	if _, ok := l.store.(careful); ok { // a rival may have looked when we did, and write now
-		if err := pause(ctx, l.settle); err != nil {
+	if l.patient {
+		if err := pause(ctx, j.Settle); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -81,21 +83,25 @@ func leased(c claim) error {
 		ErrLeased, c.Owner, c.Run, c.Expires.UTC().Format(time.RFC3339), leaseKey)
 }
 
+// write claims the lease for some time to come. A server that takes the delete
+// marker of the last lease for an object refuses again and again, though there
+// is nothing.
 func (l *lease) write(ctx context.Context, cond buildcache.Condition) error {
-	l.claim.Expires = l.now().Add(leaseFor)
-	etag, err := putJSON(ctx, l.store, leaseKey, l.claim, cond)
-	if errors.Is(err, buildcache.ErrChanged) {
-		err = l.check(ctx) // the reply to our own may have been lost
-		if !errors.Is(err, fs.ErrNotExist) {
+	for try := 1; ; try++ {
+		l.claim.Expires = l.now().Add(leaseFor)
+		etag, err := putJSON(ctx, l.store, leaseKey, l.claim, cond)
+		if !errors.Is(err, buildcache.ErrChanged) {
+			l.etag = etag
 			return err
 		}
-		// A server that takes the delete marker of the last lease for an object.
-		if etag, err = putJSON(ctx, l.store, leaseKey, l.claim, buildcache.Condition{}); err == nil {
-			err = pause(ctx, l.settle)
+		err = l.check(ctx) // the reply to our own may have been lost
+		if try == 3 || !cond.IfNoneMatch || !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if try == 2 {
+			cond, l.patient = buildcache.Condition{}, true
 		}
 	}
-	l.etag = etag
-	return err
 }
 
 // check makes sure that the lease is ours: not every store heeds conditions.

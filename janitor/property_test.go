@@ -235,6 +235,9 @@ func TestPromisesHoldWhileOthersPush(t *testing.T) {
 		if seed%2 == 0 {
 			j.KeepFor = 14 * day
 		}
+		if seed%3 == 0 {
+			j.Store = keeping(s.m)
+		}
 		_, err = j.Apply(t.Context(), p)
 		s.m.before = nil
 		pending := len(uploads)

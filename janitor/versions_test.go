@@ -91,10 +91,11 @@ func (m *versionedMemory) Delete(ctx context.Context, keys []string) error {
 }
 
 func (m *versionedMemory) DeleteMarking(ctx context.Context, keys []string) (map[string]string, error) {
+	m.catchUp()
 	err := m.memory.Delete(ctx, keys)
 	markers := map[string]string{}
 	for _, key := range keys {
-		if _, there := m.objects[key]; !there {
+		if m.data(key) == nil {
 			markers[key] = m.record(key)
 		}
 	}
@@ -106,8 +107,26 @@ func (m *versionedMemory) Versioning(context.Context) (bool, error) {
 	return m.refuses == nil, m.refuses
 }
 
+// catchUp records what others have written past it.
+func (m *versionedMemory) catchUp() {
+	var late []string
+	m.mu.Lock()
+	m.memory.mu.Lock()
+	for key, s := range m.objects {
+		if all := m.versions[key]; len(all) == 0 || all[len(all)-1].deleted || all[len(all)-1].etag != s.etag {
+			late = append(late, key)
+		}
+	}
+	m.memory.mu.Unlock()
+	m.mu.Unlock()
+	for _, key := range late {
+		m.record(key)
+	}
+}
+
 func (m *versionedMemory) Versions(ctx context.Context, prefix string) iter.Seq2[buildcache.Version, error] {
 	return func(yield func(buildcache.Version, error) bool) {
+		m.catchUp()
 		for _, key := range slices.Sorted(maps.Keys(m.versions)) {
 			all := m.versions[key]
 			for i, k := range slices.Backward(all) {
@@ -142,7 +161,10 @@ func (m *versionedMemory) CopyVersion(ctx context.Context, from buildcache.Versi
 	if err := m.write("copy", to); err != nil {
 		return err
 	}
-	for _, k := range m.versions[from.Key] {
+	m.mu.Lock()
+	all := slices.Clone(m.versions[from.Key])
+	m.mu.Unlock()
+	for _, k := range all {
 		if k.id == from.ID && !k.deleted {
 			m.set(to, k.data, m.clock())
 			m.record(to)
