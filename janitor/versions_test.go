@@ -508,3 +508,68 @@ func TestBucketsThatKeepVersions(t *testing.T) {
 		}
 	}
 }
+
+func TestBucketsThatWillNotShowTheirVersions(t *testing.T) {
+	server := s3test.MinIO(t)
+	for _, question := range []string{"versioning", "versions"} {
+		name := oldBucket(t, server, "v2-unsigned")
+		server.EnableVersioning(t, name)
+		proxy := faultproxy.New(t, server.Endpoint)
+		proxy.Add(faultproxy.Rule{Match: func(r faultproxy.Request) bool { return r.Query.Has(question) }, Fault: faultproxy.Fail(403, "AccessDenied")})
+		store := bucket(t, server, proxy.URL, name, nil)
+		before := contentsOf(t, store)
+		j, said := quick(store)
+		j.Now, j.KeepFor = nil, day
+		r, err := j.Apply(t.Context(), planNow(t, store, locks(t, "v2-unsigned", "env-a")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := said.String(); !strings.Contains(got, "copied to the trash") || !strings.Contains(got, "s3:") {
+			t.Errorf("said %s", got)
+		}
+		if _, err := j.Undo(t.Context(), r.Run); err != nil {
+			t.Fatal(err)
+		}
+		same(t, question, before, contentsOf(t, store))
+	}
+}
+
+// The server deletes, and its reply is lost: the store asks again, and the
+// server puts a second delete marker on the first.
+func TestUndoByVersionsAfterLostReplies(t *testing.T) {
+	for _, server := range s3test.All(t) {
+		name := oldBucket(t, server, "v3-unsigned")
+		server.EnableVersioning(t, name)
+		proxy := faultproxy.New(t, server.Endpoint)
+		store := bucket(t, server, proxy.URL, name, nil)
+		before := contentsOf(t, store)
+		p := planNow(t, store, locks(t, "v3-unsigned", "env-a"))
+		proxy.Add(faultproxy.Rule{Match: faultproxy.IsBatchDelete, Skip: 1, Times: 1, Fault: faultproxy.LoseReply})
+		j, _ := quick(store)
+		j.Now = nil
+		r, err := j.Apply(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy.Add(faultproxy.Rule{Match: func(r faultproxy.Request) bool { return r.Header.Get("X-Amz-Copy-Source") != "" }, Skip: 3, Times: 1, Fault: faultproxy.LoseReply})
+		if _, err := j.Undo(t.Context(), r.Run); err != nil {
+			t.Fatal(err)
+		}
+		same(t, server.Name, before, contentsOf(t, store))
+	}
+}
+
+func TestVersionsOfAStoreThatHeedsNoConditions(t *testing.T) {
+	m := keeping(loaded(t, "v2-unsigned"))
+	m.ignores = true
+	before := m.contents()
+	j, _ := quick(m)
+	r, err := j.Apply(t.Context(), plan(t, m.memory, locks(t, "v2-unsigned", "env-a"), bold))
+	if err != nil || r.Kept == "" || len(m.trashed()) > 0 {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	if _, err := j.Undo(t.Context(), r.Run); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "undone", before, m.contents())
+}
