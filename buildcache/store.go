@@ -27,3 +27,11 @@ type Store interface {
 	// is, above all not that the whole store is missing.
 	Get(ctx context.Context, key string) (io.ReadCloser, Object, error)
 }
+
+// A Version is one state of an object in a bucket that keeps them all.
+type Version struct {
+	Object
+	ID      string // "null" if it was written before the bucket began to keep them
+	Latest  bool   // what readers of the key see
+	Deleted bool   // a delete marker: it has no content, and hides what is older
+}

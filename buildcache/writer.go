@@ -42,7 +42,8 @@ type PutOptions struct {
 
 // A Condition must hold for a write to take place, else it is ErrChanged. Of
 // several writers under the same condition one wins. At most one of the two
-// may be given.
+// may be given. Some servers ignore conditions; others refuse any write that
+// has one, with errors.ErrUnsupported.
 type Condition struct {
 	IfMatch     string // the object is there with this ETag
 	IfNoneMatch bool   // the object is not there

@@ -19,7 +19,8 @@ type Janitor struct {
 	Store   Store
 	Scan    ScanOptions
 	Owner   string        // for people who find the lease taken
-	KeepFor time.Duration // objects go to the trash for so long; 0 is no trash
+	KeepFor time.Duration // what goes can be brought back for so long; 0 is as long as the store keeps it by itself
+	Settle  time.Duration // how long a rival may take between looking and writing, where the store cannot refuse a write; 0 is 3 s
 	Now     func() time.Time
 	Log     func(format string, args ...any)
 }
@@ -30,6 +31,7 @@ type Result struct {
 	Specs   int               `json:"specs"`
 	Objects int               `json:"objects"`
 	Bytes   int64             `json:"bytes"`
+	Kept    string            `json:"kept,omitempty"`   // how, if the run can be taken back
 	Stayed  []string          `json:"stayed,omitempty"` // sentences: planned to go, but somebody was faster
 	Failed  map[string]string `json:"failed,omitempty"` // objects that were not deleted, and why
 }
@@ -64,10 +66,13 @@ func (j *Janitor) leased(ctx context.Context, what string, f func(context.Contex
 	if j.Scan.Known == nil {
 		j.Scan.Known = OpenKnown("")
 	}
+	if j.Settle == 0 {
+		j.Settle = 3 * time.Second
+	}
 	if j.Log == nil {
 		j.Log = func(string, ...any) {}
 	}
-	held, l, err := take(ctx, j.Store, j.Owner, what, j.Now)
+	held, l, err := j.take(ctx, what)
 	if err != nil {
 		return err
 	}
@@ -99,6 +104,7 @@ type run struct {
 	plan    Plan // what is left of it
 	res     *Result
 	journal *journal
+	keeping *keeping                               // nil: the store keeps no versions
 	removed map[string]map[buildcache.Hash]*record // from each index, as they were
 	lost    []Going                                // gone, though what was pushed too late needs them
 }
@@ -115,7 +121,7 @@ func (r *run) apply(ctx context.Context) error {
 		return err
 	}
 	r.res.Run = r.journal.run
-	if err := r.trash(ctx); err != nil {
+	if err := r.keep(ctx); err != nil {
 		return err
 	}
 	if s, err = r.unindex(ctx, s); err != nil {
@@ -296,7 +302,7 @@ func (r *run) deleteRest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.lost = lost(before, r.plan, s); len(r.lost) > 0 && r.KeepFor > 0 {
+	if r.lost = lost(before, r.plan, s); len(r.lost) > 0 && r.undoable() {
 		if err := r.rescue(ctx, before); err != nil {
 			return err
 		}
@@ -312,8 +318,8 @@ func (r *run) deleteRest(ctx context.Context) error {
 	return err
 }
 
-// rescue brings the spec files and manifests of lost specs back from the trash;
-// what they refer to is still there.
+// rescue brings the spec files and manifests of lost specs back; what they
+// refer to is still there.
 func (r *run) rescue(ctx context.Context, before Plan) error {
 	back := map[buildcache.Hash]bool{}
 	for _, g := range r.lost {
@@ -323,7 +329,7 @@ func (r *run) rescue(ctx context.Context, before Plan) error {
 		if !back[d.Hash] || d.Kind != SpecFile && d.Kind != Manifest {
 			continue
 		}
-		if err := r.Store.Copy(ctx, trashPrefix(r.journal.run)+d.Key, d.Key); err != nil {
+		if err := r.bringBack(ctx, d.Key); err != nil {
 			return fmt.Errorf("bring back %s: %w", d.Key, err)
 		}
 		r.res.Objects--
@@ -393,7 +399,7 @@ func (r *run) delete(ctx context.Context, what string, keys []string) (map[strin
 		}
 		maps.Copy(r.res.Failed, failed)
 	}
-	return failed, r.journal.write(ctx, Step{What: what + ": done", Failed: failed})
+	return failed, r.journal.write(ctx, Step{What: what + ": done", Failed: failed, Markers: r.keeping.marked(keys)})
 }
 
 func (r *run) deleteOnce(ctx context.Context, keys []string, failed map[string]string) error {
@@ -404,7 +410,7 @@ func (r *run) deleteOnce(ctx context.Context, keys []string, failed map[string]s
 	for i, chunk := range chunks {
 		group.Go(func() error {
 			if errs[i] = ctx.Err(); errs[i] == nil {
-				errs[i] = r.Store.Delete(ctx, chunk)
+				errs[i] = r.remove(ctx, chunk)
 			}
 			return nil
 		})
@@ -475,7 +481,7 @@ func (r *run) after(ctx context.Context, before *Scan) error {
 }
 
 func (r *run) remedy() string {
-	if r.KeepFor > 0 {
+	if r.undoable() {
 		return "take the run back with janitor:undo " + r.res.Run
 	}
 	return "push what it needs again"

@@ -16,6 +16,7 @@ import (
 
 // Where a run leaves what it did, and what it took away.
 func runPrefix(run string) string   { return Prefix + "runs/" + run + "/" }
+func openingKey(run string) string  { return runPrefix(run) + "plan.json" }
 func trashPrefix(run string) string { return Prefix + "trash/" + run + "/" }
 
 // A journal is what a run writes down before and after each step.
@@ -41,6 +42,21 @@ type Step struct {
 	Keys   []string          `json:"keys,omitempty"`
 	Failed map[string]string `json:"failed,omitempty"` // by key
 	Index  *Replacement      `json:"index,omitempty"`
+
+	Versions map[string]Version `json:"versions,omitempty"` // that are about to go, by key
+	Markers  map[string]string  `json:"markers,omitempty"`  // IDs of our delete markers, by key
+}
+
+// A Version is what a journal says of one: the ID "null" can be that of
+// another one later.
+type Version struct {
+	ID   string `json:"id"`
+	ETag string `json:"etag"`
+	Size int64  `json:"size"`
+}
+
+func (v Version) is(o buildcache.Version) bool {
+	return o.ID == v.ID && o.ETag == v.ETag && o.Size == v.Size && !o.Deleted
 }
 
 // A Replacement is what happened to an index: enough to take it back.
@@ -64,7 +80,7 @@ func begin(ctx context.Context, store Store, p Plan, owner string, keepFor time.
 		if n > 1 {
 			j.run = fmt.Sprintf("%s-%d", p.Run, n)
 		}
-		key := runPrefix(j.run) + "plan.json"
+		key := openingKey(j.run)
 		there, err := exists(ctx, store, key)
 		if err != nil {
 			return nil, err
@@ -102,9 +118,12 @@ func isOurs(ctx context.Context, store Store, key string, v any, otherwise error
 func (j *journal) write(ctx context.Context, s Step) error {
 	j.n++
 	s.At = j.now()
-	_, err := putJSON(ctx, j.store, fmt.Sprintf("%sstep-%04d.json", runPrefix(j.run), j.n), s, buildcache.Condition{})
+	_, err := putJSON(ctx, j.store, j.last(), s, buildcache.Condition{})
 	return err
 }
+
+// last is the key of the step that was written last.
+func (j *journal) last() string { return fmt.Sprintf("%sstep-%04d.json", runPrefix(j.run), j.n) }
 
 func putJSON(ctx context.Context, store Store, key string, v any, cond buildcache.Condition) (string, error) {
 	data, err := json.Marshal(v)
@@ -121,7 +140,7 @@ func putJSON(ctx context.Context, store Store, key string, v any, cond buildcach
 // readRun reads a journal back.
 func readRun(ctx context.Context, store buildcache.Store, run string) (opening, []Step, error) {
 	var o opening
-	key := runPrefix(run) + "plan.json"
+	key := openingKey(run)
 	data, _, err := get(ctx, store, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return o, nil, fmt.Errorf("run %q: %w: there are %s", run, ErrNothingFor, strings.Join(runs(ctx, store), ", "))

@@ -27,6 +27,8 @@ type lease struct {
 	claim claim
 	stop  context.CancelCauseFunc
 	done  sync.WaitGroup
+
+	patient bool // the store could not refuse to write it: a rival may have looked when we did, and write now
 }
 
 // A claim is the lease as it lies in the mirror.
@@ -38,24 +40,35 @@ type claim struct {
 }
 
 // take gets the lease and keeps it until release. The context that it returns
-// ends when the lease is lost.
-func take(ctx context.Context, store Store, owner, run string, now func() time.Time) (context.Context, *lease, error) {
-	l := &lease{store: store, now: now, claim: claim{Owner: owner, Nonce: rand.Text(), Run: run}}
+// ends when the lease is lost. On the way it finds out how to write to the
+// store, which all that follows needs.
+func (j *Janitor) take(ctx context.Context, run string) (context.Context, *lease, error) {
+	l := &lease{store: j.Store, now: j.Now, claim: claim{Owner: j.Owner, Nonce: rand.Text(), Run: run}}
 	cond := buildcache.Condition{IfNoneMatch: true}
-	data, o, err := get(ctx, store, leaseKey)
+	data, o, err := get(ctx, l.store, leaseKey)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return nil, nil, fmt.Errorf("lease: %w", err)
 	default:
 		var held claim
-		if json.Unmarshal(data, &held) == nil && now().Before(held.Expires) {
+		if json.Unmarshal(data, &held) == nil && j.Now().Before(held.Expires) {
 			return nil, nil, leased(held)
 		}
 		cond = buildcache.Condition{IfMatch: o.ETag}
 	}
+	if l.store, err = j.probe(ctx); err != nil {
+		return nil, nil, err
+	}
+	j.Store = l.store
+	_, l.patient = l.store.(careful)
 	if err := l.write(ctx, cond); err != nil {
 		return nil, nil, err
+	}
+	if l.patient {
+		if err := pause(ctx, j.Settle); err != nil {
+			return nil, nil, err
+		}
 	}
 	if err := l.check(ctx); err != nil {
 		return nil, nil, err
@@ -70,14 +83,25 @@ func leased(c claim) error {
 		ErrLeased, c.Owner, c.Run, c.Expires.UTC().Format(time.RFC3339), leaseKey)
 }
 
+// write claims the lease for some time to come. A server that takes the delete
+// marker of the last lease for an object refuses again and again, though there
+// is nothing.
 func (l *lease) write(ctx context.Context, cond buildcache.Condition) error {
-	l.claim.Expires = l.now().Add(leaseFor)
-	etag, err := putJSON(ctx, l.store, leaseKey, l.claim, cond)
-	if errors.Is(err, buildcache.ErrChanged) {
-		return l.check(ctx) // the reply to our own may have been lost
+	for try := 1; ; try++ {
+		l.claim.Expires = l.now().Add(leaseFor)
+		etag, err := putJSON(ctx, l.store, leaseKey, l.claim, cond)
+		if !errors.Is(err, buildcache.ErrChanged) {
+			l.etag = etag
+			return err
+		}
+		err = l.check(ctx) // the reply to our own may have been lost
+		if try == 3 || !cond.IfNoneMatch || !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if try == 2 {
+			cond, l.patient = buildcache.Condition{}, true
+		}
 	}
-	l.etag = etag
-	return err
 }
 
 // check makes sure that the lease is ours: not every store heeds conditions.

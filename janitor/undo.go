@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,20 +14,30 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// Undo brings back what a run took away: tarballs and blobs, then spec files
-// and manifests, then the index entries as they were. What was pushed again
-// since stays as it is.
+// Undo brings back what a run took away, from the trash or from versions:
+// tarballs and blobs, then spec files and manifests, then the index entries as
+// they were. What was pushed again since stays as it is.
 func (j Janitor) Undo(ctx context.Context, name string) (res Result, err error) {
 	opened, steps, err := readRun(ctx, j.Store, name)
 	if err != nil {
 		return res, err
 	}
-	if opened.KeepUntil.IsZero() {
-		return res, fmt.Errorf("run %s: %w: it kept nothing to bring back; runs that shall be undone need --keep-for", name, ErrRefused)
+	record := recorded(steps)
+	if opened.KeepUntil.IsZero() && record == nil {
+		return res, fmt.Errorf("run %s: %w: it kept nothing to bring back; runs that shall be undone need --keep-for, or a bucket that keeps versions", name, ErrRefused)
 	}
 	err = j.leased(ctx, "undo "+name, func(ctx context.Context) error {
 		u := &undo{Janitor: j, run: name, res: &res}
-		return u.bringBack(ctx, steps)
+		var back []returning
+		if record != nil {
+			back, err = u.fromVersions(ctx, record)
+		} else {
+			back, err = u.fromTrash(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		return u.bringBack(ctx, back, steps)
 	})
 	res.Run = name
 	return res, err
@@ -38,24 +49,74 @@ type undo struct {
 	res *Result
 }
 
-func (u *undo) bringBack(ctx context.Context, steps []Step) error {
+// A returning object is one that comes back, unless it is there.
+type returning struct {
+	key  string
+	size int64
+	copy func(ctx context.Context) error
+}
+
+func (u *undo) fromTrash(ctx context.Context) ([]returning, error) {
 	prefix := trashPrefix(u.run)
-	var first, then []buildcache.Object
+	var back []returning
 	for o, err := range u.Store.List(ctx, prefix) {
 		if err != nil {
-			return err
+			return nil, err
 		}
-		switch kindOf(strings.TrimPrefix(o.Key, prefix)) {
-		case Tarball, Blob:
+		key := strings.TrimPrefix(o.Key, prefix)
+		if kindOf(key).counts() {
+			back = append(back, returning{key, o.Size, func(ctx context.Context) error { return u.Store.Copy(ctx, o.Key, key) }})
+		}
+	}
+	if len(back) == 0 {
+		return nil, fmt.Errorf("run %s: %w: its trash is empty, or was collected", u.run, ErrRefused)
+	}
+	return back, nil
+}
+
+// fromVersions finds what is to come back. A copy of the version does, instead
+// of deleting the marker that hides it: so it counts as new, and no other
+// version is touched.
+func (u *undo) fromVersions(ctx context.Context, record *versionRecord) ([]returning, error) {
+	store, ok := versionsOf(u.Store)
+	if !ok {
+		return nil, fmt.Errorf("run %s: %w: it has kept versions, of which this store knows nothing: give the mirror by its s3:// address", u.run, ErrRefused)
+	}
+	listed, err := listVersions(ctx, store, record.keys())
+	if err != nil {
+		return nil, err
+	}
+	var back []returning
+	var gone []string
+	for _, key := range slices.Sorted(maps.Keys(record.versions)) {
+		switch v, state := record.back(key, listed[key]); state {
+		case isHidden:
+			back = append(back, returning{key, v.Size, func(ctx context.Context) error { return store.CopyVersion(ctx, v, key) }})
+		case isForeign:
+			note := key + ": somebody has written it since, and deleted it: it stays deleted"
+			u.Log("%s", note)
+			u.res.Stayed = append(u.res.Stayed, note)
+		case isGone:
+			gone = append(gone, key)
+		}
+	}
+	if len(gone) > 0 {
+		return nil, fmt.Errorf("run %s: %w: the bucket has not kept %d of its %d objects, first %s: janitor:gc-trash or a lifecycle rule has removed them",
+			u.run, ErrRefused, len(gone), len(record.versions), gone[0])
+	}
+	return back, nil
+}
+
+func (u *undo) bringBack(ctx context.Context, back []returning, steps []Step) error {
+	var first, then []returning
+	for _, o := range back {
+		if k := kindOf(o.key); k == Tarball || k == Blob {
 			first = append(first, o)
-		case SpecFile, Manifest:
+		} else {
 			then = append(then, o)
 		}
 	}
-	if len(first)+len(then) == 0 {
-		return fmt.Errorf("run %s: %w: its trash is empty, or was collected", u.run, ErrRefused)
-	}
-	for _, objects := range [][]buildcache.Object{first, then} {
+	for _, objects := range [][]returning{first, then} {
 		if err := u.copyBack(ctx, objects); err != nil {
 			return err
 		}
@@ -72,19 +133,18 @@ func (u *undo) bringBack(ctx context.Context, steps []Step) error {
 }
 
 // copyBack copies what is missing.
-func (u *undo) copyBack(ctx context.Context, objects []buildcache.Object) error {
+func (u *undo) copyBack(ctx context.Context, objects []returning) error {
 	back := make([]bool, len(objects))
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(copies)
 	for i, o := range objects {
 		group.Go(func() error {
-			key := strings.TrimPrefix(o.Key, trashPrefix(u.run))
-			there, err := exists(gctx, u.Store, key)
+			there, err := exists(gctx, u.Store, o.key)
 			if err != nil || there {
 				return err
 			}
 			back[i] = true
-			return u.Store.Copy(gctx, o.Key, key)
+			return o.copy(gctx)
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -93,8 +153,8 @@ func (u *undo) copyBack(ctx context.Context, objects []buildcache.Object) error 
 	for i, o := range objects {
 		if back[i] {
 			u.res.Objects++
-			u.res.Bytes += o.Size
-			if _, ok := buildcache.KeyHash(o.Key); ok && kindOf(strings.TrimPrefix(o.Key, trashPrefix(u.run))) != Tarball {
+			u.res.Bytes += o.size
+			if _, ok := buildcache.KeyHash(o.key); ok && kindOf(o.key) != Tarball {
 				u.res.Specs++
 			}
 		}

@@ -18,41 +18,45 @@ const maxCopy = 5 << 30
 // Copy has the server copy an object, with its content type and the like. No
 // byte of it passes through here.
 func (s *Store) Copy(ctx context.Context, from, to string) error {
-	if from == to || from == "" || to == "" {
-		return fmt.Errorf("%s: copy %q to %q: want two keys", s, from, to)
+	return s.copyFrom(ctx, opCopy, target{key: from}, to)
+}
+
+func (s *Store) copyFrom(ctx context.Context, op operation, from target, to string) error {
+	if from == (target{key: to}) || from.key == "" || to == "" {
+		return fmt.Errorf("%s: copy %q to %q: want two keys", s, from.key, to)
 	}
 	out, err := s.client.CopyObject(ctx, &awss3.CopyObjectInput{Bucket: &s.bucket, Key: ref(s.prefix + to), CopySource: ref(s.source(from))})
 	if err == nil && (out.CopyObjectResult == nil || deref(out.CopyObjectResult.ETag) == "") {
 		err = cutf("the server does not confirm the copy") // the SDK takes an empty reply for success
 	}
 	if status(err) == http.StatusBadRequest { // perhaps for its size, which nobody has asked for so far
-		if o, stat := s.Stat(ctx, from); stat == nil && o.Size > maxCopy {
-			return s.copyParts(ctx, o, to)
+		if o, head := s.head(ctx, from); head == nil && deref(o.ContentLength) > maxCopy {
+			return s.copyParts(ctx, op, from, o, to)
 		}
 	}
 	if err != nil {
-		return s.explain(opCopy, from, err)
+		return s.explain(op, from.key, err)
 	}
 	return nil
 }
 
-func (s *Store) copyParts(ctx context.Context, o buildcache.Object, to string) error {
-	// What the server does by itself in one request must be said in several.
-	from, err := s.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: &s.bucket, Key: ref(s.prefix + o.Key)})
-	if err != nil {
-		return s.explain(opCopy, o.Key, err)
-	}
-	u, err := s.newUpload(ctx, opCopy, to, &awss3.CreateMultipartUploadInput{
-		ContentType: from.ContentType, CacheControl: from.CacheControl, Metadata: from.Metadata,
+func (s *Store) head(ctx context.Context, from target) (*awss3.HeadObjectOutput, error) {
+	return s.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: &s.bucket, Key: ref(s.prefix + from.key), VersionId: optional(from.version)})
+}
+
+// copyParts says in several requests what the server does by itself in one.
+func (s *Store) copyParts(ctx context.Context, op operation, from target, o *awss3.HeadObjectOutput, to string) error {
+	u, err := s.newUpload(ctx, op, to, &awss3.CreateMultipartUploadInput{
+		ContentType: o.ContentType, CacheControl: o.CacheControl, Metadata: o.Metadata,
 	})
 	if err != nil {
 		return err
 	}
-	source := s.source(o.Key)
-	_, err = u.run(ctx, o.Size, buildcache.Condition{}, func(ctx context.Context, n int32, offset, length int64) (*string, error) {
+	source := s.source(from)
+	_, err = u.run(ctx, *o.ContentLength, buildcache.Condition{}, func(ctx context.Context, n int32, offset, length int64) (*string, error) {
 		out, err := s.client.UploadPartCopy(ctx, &awss3.UploadPartCopyInput{
 			Bucket: &s.bucket, Key: ref(s.prefix + to), UploadId: &u.id, PartNumber: &n,
-			CopySource: &source, CopySourceIfMatch: ref(quote(o.ETag)),
+			CopySource: &source, CopySourceIfMatch: o.ETag,
 			CopySourceRange: ref(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)),
 		})
 		if err != nil {
@@ -67,10 +71,14 @@ func (s *Store) copyParts(ctx context.Context, o buildcache.Object, to string) e
 }
 
 // source names an object in the header of a copy, where it must be escaped.
-func (s *Store) source(key string) string {
-	parts := strings.Split(s.bucket+"/"+s.prefix+key, "/")
+func (s *Store) source(from target) string {
+	parts := strings.Split(s.bucket+"/"+s.prefix+from.key, "/")
 	for i := range parts {
 		parts[i] = strings.ReplaceAll(url.QueryEscape(parts[i]), "+", "%20")
 	}
-	return strings.Join(parts, "/")
+	source := strings.Join(parts, "/")
+	if from.version != "" {
+		source += "?versionId=" + url.QueryEscape(from.version)
+	}
+	return source
 }

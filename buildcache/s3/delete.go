@@ -18,26 +18,42 @@ import (
 // batchSize is how many keys one request may delete.
 const batchSize = 1000
 
+// A target is what a request deletes: an object, or one version of it for good.
+type target struct{ key, version string }
+
 // Delete removes objects in batches, some at a time. Keys that the server
 // could not delete for a moment are tried again. A batch refused as a whole
 // ends it: the others would be as well.
 func (s *Store) Delete(ctx context.Context, keys []string) error {
-	if slices.Contains(keys, "") {
-		return &buildcache.DeleteError{Failed: fail(keys, fmt.Errorf("%s: delete: one of the keys is empty", s))}
+	return s.deleteAll(ctx, objects(keys), nil)
+}
+
+func objects(keys []string) []target {
+	targets := make([]target, len(keys))
+	for i, key := range keys {
+		targets[i].key = key
 	}
-	plain, odd := divide(keys)
+	return targets
+}
+
+// deleteAll tells marked, unless that is nil, of the delete markers.
+func (s *Store) deleteAll(ctx context.Context, targets []target, marked func(key, id string)) error {
+	if slices.ContainsFunc(targets, func(t target) bool { return t.key == "" }) {
+		return &buildcache.DeleteError{Failed: fail(targets, fmt.Errorf("%s: delete: one of the keys is empty", s))}
+	}
+	plain, odd := divide(targets)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(inFlight / 2)
-	var batches [][]string
+	var batches [][]target
 	batches = slices.AppendSeq(batches, slices.Chunk(plain, batchSize))
 	batches = slices.AppendSeq(batches, slices.Chunk(odd, 1))
 	failed := make([][]buildcache.ObjectError, len(batches))
 	for i, batch := range batches {
 		group.Go(func() (err error) {
 			if len(plain) > i*batchSize {
-				failed[i], err = s.deleteBatch(groupCtx, batch)
+				failed[i], err = s.deleteBatch(groupCtx, batch, marked)
 			} else {
-				failed[i], err = s.deleteOne(groupCtx, batch[0])
+				failed[i], err = s.deleteOne(groupCtx, batch[0], marked)
 			}
 			return err
 		})
@@ -57,26 +73,26 @@ func (s *Store) Delete(ctx context.Context, keys []string) error {
 
 // divide tells keys that XML can hold from those that it cannot. In a batch
 // such a key would be taken for another one.
-func divide(keys []string) (plain, odd []string) {
-	for _, key := range keys {
-		if strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r == '\uFFFD' || r == '\uFFFE' || r == '\uFFFF' }) {
-			odd = append(odd, key)
+func divide(targets []target) (plain, odd []target) {
+	for _, t := range targets {
+		if strings.ContainsFunc(t.key, func(r rune) bool { return r < ' ' || r == '\uFFFD' || r == '\uFFFE' || r == '\uFFFF' }) {
+			odd = append(odd, t)
 		} else {
-			plain = append(plain, key)
+			plain = append(plain, t)
 		}
 	}
 	return plain, odd
 }
 
-// deleteBatch returns what is left of the keys. An error means that other
+// deleteBatch returns what is left of the targets. An error means that other
 // batches need not be tried.
-func (s *Store) deleteBatch(ctx context.Context, keys []string) (failed []buildcache.ObjectError, err error) {
+func (s *Store) deleteBatch(ctx context.Context, targets []target, marked func(key, id string)) (failed []buildcache.ObjectError, err error) {
 	for attempt := 1; ; attempt++ {
-		again, refused, err := s.tryDelete(ctx, keys)
+		again, refused, err := s.tryDelete(ctx, targets, marked)
 		failed = append(failed, refused...)
 		if err != nil {
-			err = s.explain(opDelete, fmt.Sprintf("%d objects", len(keys)), err)
-			return append(failed, fail(keys, err)...), err
+			err = s.explain(deleting(targets), fmt.Sprintf("%d objects", len(targets)), err)
+			return append(failed, fail(targets, err)...), err
 		}
 		if len(again) == 0 {
 			return failed, nil
@@ -84,10 +100,9 @@ func (s *Store) deleteBatch(ctx context.Context, keys []string) (failed []buildc
 		if attempt == s.attempts {
 			return append(failed, again...), nil
 		}
-		keys = nil
-		for i := range again {
-			keys = append(keys, again[i].Key)
-		}
+		targets = slices.DeleteFunc(slices.Clone(targets), func(t target) bool {
+			return !slices.ContainsFunc(again, func(e buildcache.ObjectError) bool { return e.Key == t.key })
+		})
 		if err := s.backoff.wait(ctx, attempt-1); err != nil {
 			return append(failed, again...), err
 		}
@@ -96,7 +111,7 @@ func (s *Store) deleteBatch(ctx context.Context, keys []string) (failed []buildc
 
 // tryDelete returns the keys that another attempt may delete and those that
 // it will not.
-func (s *Store) tryDelete(ctx context.Context, keys []string) (again, refused []buildcache.ObjectError, err error) {
+func (s *Store) tryDelete(ctx context.Context, targets []target, marked func(key, id string)) (again, refused []buildcache.ObjectError, err error) {
 	var reply *xmlDeleted
 	options := []func(*awss3.Options){decodeWith(new(awss3.DeleteObjectsOutput), func(body []byte) (err error) {
 		reply, err = parseDeleted(body)
@@ -105,52 +120,71 @@ func (s *Store) tryDelete(ctx context.Context, keys []string) (again, refused []
 	if s.md5 {
 		options = append(options, awss3.WithAPIOptions(smithyhttp.AddContentChecksumMiddleware))
 	}
-	ids := make([]types.ObjectIdentifier, len(keys))
-	for i, key := range keys {
-		ids[i].Key = ref(s.prefix + key)
+	ids := make([]types.ObjectIdentifier, len(targets))
+	asked := make(map[string]bool, len(targets))
+	for i, t := range targets {
+		ids[i].Key, ids[i].VersionId = ref(s.prefix+t.key), optional(t.version)
+		asked[t.key] = true
 	}
-	in := &awss3.DeleteObjectsInput{Bucket: &s.bucket, Delete: &types.Delete{Objects: ids, Quiet: ref(true)}}
+	in := &awss3.DeleteObjectsInput{Bucket: &s.bucket, Delete: &types.Delete{Objects: ids, Quiet: ref(marked == nil)}}
 	if _, err := s.client.DeleteObjects(ctx, in, options...); err != nil {
 		return nil, nil, err
 	}
 	for _, e := range reply.Errors {
 		key, ok := strings.CutPrefix(e.Key, s.prefix)
-		if !ok || !slices.Contains(keys, key) {
+		if !ok || !asked[key] {
 			return nil, nil, fmt.Errorf("the server reports %s for %q, which was not to be deleted", e.Code, e.Key)
 		}
-		err := s.keyError(key, e.Code, e.Message)
+		err := s.keyError(deleting(targets), key, e.Code, e.Message)
 		switch e.Code {
-		case "NoSuchKey":
+		case "NoSuchKey", "NoSuchVersion":
 		case "InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "OperationAborted":
 			again = append(again, err)
 		default:
 			refused = append(refused, err)
 		}
 	}
+	for _, d := range reply.Deleted {
+		if key, ok := strings.CutPrefix(d.Key, s.prefix); ok && marked != nil && d.DeleteMarker && d.MarkerID != "" {
+			marked(key, d.MarkerID)
+		}
+	}
 	return again, refused, nil
 }
 
-func (s *Store) keyError(key, code, message string) buildcache.ObjectError {
-	e := &Error{Store: s.String(), Op: opDelete.verb, Key: key, Code: code, reason: "the server answers " + strings.TrimSuffix(message, ".")}
+// deleting is what a request for these targets needs permission for.
+func deleting(targets []target) operation {
+	if len(targets) > 0 && targets[0].version != "" {
+		return opDeleteVersion
+	}
+	return opDelete
+}
+
+func (s *Store) keyError(op operation, key, code, message string) buildcache.ObjectError {
+	e := &Error{Store: s.String(), Op: op.verb, Key: key, Code: code, reason: "the server answers " + strings.TrimSuffix(message, ".")}
 	if code == "AccessDenied" {
-		e.reason = s.reason(opDelete, e, errors.New(message))
+		e.reason = s.reason(op, e, errors.New(message))
 	}
 	return buildcache.ObjectError{Key: key, Err: e}
 }
 
-func (s *Store) deleteOne(ctx context.Context, key string) ([]buildcache.ObjectError, error) {
-	_, err := s.client.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: &s.bucket, Key: ref(s.prefix + key)})
-	if err == nil {
-		return nil, nil
+func (s *Store) deleteOne(ctx context.Context, t target, marked func(key, id string)) ([]buildcache.ObjectError, error) {
+	targets := []target{t}
+	out, err := s.client.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: &s.bucket, Key: ref(s.prefix + t.key), VersionId: optional(t.version)})
+	if err != nil {
+		err = s.explain(deleting(targets), t.key, err)
+		return fail(targets, err), err
 	}
-	err = s.explain(opDelete, key, err)
-	return fail([]string{key}, err), err
+	if marked != nil && deref(out.DeleteMarker) && deref(out.VersionId) != "" {
+		marked(t.key, *out.VersionId)
+	}
+	return nil, nil
 }
 
-func fail(keys []string, err error) []buildcache.ObjectError {
-	failed := make([]buildcache.ObjectError, len(keys))
-	for i, key := range keys {
-		failed[i] = buildcache.ObjectError{Key: key, Err: err}
+func fail(targets []target, err error) []buildcache.ObjectError {
+	failed := make([]buildcache.ObjectError, len(targets))
+	for i, t := range targets {
+		failed[i] = buildcache.ObjectError{Key: t.key, Err: err}
 	}
 	return failed
 }

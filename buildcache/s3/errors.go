@@ -29,6 +29,10 @@ var (
 	opDelete     = operation{"delete", "s3:DeleteObject"}
 	opCopy       = operation{"copy", "s3:GetObject and s3:PutObject"}
 	opVersioning = operation{"ask for versioning", "s3:GetBucketVersioning"}
+	opVersions   = operation{"list versions", "s3:ListBucketVersions"}
+
+	opCopyVersion   = operation{"copy a version of", "s3:GetObjectVersion and s3:PutObject"}
+	opDeleteVersion = operation{"delete a version of", "s3:DeleteObjectVersion"}
 )
 
 // An Error is what a request came to in the end. Its text says what to do.
@@ -61,8 +65,8 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap returns fs.ErrNotExist, buildcache.ErrChanged, an error of a context,
-// or nothing.
+// Unwrap returns fs.ErrNotExist, buildcache.ErrChanged, errors.ErrUnsupported,
+// an error of a context, or nothing.
 func (e *Error) Unwrap() error { return e.cause }
 
 // explain turns an error of the SDK, which is a paragraph, into a sentence.
@@ -94,8 +98,8 @@ func (s *Store) explain(op operation, key string, err error) error {
 // cause is what callers branch on.
 func (s *Store) cause(op operation, e *Error) error {
 	switch e.Code {
-	case "NoSuchKey", "NotFound":
-		if op == opGet || op == opStat || op == opCopy {
+	case "NoSuchKey", "NotFound", "NoSuchVersion":
+		if op == opGet || op == opStat || op == opCopy || op == opCopyVersion {
 			return fs.ErrNotExist
 		}
 		if op == opPut { // IfMatch of an object that is gone
@@ -103,12 +107,18 @@ func (s *Store) cause(op operation, e *Error) error {
 		}
 	case "PreconditionFailed", "ConditionalRequestConflict":
 		return buildcache.ErrChanged
+	case "NotImplemented":
+		if op == opPut { // a condition, perhaps
+			return errors.ErrUnsupported
+		}
 	}
 	return nil
 }
 
 func (s *Store) reason(op operation, e *Error, err error) string {
 	switch {
+	case e.cause == errors.ErrUnsupported: //nolint:errorlint // the very value
+		return remark(e, err)
 	case e.cause != nil:
 		return e.cause.Error()
 	case e.Code == "NoSuchBucket":

@@ -133,19 +133,6 @@ func TestBigObjectsGoInParts(t *testing.T) {
 	})
 }
 
-func TestVersioning(t *testing.T) {
-	servers(t, func(t *testing.T, server *s3test.Server, bucket string) {
-		s := open(t, "s3://"+bucket, options(server))
-		if on, err := s.Versioning(t.Context()); on || err != nil {
-			t.Errorf("got %t, %v", on, err)
-		}
-		server.EnableVersioning(t, bucket)
-		if on, err := s.Versioning(t.Context()); !on || err != nil {
-			t.Errorf("got %t, %v", on, err)
-		}
-	})
-}
-
 func TestBatchDeletesWithContentMD5(t *testing.T) {
 	servers(t, func(t *testing.T, server *s3test.Server, bucket string) {
 		p := faultproxy.New(t, server.Endpoint)

@@ -7,13 +7,11 @@
 package s3
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
 
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
 // A Store is the part of a bucket below a prefix. It implements
@@ -36,15 +34,6 @@ func (s *Store) String() string { return strings.TrimSuffix("s3://"+s.bucket+"/"
 
 // Requests counts what the store has sent and received.
 func (s *Store) Requests() *Requests { return s.requests }
-
-// Versioning says whether the bucket keeps what is overwritten or deleted.
-func (s *Store) Versioning(ctx context.Context) (bool, error) {
-	out, err := s.client.GetBucketVersioning(ctx, &awss3.GetBucketVersioningInput{Bucket: &s.bucket})
-	if err != nil {
-		return false, s.explain(opVersioning, "", err)
-	}
-	return out.Status == types.BucketVersioningStatusEnabled, nil
-}
 
 // parseURL takes s3://bucket or s3://bucket/prefix apart. What follows the
 // bucket is no URL path: nothing in it is escaped.

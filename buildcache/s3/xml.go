@@ -29,10 +29,16 @@ func parsePage(body []byte) (*rawPage, error) {
 	return raw, nil
 }
 
-// xmlDeleted is the reply to a batch delete in quiet mode.
+// xmlDeleted is the reply to a batch delete. In quiet mode it names errors
+// only.
 type xmlDeleted struct {
 	XMLName xml.Name                              `xml:"DeleteResult"`
 	Errors  []struct{ Key, Code, Message string } `xml:"Error"`
+	Deleted []struct {
+		Key          string
+		DeleteMarker bool
+		MarkerID     string `xml:"DeleteMarkerVersionId"`
+	}
 }
 
 func parseDeleted(body []byte) (*xmlDeleted, error) {

@@ -61,9 +61,19 @@ func (s *Server) AllowReads(t testing.TB, bucket string) {
 // EnableVersioning makes a bucket keep what is overwritten or deleted.
 func (s *Server) EnableVersioning(t testing.TB, bucket string) {
 	t.Helper()
+	s.versioning(t, bucket, types.BucketVersioningStatusEnabled)
+}
+
+// SuspendVersioning lets a bucket keep what it has kept so far, and no more.
+func (s *Server) SuspendVersioning(t testing.TB, bucket string) {
+	t.Helper()
+	s.versioning(t, bucket, types.BucketVersioningStatusSuspended)
+}
+
+func (s *Server) versioning(t testing.TB, bucket string, status types.BucketVersioningStatus) {
+	t.Helper()
 	_, err := s.admin.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
-		Bucket:                  &bucket,
-		VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+		Bucket: &bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: status},
 	})
 	if err != nil {
 		t.Fatal(err)

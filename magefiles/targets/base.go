@@ -86,7 +86,9 @@ func buildBases(ctx context.Context, names []string, platform *string, force, js
 		return a.JSON(built)
 	}
 	for _, b := range built {
-		a.Print("%s %s", b.Image, b.Digest)
+		if err := a.Print("%s %s", b.Image, b.Digest); err != nil {
+			return err
+		}
 	}
 	return nil
 }

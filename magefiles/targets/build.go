@@ -99,7 +99,7 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 	case o.digests:
 		for _, r := range results {
 			if r.Err == nil {
-				a.Print("%s", r.Digest)
+				err = errors.Join(err, a.Print("%s", r.Digest))
 			}
 		}
 	default:

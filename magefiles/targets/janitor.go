@@ -35,7 +35,7 @@ func (Janitor) Prune(ctx context.Context,
 	accessLog *string, // for --used-since: a file with a hash or key and a date on each line
 	keepLast *int, // newest versions of each package that stay; 0: no such rule
 	maxFraction *float64, // refuse to delete more than this of the specs or bytes
-	keepFor *string, // keep what goes in the trash for so long, as 14d
+	keepFor *string, // let what goes be brought back for so long, as 14d
 	plan *string, // apply this plan, as far as it is still right
 	dryRun *bool, // show the plan only
 	json *bool, // for machines
@@ -144,7 +144,7 @@ func (Janitor) Purge(ctx context.Context, spec string,
 	match *bool, // SPEC is any part of name@version/hash
 	dependents *bool, // remove what needs it at run time, too
 	lock *string, // lockfiles that must not need it, by commas (default: the configured ones, if any)
-	keepFor *string, // keep what goes in the trash for so long, as 14d
+	keepFor *string, // let what goes be brought back for so long, as 14d
 	dryRun *bool, // show the plan only
 	json *bool, // for machines
 	yes *bool, // do not ask
@@ -200,14 +200,15 @@ func (Janitor) Reindex(ctx context.Context,
 	return run.each(ctx, mirror, func(m *mirrorStore) error {
 		specs, err := m.janitor(a, 0).Reindex(ctx, or(dryRun, false))
 		for _, key := range sortedKeys(specs) {
-			a.Print("%s: %d specs", key, specs[key])
+			err = errors.Join(err, a.Print("%s: %d specs", key, specs[key]))
 		}
 		return err
 	})
 }
 
-// Undo takes back what a prune or purge with --keep-for did: packages and index
-// entries. RUN is what it printed, and the name of its folder in out/janitor.
+// Undo takes back what a prune or purge did: packages and index entries. That
+// takes --keep-for, or a bucket that keeps versions. RUN is what it printed, and
+// the name of its folder in out/janitor.
 func (Janitor) Undo(ctx context.Context, run string,
 	mirror *string, // build cache (default: those of the platforms)
 	json *bool, // for machines
@@ -227,7 +228,8 @@ func (Janitor) Undo(ctx context.Context, run string,
 	})
 }
 
-// GcTrash removes from the trash what was to be kept until now.
+// GcTrash removes what was kept with --keep-for until now, in the trash or as
+// versions, and journals that are 90 days old and of no use any more.
 func (Janitor) GcTrash(ctx context.Context,
 	mirror *string, // build caches, by commas (default: those of the platforms)
 	json *bool, // for machines

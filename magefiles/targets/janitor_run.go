@@ -134,6 +134,7 @@ func (r janitorRun) purge(ctx context.Context, m *mirrorStore, purge janitor.Pur
 		return err
 	}
 	plan, refused := janitor.NewPurge(s, purge, time.Now())
+	refused = nearName(refused, string(purge.Pin), s)
 	return r.carryOut(ctx, m, plan, refused)
 }
 
@@ -168,8 +169,12 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, plan janitor.P
 		return err
 	}
 	r.Log.Info("pruned", "run", result.Run, "specs", result.Specs, "objects", result.Objects, "size", ui.Size(result.Bytes), "stayed", len(result.Stayed))
-	if r.keepFor > 0 && result.Run != "" {
-		r.Log.Info("can be taken back", "until", time.Now().Add(r.keepFor).Format(time.DateOnly), "with", "mage janitor:undo "+result.Run+" --mirror="+m.url)
+	if result.Kept != "" {
+		until := "the bucket drops old versions"
+		if r.keepFor > 0 {
+			until = time.Now().Add(r.keepFor).Format(time.DateOnly)
+		}
+		r.Log.Info("can be taken back", "until", until, "with", "mage janitor:undo "+result.Run+" --mirror="+m.url)
 	}
 	return nil
 }
@@ -273,11 +278,16 @@ func (r janitorRun) why(ctx context.Context, m *mirrorStore, roots janitor.Roots
 		return err
 	}
 	answers, err := plan.Why(s, pin)
-	if err != nil || r.json {
-		return errors.Join(err, r.show(answers))
+	if err != nil {
+		return nearName(err, string(pin), s)
+	}
+	if r.json {
+		return r.JSON(answers)
 	}
 	for _, a := range answers {
-		r.Print("%s", a)
+		if err := r.Print("%s", a); err != nil {
+			return err
+		}
 	}
 	return nil
 }

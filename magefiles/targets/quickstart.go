@@ -56,13 +56,12 @@ func Quickstart(ctx context.Context) error {
 	if err := a.Table([]string{"step", "what", "took", "result"}, t.rows); err != nil {
 		return err
 	}
-	a.Print(`
+	return a.Print(`
 Next:
   mage -l                                  what else there is
   mage containers:list                     the containers defined here
   mage doctor                              what this machine has, and what more it could do
   skopeo inspect oci:%s`, t.layout())
-	return nil
 }
 
 // A step is one line of the quickstart's table.

@@ -39,7 +39,9 @@ func (Containers) Show(ctx context.Context, name string,
 	if or(json, false) {
 		return a.JSON(shown)
 	}
-	a.Print("%s\n%s", shown.Ref, shown.Digest)
+	if err := a.Print("%s\n%s", shown.Ref, shown.Digest); err != nil {
+		return err
+	}
 	for _, img := range shown.Images {
 		if err := a.showImage(img); err != nil {
 			return err
@@ -49,17 +51,20 @@ func (Containers) Show(ctx context.Context, name string,
 }
 
 func (a *app) showImage(img publish.ShownImage) error {
-	a.Print("")
 	facts := [][]string{
 		{"platform", img.Platform}, {"digest", img.Digest.String()}, {"size", fmt.Sprintf("%s in %d layers", ui.Size(img.Size), img.Layers)},
 		{"build key", img.BuildKey}, {"base", img.Base}, {"asked for", strings.Join(img.Roots, ", ")},
 		{"commit", img.Commit}, {"source", img.Source}, {"built by", img.Builder}, {"published", when(img.Time)},
 		{"attached", strings.Join(img.Attached, " ")}, {"signed", yes(img.Signed)},
 	}
+	lines := []string{""}
 	for _, fact := range facts {
 		if fact[1] != "" {
-			a.Print("%-10s  %s", fact[0], fact[1])
+			lines = append(lines, fmt.Sprintf("%-10s  %s", fact[0], fact[1]))
 		}
+	}
+	if err := a.Print("%s", strings.Join(lines, "\n")); err != nil {
+		return err
 	}
 	var rows [][]string
 	for _, spec := range img.Specs {
@@ -70,8 +75,7 @@ func (a *app) showImage(img publish.ShownImage) error {
 		rows = append(rows, []string{spec.Name, spec.Version, string(spec.Hash[:7]), variants})
 	}
 	if len(rows) == 0 {
-		a.Print("no lockfile is attached, so its packages are not known")
-		return nil
+		return a.Print("no lockfile is attached, so its packages are not known")
 	}
 	return a.Table([]string{"package", "version", "hash", "variants"}, rows)
 }
@@ -123,7 +127,9 @@ func (Containers) Diff(ctx context.Context, a, b string,
 		return app.JSON(diffs)
 	case or(markdown, false):
 		for _, d := range diffs {
-			fmt.Fprint(app.Out, d.Markdown())
+			if err := app.Print("%s", strings.TrimSuffix(d.Markdown(), "\n")); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
@@ -148,7 +154,9 @@ func (a *app) contents(ctx context.Context, client *publish.Client, text string,
 }
 
 func (a *app) showDiff(d publish.Diff) error {
-	a.Print("%s: %s → %s", d.Platform, d.From, d.To)
+	if err := a.Print("%s: %s → %s", d.Platform, d.From, d.To); err != nil {
+		return err
+	}
 	var rows [][]string
 	for _, c := range d.Changes {
 		rows = append(rows, []string{c.Package, c.Kind, c.Old, c.New})
@@ -158,6 +166,5 @@ func (a *app) showDiff(d publish.Diff) error {
 			return err
 		}
 	}
-	a.Print("%s", d.Summary())
-	return nil
+	return a.Print("%s", d.Summary())
 }

@@ -61,7 +61,9 @@ func (Sif) Build(ctx context.Context, name string,
 		}
 		records = append(records, record)
 		if !or(json, false) {
-			a.Print("%s", sifs.Path(record.File))
+			if err := a.Print("%s", sifs.Path(record.File)); err != nil {
+				return err
+			}
 		}
 	}
 	if or(json, false) {

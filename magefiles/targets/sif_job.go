@@ -42,8 +42,7 @@ func (Sif) Job(ctx context.Context, name string,
 	if err := job.Check(); err != nil {
 		return callError{err}
 	}
-	a.Print("%s", strings.TrimSuffix(job.Script(), "\n"))
-	return nil
+	return a.Print("%s", strings.TrimSuffix(job.Script(), "\n"))
 }
 
 func (a *app) job(ctx context.Context, d definition.Definition, site sif.Site) (sif.Job, error) {

@@ -1,0 +1,172 @@
+package s3
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"sync"
+
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+)
+
+// Versioning says whether the bucket keeps what is overwritten or deleted.
+func (s *Store) Versioning(ctx context.Context) (bool, error) {
+	out, err := s.client.GetBucketVersioning(ctx, &awss3.GetBucketVersioningInput{Bucket: &s.bucket})
+	if err != nil {
+		return false, s.explain(opVersioning, "", err)
+	}
+	return out.Status == types.BucketVersioningStatusEnabled, nil
+}
+
+// Versions yields all that the bucket keeps of the objects whose keys begin
+// with prefix, delete markers too, the newest of each key first.
+func (s *Store) Versions(ctx context.Context, prefix string) iter.Seq2[buildcache.Version, error] {
+	return func(yield func(buildcache.Version, error) bool) {
+		seen := map[[2]string]bool{}
+		var last buildcache.Version // which some servers repeat on the next page
+		for next := [2]string{}; ; {
+			p, err := s.versionsPage(ctx, prefix, next)
+			if err == nil && seen[p.next] {
+				err = errors.New("the listing goes round in circles: the server names the same page as the next one again")
+				err = s.explain(opVersions, prefix, err)
+			}
+			if err != nil {
+				yield(buildcache.Version{}, err)
+				return
+			}
+			for _, v := range p.versions {
+				if v.Key == last.Key && v.ID == last.ID {
+					continue
+				}
+				if last = v; !yield(v, nil) {
+					return
+				}
+			}
+			if next = p.next; next[0] == "" {
+				return
+			}
+			seen[next] = true
+		}
+	}
+}
+
+func (s *Store) versionsPage(ctx context.Context, prefix string, from [2]string) (*versionsPage, error) {
+	in := &awss3.ListObjectVersionsInput{
+		Bucket: &s.bucket, Prefix: ref(s.prefix + prefix), EncodingType: types.EncodingTypeUrl,
+		KeyMarker: optional(from[0]), VersionIdMarker: optional(from[1]),
+	}
+	var p *versionsPage
+	_, err := s.client.ListObjectVersions(ctx, in, decodeWith(new(awss3.ListObjectVersionsOutput), func(body []byte) (err error) {
+		if p, err = decodeVersions(body); err != nil {
+			return err
+		}
+		return p.relate(s.prefix, prefix)
+	}))
+	if err != nil {
+		return nil, s.explain(opVersions, prefix, err)
+	}
+	s.answered.Store(true)
+	return p, nil
+}
+
+// A versionsPage is one reply to ListObjectVersions.
+type versionsPage struct {
+	versions []buildcache.Version
+	next     [2]string // key and version; "" at the end
+}
+
+// xmlVersions is that reply for encoding/xml, which would tear versions and
+// markers apart if they were asked for by name.
+type xmlVersions struct {
+	XMLName     xml.Name `xml:"ListVersionsResult"`
+	IsTruncated string
+	Key         string `xml:"NextKeyMarker"`
+	ID          string `xml:"NextVersionIdMarker"`
+	Encoding    string `xml:"EncodingType"`
+	Versions    []struct {
+		XMLName                                 xml.Name
+		Key, IsLatest, LastModified, ETag, Size string
+		ID                                      string `xml:"VersionId"`
+	} `xml:",any"`
+}
+
+func decodeVersions(body []byte) (*versionsPage, error) {
+	var x xmlVersions
+	if err := xml.Unmarshal(body, &x); err != nil {
+		return nil, &cutError{fmt.Sprintf("a page of the versions cannot be read after %d bytes", len(body)), err}
+	}
+	if x.IsTruncated != "true" && x.IsTruncated != "false" || (x.IsTruncated == "true") != (x.Key != "") {
+		return nil, cutf("a page of the versions says IsTruncated %q and NextKeyMarker %q", x.IsTruncated, x.Key)
+	}
+	p := &versionsPage{next: [2]string{x.Key, x.ID}}
+	if err := unescape(&p.next[0], x.Encoding); err != nil {
+		return nil, err
+	}
+	for _, entry := range x.Versions {
+		v := buildcache.Version{ID: entry.ID, Latest: entry.IsLatest == "true", Deleted: entry.XMLName.Local == "DeleteMarker"}
+		if !v.Deleted && entry.XMLName.Local != "Version" {
+			continue
+		}
+		if v.Deleted {
+			entry.Size = "0"
+		}
+		raw := rawObject{entry.Key, entry.LastModified, entry.ETag, entry.Size}
+		if err := raw.check(x.Encoding, &v.Object); err != nil {
+			return nil, err
+		}
+		p.versions = append(p.versions, v)
+	}
+	return p, nil
+}
+
+// relate makes keys relative to root, as in a page of objects.
+func (p *versionsPage) relate(root, prefix string) error {
+	for i := range p.versions {
+		key, ok := strings.CutPrefix(p.versions[i].Key, root)
+		if !ok || !strings.HasPrefix(key, prefix) {
+			return cutf("the listing holds %q, which was not asked for", p.versions[i].Key)
+		}
+		p.versions[i].Key = key
+	}
+	return nil
+}
+
+// DeleteMarking removes objects as Delete does, and returns the IDs of the
+// delete markers that the bucket has put in their places, by key.
+func (s *Store) DeleteMarking(ctx context.Context, keys []string) (markers map[string]string, err error) {
+	markers = map[string]string{}
+	var mu sync.Mutex
+	return markers, s.deleteAll(ctx, objects(keys), func(key, id string) {
+		mu.Lock()
+		defer mu.Unlock()
+		markers[key] = id
+	})
+}
+
+// DeleteVersions removes versions for good, delete markers too. Its errors are
+// those of Delete.
+func (s *Store) DeleteVersions(ctx context.Context, versions []buildcache.Version) error {
+	targets := make([]target, len(versions))
+	for i, v := range versions {
+		if v.ID == "" {
+			return fmt.Errorf("%s: delete a version of %s: want its ID", s, v.Key)
+		}
+		targets[i] = target{v.Key, v.ID}
+	}
+	return s.deleteAll(ctx, targets, nil)
+}
+
+// CopyVersion is Copy from one version of an object, to its own key too. A
+// missing one is fs.ErrNotExist.
+func (s *Store) CopyVersion(ctx context.Context, from buildcache.Version, to string) error {
+	if from.ID == "" {
+		return fmt.Errorf("%s: copy a version of %s: want its ID", s, from.Key)
+	}
+	return s.copyFrom(ctx, opCopyVersion, target{from.Key, from.ID}, to)
+}

@@ -1,0 +1,98 @@
+package janitor
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+)
+
+// scratchPrefix holds what we write to see what the store does.
+const scratchPrefix = Prefix + "scratch/"
+
+// probe looks whether the store refuses writes whose conditions do not hold,
+// and returns it, wrapped where it does not. Some ignore conditions, some know
+// one of the two, some refuse all writes that have one.
+func (j *Janitor) probe(ctx context.Context) (Store, error) {
+	key := scratchPrefix + rand.Text()
+	put := func(cond buildcache.Condition) error {
+		_, err := j.Store.Put(ctx, key, strings.NewReader("?"), 1, buildcache.PutOptions{Condition: cond})
+		return err
+	}
+	ignored := func(cond buildcache.Condition) (bool, error) {
+		err := put(cond)
+		switch {
+		case errors.Is(err, buildcache.ErrChanged):
+			return false, nil
+		case err == nil, errors.Is(err, errors.ErrUnsupported):
+			return true, nil
+		}
+		return false, err
+	}
+	c := careful{Store: j.Store}
+	err := put(buildcache.Condition{})
+	if err == nil {
+		c.noneMatch, err = ignored(buildcache.Condition{IfNoneMatch: true})
+	}
+	if err == nil {
+		c.match, err = ignored(buildcache.Condition{IfMatch: "00000000000000000000000000000000"})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look what the store can do: %w", err)
+	}
+	if err := j.Store.Delete(ctx, []string{key}); err != nil {
+		j.Log("left behind for janitor:gc-trash: %v", err)
+	}
+	if !c.noneMatch && !c.match {
+		return j.Store, nil
+	}
+	j.Log("the store heeds no %s: it is looked at just before each write, but two writers within that instant can overwrite each other: let nobody else write the index meanwhile", c.ignores())
+	return c, nil
+}
+
+// A careful store looks before it writes, where the store below would not.
+type careful struct {
+	Store
+	noneMatch, match bool // that it does not heed
+}
+
+func (s careful) ignores() string {
+	switch {
+	case !s.match:
+		return "If-None-Match"
+	case !s.noneMatch:
+		return "If-Match"
+	}
+	return "conditional writes"
+}
+
+func (s careful) Put(ctx context.Context, key string, body io.ReaderAt, size int64, opts buildcache.PutOptions) (string, error) {
+	if opts.IfNoneMatch && s.noneMatch || opts.IfMatch != "" && s.match {
+		etag, err := s.etag(ctx, key)
+		if err != nil {
+			return "", err
+		}
+		if etag != opts.IfMatch { // both are "" for what must not be there
+			return "", fmt.Errorf("%s: %w", key, buildcache.ErrChanged)
+		}
+		opts.Condition = buildcache.Condition{}
+	}
+	return s.Store.Put(ctx, key, body, size, opts)
+}
+
+// etag returns that of an object, or "" if it is not there.
+func (s careful) etag(ctx context.Context, key string) (string, error) {
+	body, o, err := s.Get(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", &buildcache.ObjectError{Key: key, Err: err}
+	}
+	return o.ETag, body.Close()
+}

@@ -1,0 +1,168 @@
+package janitor_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/faultproxy"
+	"github.com/openbraininstitute/spacktainers/internal/s3test"
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+// quick returns a janitor that does not wait long for rivals, and what it says.
+func quick(store janitor.Store) (janitor.Janitor, *strings.Builder) {
+	said := new(strings.Builder)
+	return janitor.Janitor{Store: store, Owner: "test", Settle: 50 * time.Millisecond, Now: func() time.Time { return now },
+		Log: func(format string, args ...any) { fmt.Fprintf(said, format+"\n", args...) }}, said
+}
+
+func TestAStoreThatHeedsNoConditions(t *testing.T) {
+	for _, name := range bundled {
+		m := loaded(t, name)
+		m.ignores = true
+		j, said := quick(m)
+		if _, err := j.Apply(t.Context(), plan(t, m, locks(t, name, "env-a"), bold)); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(said.String(), "the store heeds no conditional writes: ") {
+			t.Errorf("said %s", said)
+		}
+		if diff := cmp.Diff(lockClosure(t, false, lockPath(name, "env-a")), sorted(view(t, m.contents()).installable)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		for key := range m.objects {
+			if strings.Contains(key, "scratch") || strings.Contains(key, "lease") {
+				t.Errorf("%s was left", key)
+			}
+		}
+	}
+}
+
+// Somebody writes an index after ours was read and before it is written.
+func TestAStoreThatHeedsNoConditionsIsLookedAtBeforeItIsWritten(t *testing.T) {
+	for layout := 2; layout <= 3; layout++ {
+		w := newWorld(t, 3, layout)
+		stays, goes, fresh := w.add(0), w.add(0), w.add(0)
+		for _, n := range []*node{stays, goes, fresh} {
+			n.External = nil
+		}
+		w.push(stays, old)
+		w.push(goes, old)
+		w.updateIndex(old)
+		p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", stays)}}, bold)
+		w.m.ignores = true
+		raced := 0
+		w.m.before = func(_, key string) error {
+			if strings.HasSuffix(key, "/step-0001.json") { // which says that the index is about to be replaced
+				raced++
+				w.push(fresh, now)
+				w.updateIndex(now)
+			}
+			return nil
+		}
+		j, _ := quick(w.m)
+		if _, err := j.Apply(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		v := view(t, w.m.contents())
+		v.noHoles(t, "replaced meanwhile")
+		for key, indexed := range v.indexed {
+			if raced != 1 || !indexed[fresh.Hash] || !indexed[stays.Hash] || indexed[goes.Hash] && v.installable[goes.Hash] {
+				t.Errorf("%s, raced %d times: got %v", key, raced, indexed)
+			}
+		}
+	}
+}
+
+// A rival has seen no lease either, and writes its own just after ours.
+func TestALostRaceForTheLeaseIsNoticed(t *testing.T) {
+	m := loaded(t, "v3-unsigned")
+	m.ignores = true
+	p := plan(t, m, locks(t, "v3-unsigned", "env-a"), bold)
+	before := m.contents()
+	m.before = func(_, key string) error {
+		if strings.HasSuffix(key, "lease.json") {
+			m.before = nil
+			time.AfterFunc(10*time.Millisecond, func() {
+				claim, _ := json.Marshal(map[string]any{"owner": "rival", "nonce": "1", "run": "2", "expires": now.Add(time.Hour)})
+				m.set(key, claim, now)
+			})
+		}
+		return nil
+	}
+	j, _ := quick(m)
+	if _, err := j.Apply(t.Context(), p); !errors.Is(err, janitor.ErrLeased) || !strings.Contains(err.Error(), "rival") {
+		t.Errorf("got %v", err)
+	}
+	if !cmp.Equal(before, m.contents()) {
+		t.Error("the loser changed the cache")
+	}
+}
+
+// Servers that ignore the headers, know one of the two, or refuse them.
+func TestServersWithoutConditionalWrites(t *testing.T) {
+	has := func(names ...string) func(faultproxy.Request) bool {
+		return func(r faultproxy.Request) bool {
+			for _, name := range names {
+				if faultproxy.IsPut(r) && r.Header.Get(name) != "" {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	server := s3test.MinIO(t)
+	for name, tt := range map[string]struct {
+		match   func(faultproxy.Request) bool
+		refuses bool
+		say     string
+	}{
+		"ignores both":      {has("If-Match", "If-None-Match"), false, "heeds no conditional writes"},
+		"ignores one":       {has("If-Match"), false, "heeds no If-Match"},
+		"ignores the other": {has("If-None-Match"), false, "heeds no If-None-Match"},
+		"refuses both":      {has("If-Match", "If-None-Match"), true, "heeds no conditional writes"},
+		"knows both":        {has(), false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mirror := oldBucket(t, server, "v2-unsigned")
+			direct := bucket(t, server, server.Endpoint, mirror, nil)
+			fault := faultproxy.Fail(501, "NotImplemented")
+			if !tt.refuses {
+				fault = func(w http.ResponseWriter, r *http.Request, _ func() *faultproxy.Reply) {
+					_, key, _ := strings.Cut(r.URL.Path, "/some/prefix/")
+					body, _ := io.ReadAll(r.Body)
+					etag, err := direct.Put(r.Context(), key, bytes.NewReader(body), int64(len(body)), buildcache.PutOptions{})
+					if err != nil {
+						t.Error(err)
+					}
+					w.Header().Set("ETag", `"`+etag+`"`)
+				}
+			}
+			proxy := faultproxy.New(t, server.Endpoint)
+			proxy.Add(faultproxy.Rule{Match: tt.match, Fault: fault})
+			store := bucket(t, server, proxy.URL, mirror, nil)
+			j, said := quick(store)
+			j.Now = nil
+			if _, err := j.Apply(t.Context(), planNow(t, store, locks(t, "v2-unsigned", "env-a"))); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Contains(said.String(), "the store heeds"); got != (tt.say != "") || !strings.Contains(said.String(), tt.say) {
+				t.Errorf("said %s", said)
+			}
+			pruned(t, direct, "v2-unsigned", "env-a")
+			if n := proxy.Count(func(r faultproxy.Request) bool { return strings.Contains(r.Path, "/scratch/") && faultproxy.IsWrite(r) }); n != 3 {
+				t.Errorf("%d requests to look what the store can do", n)
+			}
+		})
+	}
+}

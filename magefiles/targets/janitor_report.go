@@ -1,0 +1,153 @@
+package targets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
+	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+)
+
+// Report shows what a build cache holds, by kind, package and age, what is
+// biggest, and what belongs to nothing; with lockfiles, also what the next
+// prune would free.
+func (Janitor) Report(ctx context.Context,
+	mirror *string, // build caches, by commas (default: those of the platforms)
+	lock *string, // lockfiles whose specs stay, by commas
+	image *string, // repositories of images whose specs stay, by commas
+	ignoreUnlabelled *bool, // pass over images that have no lockfile attached
+	top *int, // so many packages and specs (default: 10; 0: all)
+	json *bool, // for machines, with all packages
+) error {
+	a, err := start()
+	if err != nil {
+		return err
+	}
+	rules := a.config.Janitor
+	policy := janitor.Policy{
+		MaxAge: time.Duration(rules.MaxAge), Grace: time.Duration(rules.Grace), KeepLast: rules.KeepLast, MaxFraction: 1,
+	}
+	var roots janitor.Roots
+	if len(listOr(lock, rules.Roots.Locks)) > 0 || len(listOr(image, rules.Roots.Images)) > 0 {
+		if roots.Locks, err = a.roots(ctx, lock, image, or(ignoreUnlabelled, false)); err != nil {
+			return err
+		}
+	}
+	for _, pin := range rules.Pins {
+		roots.Pins = append(roots.Pins, janitor.Pin(pin))
+	}
+	n := or(top, 10)
+	if n < 0 {
+		return wrongCall("--top is %d, want 0 or more", n)
+	}
+	run := janitorRun{app: a, json: or(json, false)}
+	return run.each(ctx, mirror, func(m *mirrorStore) error {
+		return run.report(ctx, m, roots, policy, n)
+	})
+}
+
+// reported is what the report says to machines.
+type reported struct {
+	Mirror string `json:"mirror"`
+	janitor.Report
+	Freed *janitor.Totals `json:"freed,omitempty"` // by the next prune; nil without lockfiles
+}
+
+func (r janitorRun) report(ctx context.Context, m *mirrorStore, roots janitor.Roots, policy janitor.Policy, top int) error {
+	s, err := m.scan(ctx, roots.Locks)
+	if err != nil {
+		return err
+	}
+	if top == 0 {
+		top = math.MaxInt
+	}
+	report, err := janitor.NewReport(ctx, m.Store, s, top, time.Now())
+	if err != nil {
+		return err
+	}
+	out := reported{Mirror: m.url, Report: report}
+	if len(roots.Locks) > 0 {
+		plan, err := janitor.NewPlan(s, roots, policy, time.Now())
+		if err != nil {
+			return err
+		}
+		out.Freed = &janitor.Totals{
+			Specs: plan.Before.Specs - plan.After.Specs, Objects: plan.Before.Objects - plan.After.Objects, Bytes: plan.Before.Bytes - plan.After.Bytes,
+		}
+	}
+	if r.json {
+		return r.JSON(out)
+	}
+	return r.showReport(out, top)
+}
+
+func (r janitorRun) showReport(out reported, top int) error {
+	rows := [][]string{
+		shareRow(janitor.Share{Name: out.Mirror, Specs: out.Totals.Specs, Objects: out.Totals.Objects, Bytes: out.Totals.Bytes}),
+		{"in no index", strconv.Itoa(len(out.Unindexed))},
+		orphansRow("orphans", out.Orphans), orphansRow("the janitor's own", out.Own),
+	}
+	if f := out.Freed; f != nil {
+		rows = append(rows, shareRow(janitor.Share{Name: "janitor:prune would free", Specs: f.Specs, Objects: f.Objects, Bytes: f.Bytes}))
+	}
+	if out.Damaged > 0 {
+		rows = append(rows, []string{"damaged: see janitor:verify", strconv.Itoa(out.Damaged)})
+	}
+	var kinds, ages, packages, specs [][]string
+	for _, k := range out.Kinds {
+		kinds = append(kinds, []string{k.Name, strconv.Itoa(k.Objects), ui.Size(k.Bytes)})
+	}
+	for _, a := range out.Ages {
+		ages = append(ages, shareRow(a))
+	}
+	for _, p := range out.Packages[:min(top, len(out.Packages))] {
+		packages = append(packages, append(shareRow(p.Share), strconv.Itoa(p.Versions), p.Newest.Format(time.DateOnly)))
+	}
+	for _, s := range out.Biggest {
+		specs = append(specs, []string{s.Spec, ui.Size(s.Bytes), s.Uploaded.Format(time.DateOnly)})
+	}
+	return errors.Join(
+		r.Table([]string{"build cache", "specs", "objects", "size"}, rows),
+		r.section([]string{"kind", "objects", "size"}, kinds),
+		r.section([]string{"uploaded", "specs", "objects", "size"}, ages),
+		r.section([]string{"package", "specs", "objects", "size", "versions", "newest"}, packages),
+		r.section([]string{"biggest", "size", "uploaded"}, specs),
+	)
+}
+
+// section is a table below others.
+func (r janitorRun) section(header []string, rows [][]string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	return errors.Join(r.Print(""), r.Table(header, rows))
+}
+
+func shareRow(s janitor.Share) []string {
+	return []string{s.Name, strconv.Itoa(s.Specs), strconv.Itoa(s.Objects), ui.Size(s.Bytes)}
+}
+
+// orphansRow is that of objects which belong to no spec.
+func orphansRow(name string, s janitor.Share) []string {
+	return []string{name, "", strconv.Itoa(s.Objects), ui.Size(s.Bytes)}
+}
+
+// nearName adds to an error about a name that nothing in the cache has those that
+// it may have been meant for.
+func nearName(err error, what string, s *janitor.Scan) error {
+	if !errors.Is(err, janitor.ErrNothingFor) {
+		return err
+	}
+	name, _, _ := strings.Cut(what, "@")
+	found := near.Names(name, s.Names())
+	if len(found) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w: did you mean %s?", err, near.OneOf(found))
+}
