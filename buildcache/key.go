@@ -5,18 +5,36 @@ import (
 	"strings"
 )
 
-var keySuffix = regexp.MustCompile(`-([a-z2-7]{32})\.(spack|spec\.json|spec\.json\.sig|spec\.manifest\.json)$`)
-
 // KeyHash returns the hash in the key of a tarball or spec file (v2) or of a
 // spec manifest (v3). It goes by the end of the key: names and versions may
 // hold what looks like a hash.
 func KeyHash(key string) (Hash, bool) {
-	m := keySuffix.FindStringSubmatch(key)
-	if m == nil {
-		return "", false
+	for _, suffix := range [...]string{".spack", ".spec.json", ".spec.json.sig", ".spec.manifest.json"} {
+		stem, ok := strings.CutSuffix(key, suffix)
+		if at := len(stem) - hashLen; ok && at > 0 && stem[at-1] == '-' {
+			if hash, err := ParseHash(stem[at:]); err == nil {
+				return hash, true
+			}
+		}
 	}
-	return Hash(m[1]), true
+	return "", false
 }
+
+// SpecKeys returns where Spack puts a spec's spec files (v2), in the order in
+// which it looks for them, or its manifest (v3). It need not lie there.
+func SpecKeys(s *Spec, layout int) []string {
+	if layout == 3 {
+		return []string{manifestKey(s, s.Hash)}
+	}
+	var keys []string
+	for _, suffix := range specSuffixes {
+		keys = append(keys, "build_cache/"+v2Stem(s, s.Hash)+suffix)
+	}
+	return keys
+}
+
+// TarballKey returns where Spack puts a spec's tarball in v2.
+func TarballKey(s *Spec) string { return v2Tarball(s, s.Hash) }
 
 var impolite = regexp.MustCompile(`[^A-Za-z0-9_+.-]`)
 

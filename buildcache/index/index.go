@@ -134,6 +134,15 @@ func (g *Graph) BuildSpec(id uint32) (buildSpec uint32, ok bool) {
 	return 0, false
 }
 
+// Record returns where an entry lies in the file: "HASH":{…} in so many bytes
+// from offset on. A missing node has none.
+func (g *Graph) Record(id uint32) (offset int64, size int) {
+	return g.nodes[id].at, int(g.nodes[id].size)
+}
+
+// Size returns the length of the file in bytes.
+func (g *Graph) Size() int64 { return g.size }
+
 func (g *Graph) edgesOf(id uint32) []edge {
 	n := &g.nodes[id]
 	return g.edges[n.edge : n.edge+uint32(n.edges)]

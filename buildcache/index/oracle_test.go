@@ -315,7 +315,7 @@ func (x *oracleIndex) filtered(keep map[string]bool) *oracleIndex {
 	for _, h := range x.order {
 		if stay[h] {
 			e := *x.entries[h]
-			e.refs, e.inCache = 0, e.inCache && keep[h]
+			e.refs, e.inCache = 0, keep[h]
 			y.order, y.entries[h] = append(y.order, h), &e
 		}
 	}

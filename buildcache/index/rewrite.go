@@ -1,18 +1,19 @@
 package index
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"strconv"
 )
 
-// Rewrite writes the index that remains when keep is all that stays in the
-// cache. src is the file that Read has read.
+// Rewrite writes the index of a cache that holds exactly what keep holds. src is
+// the file that Read has read.
 //
 // The entries of keep stay, and what they depend on by any type, since Spack
-// drops edges to what is no entry. Those that are in the cache stay so if keep
-// holds them; each ref_count becomes the number of edges from other entries
-// that stay. Spack's own update-index does the same. All other bytes are copied
+// drops edges to what is no entry. in_buildcache becomes true for those of keep
+// and false for the others; each ref_count becomes the number of edges from
+// other entries that stay. Spack's own update-index does the same. All other bytes are copied
 // as they are; where nothing changes, the whole file is.
 //
 // A src that is another file than the one read is noticed where a value changes
@@ -39,7 +40,7 @@ func (g *Graph) Rewrite(dst io.Writer, src io.ReaderAt, keep Bits) error {
 				c.write(",")
 			}
 		}
-		c.record(n, refs[id], n.flags&inCache != 0 && keep.Has(id))
+		c.record(n, refs[id], keep.Has(id))
 		before, gap, first = end, false, false
 	}
 	if gap {
@@ -78,4 +79,35 @@ func (c *copier) record(n *node, refs uint32, cached bool) {
 	if n.refAt > n.inAt {
 		patchRefs()
 	}
+}
+
+// Append writes an index with entries of another one behind its own: those of
+// ids that it does not have. src and otherSrc are the files that the two were
+// read from. Values such as ref_count stay as they are.
+func (g *Graph) Append(dst io.Writer, src io.ReaderAt, other *Graph, otherSrc io.ReaderAt, ids Bits) error {
+	c := newCopier(dst, src, g.size)
+	end := g.open
+	for _, id := range g.order {
+		end = max(end, g.nodes[id].at+int64(g.nodes[id].size))
+	}
+	c.copyTo(end)
+	comma := len(g.order) > 0
+	for _, id := range other.order {
+		at, has := g.table.find(other.hashes[id], g.hashes)
+		if !ids.Has(id) || has && !g.Missing(at) {
+			continue
+		}
+		n := &other.nodes[id]
+		record := make([]byte, n.size)
+		if _, err := otherSrc.ReadAt(record, n.at); err != nil && c.err == nil {
+			c.err = fmt.Errorf("index: byte %d: %w: %w", n.at, errChanged, err)
+		}
+		if comma {
+			c.write(",")
+		}
+		c.write(string(record))
+		comma = true
+	}
+	c.copyTo(g.size)
+	return c.finish()
 }

@@ -22,10 +22,13 @@ func rewrite(t testing.TB, g *index.Graph, data []byte, keep index.Bits) []byte 
 	return out.Bytes()
 }
 
+// all returns what an index has in the cache.
 func all(g *index.Graph) index.Bits {
 	keep := index.NewBits(g.Len())
 	for _, id := range g.Entries() {
-		keep.Set(id)
+		if g.InCache(id) {
+			keep.Set(id)
+		}
 	}
 	return keep
 }
@@ -137,3 +140,41 @@ func TestRewritePassesOnWhatItsWriterFailsWith(t *testing.T) {
 type failingWriter struct{ err error }
 
 func (f failingWriter) Write([]byte) (int, error) { return 0, f.err }
+
+func TestAppend(t *testing.T) {
+	const lone = `"zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz":{"spec":{"name":"z","version":"1","hash":"zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"},"ref_count":0,"in_buildcache":true}`
+	other := strings.Replace(small, `"installs":{`, `"installs":{`+lone+`,`, 1)
+	empty := `{"database": {"version": "7", "installs": { }}}` + "\n"
+	for name, first := range map[string]string{"to some": small, "to none": empty, "to itself": other} {
+		g, err := index.Read(strings.NewReader(first), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := index.Read(strings.NewReader(other), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := index.NewBits(o.Len())
+		for i := range o.Len() {
+			ids.Set(uint32(i))
+		}
+		var out bytes.Buffer
+		if err := g.Append(&out, strings.NewReader(first), o, strings.NewReader(other), ids); err != nil {
+			t.Fatal(err)
+		}
+		both, err := index.Read(bytes.NewReader(out.Bytes()), 0)
+		if err != nil {
+			t.Fatalf("%s: %v: %s", name, err, out.Bytes())
+		}
+		if len(both.Entries()) != len(o.Entries()) {
+			t.Errorf("%s: %d entries, want %d", name, len(both.Entries()), len(o.Entries()))
+		}
+		if name == "to itself" && out.String() != first {
+			t.Errorf("changed to %s", out.Bytes())
+		}
+		out.Reset()
+		if err := g.Append(&out, strings.NewReader(first), o, strings.NewReader(other), index.NewBits(o.Len())); err != nil || out.String() != first {
+			t.Errorf("%s: without ids: %v, %s", name, err, out.Bytes())
+		}
+	}
+}

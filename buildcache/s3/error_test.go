@@ -31,7 +31,7 @@ func everything(t *testing.T, s *s3.Store) map[string]error {
 	t.Helper()
 	_, listErr := list(t, s)
 	var shardErr error
-	for _, shardErr = range s.ListShards(t.Context(), nil) {
+	for _, shardErr = range s.ListShards(t.Context(), "", nil) {
 	}
 	_, _, getErr := s.Get(t.Context(), "a")
 	_, _, rangeErr := s.GetRange(t.Context(), "a", 0, 1)

@@ -322,9 +322,10 @@ func TestShardsMissNothing(t *testing.T) {
 			shards = append(shards, "blobs/sha256/"+c)
 		}
 		shards = append(shards, "v3/manifests/", "nothing/here/")
+		guess := func([]buildcache.Object) []string { return shards }
 		p.Reset()
 		var got []string
-		for o, err := range s.ListShards(t.Context(), shards) {
+		for o, err := range s.ListShards(t.Context(), "", guess) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -334,15 +335,30 @@ func TestShardsMissNothing(t *testing.T) {
 			t.Errorf("got %d keys, want %d", len(got), len(want))
 		}
 		n := len(p.Requests())
+		for _, prefix := range []string{"blobs/", "v", "blobs/sha256/0"} {
+			got, want := []string{}, slices.DeleteFunc(slices.Clone(want), func(key string) bool { return !strings.HasPrefix(key, prefix) })
+			for _, some := range [][]string{nil, slices.DeleteFunc(slices.Clone(shards), func(shard string) bool { return !strings.HasPrefix(shard, prefix) || shard == prefix })} {
+				got = got[:0]
+				for o, err := range s.ListShards(t.Context(), prefix, func([]buildcache.Object) []string { return some }) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					got = append(got, o.Key)
+				}
+				if slices.Sort(got); !slices.Equal(got, want) {
+					t.Errorf("below %s in %d shards: got %d keys, want %d", prefix, len(some), len(got), len(want))
+				}
+			}
+		}
 
-		for range s.ListShards(t.Context(), shards) {
+		for range s.ListShards(t.Context(), "", guess) {
 			break
 		}
 		for skip := 0; skip < n; skip += 4 {
 			p.Reset()
 			p.Add(faultproxy.Rule{Skip: skip, Fault: faultproxy.Fail(403, "AccessDenied")})
 			var err error
-			for _, e := range s.ListShards(t.Context(), shards) {
+			for _, e := range s.ListShards(t.Context(), "", guess) {
 				if err != nil {
 					t.Error("goes on after an error")
 				}

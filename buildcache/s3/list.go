@@ -33,10 +33,18 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[buildcache.Ob
 // pages yields the pages of a listing, with keys relative to the store. With
 // a delimiter, keys that have it after the prefix are cut off behind it.
 func (s *Store) pages(ctx context.Context, prefix, delimiter string) iter.Seq2[*page, error] {
+	return s.pagesFrom(ctx, prefix, delimiter, nil)
+}
+
+// pagesFrom begins with a page that is there already.
+func (s *Store) pagesFrom(ctx context.Context, prefix, delimiter string, p *page) iter.Seq2[*page, error] {
 	return func(yield func(*page, error) bool) {
 		seen := map[string]bool{}
 		for token := ""; ; {
-			p, err := s.page(ctx, prefix, delimiter, token)
+			var err error
+			if p == nil {
+				p, err = s.page(ctx, prefix, delimiter, token)
+			}
 			if err == nil && seen[p.token] {
 				err = errors.New("the listing goes round in circles: the server names the same page as the next one again")
 				err = s.explain(opList, prefix, err)
@@ -51,6 +59,7 @@ func (s *Store) pages(ctx context.Context, prefix, delimiter string) iter.Seq2[*
 			if !yield(p, nil) || token == "" {
 				return
 			}
+			p = nil
 		}
 	}
 }

@@ -15,28 +15,29 @@ import (
 // a time.
 const inFlight = 8
 
-// ListShards yields the same objects as List(ctx, ""), in no order, listing
-// several prefixes at a time. The shards are a guess at prefixes that divide
-// the objects evenly, such as blobs/sha256/0 to f; none may begin with
-// another. They need not cover everything: what lies outside them is found on
-// the way to them and listed as well, at the cost of a request for each level
-// of folders above them. A store that fits on one page is one request.
-func (s *Store) ListShards(ctx context.Context, shards []string) iter.Seq2[buildcache.Object, error] {
+// ListShards yields the same objects as List, in no order, listing several
+// parts of the prefix at a time. guess sees the first page and returns prefixes
+// that divide the rest evenly, such as blobs/sha256/0 to f; none may begin with
+// another. They need not cover everything: what lies outside of them is found
+// on the way to them and listed as well, at the cost of a request for each
+// level of folders above them. What fits on one page is one request, and so is
+// each page without shards.
+func (s *Store) ListShards(ctx context.Context, prefix string, guess func(first []buildcache.Object) (shards []string)) iter.Seq2[buildcache.Object, error] {
 	return func(yield func(buildcache.Object, error) bool) {
-		first, err := s.page(ctx, "", "", "")
+		first, err := s.page(ctx, prefix, "", "")
 		if err != nil {
 			yield(buildcache.Object{}, err)
 			return
 		}
-		if first.token == "" {
-			for _, o := range first.objects {
-				if !yield(o, nil) {
-					return
-				}
-			}
-			return
+		var shards []string
+		if first.token != "" {
+			shards = guess(first.objects)
 		}
-		for o, err := range s.listShards(ctx, shards) {
+		all := s.listShards(ctx, prefix, shards)
+		if len(shards) == 0 {
+			all = s.rest(ctx, prefix, first)
+		}
+		for o, err := range all {
 			if !yield(o, err) || err != nil {
 				return
 			}
@@ -44,13 +45,30 @@ func (s *Store) ListShards(ctx context.Context, shards []string) iter.Seq2[build
 	}
 }
 
-func (s *Store) listShards(ctx context.Context, shards []string) iter.Seq2[buildcache.Object, error] {
+// rest yields what is on a page, and on those behind it.
+func (s *Store) rest(ctx context.Context, prefix string, first *page) iter.Seq2[buildcache.Object, error] {
+	return func(yield func(buildcache.Object, error) bool) {
+		for p, err := range s.pagesFrom(ctx, prefix, "", first) {
+			if err != nil {
+				yield(buildcache.Object{}, err)
+				return
+			}
+			for _, o := range p.objects {
+				if !yield(o, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *Store) listShards(ctx context.Context, prefix string, shards []string) iter.Seq2[buildcache.Object, error] {
 	return func(yield func(buildcache.Object, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		l := &lister{store: s, shards: shards, slots: make(chan struct{}, inFlight), pages: make(chan []buildcache.Object)}
 		l.group, l.ctx = errgroup.WithContext(ctx)
 		done := make(chan error)
-		l.group.Go(func() error { return l.level("") })
+		l.group.Go(func() error { return l.level(prefix) })
 		for _, shard := range shards {
 			l.group.Go(func() error { return l.flat(shard) })
 		}

@@ -41,7 +41,7 @@ func listInShards(ctx context.Context, s step, store *s3.Store, r *report) error
 			shards = append(shards, "build_cache/linux-debian12-x86_64_v3-gcc-12.2.0-"+string(c))
 		}
 	}
-	return count(store.ListShards(ctx, shards), r)
+	return count(store.ListShards(ctx, "", func([]buildcache.Object) []string { return shards }), r)
 }
 
 // readIndex reads the index and throws it away.
