@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
 // A Janitor changes a mirror. Only Store must be given.
@@ -23,6 +24,11 @@ type Janitor struct {
 	Settle  time.Duration // how long a rival may take between looking and writing, where the store cannot refuse a write; 0 is 3 s
 	Now     func() time.Time
 	Log     func(format string, args ...any)
+
+	// HandOver takes what shall be deleted by somebody else, step by step: no
+	// step may begin before the one before it is done. Nothing is deleted
+	// then; the indexes are changed all the same, which must come first.
+	HandOver func(step int, keys []string) error
 }
 
 // A Result is what a run did.
@@ -52,7 +58,9 @@ func (j Janitor) Apply(ctx context.Context, p Plan) (res Result, err error) {
 		if err := j.clock(ctx, p.Policy.Grace); err != nil {
 			return err
 		}
-		r := &run{Janitor: j, plan: p, res: &res, removed: map[string]map[buildcache.Hash]*record{}}
+		p.objects = slices.Clone(p.objects)
+		r := &run{Janitor: j, plan: p, res: &res, was: map[string]*text{}, now: map[string]*cacheIndex{}, deleted: index.NewBits(len(p.scan.objects.list))}
+		defer r.close()
 		return r.apply(ctx)
 	})
 	return res, err
@@ -104,9 +112,18 @@ type run struct {
 	plan    Plan // what is left of it
 	res     *Result
 	journal *journal
-	keeping *keeping                               // nil: the store keeps no versions
-	removed map[string]map[buildcache.Hash]*record // from each index, as they were
-	lost    []Going                                // gone, though what was pushed too late needs them
+	deleted index.Bits             // objects, by the plan's scan
+	was     map[string]*text       // indexes as they were before, by key
+	now     map[string]*cacheIndex // as they are
+	handed  int                    // steps that somebody else does
+	keeping *keeping               // nil: the store keeps no versions
+	lost    []id                   // gone, though what was pushed too late needs them
+}
+
+func (r *run) close() {
+	for _, t := range r.was {
+		t.Close()
+	}
 }
 
 func (r *run) apply(ctx context.Context) error {
@@ -146,15 +163,30 @@ func (r *run) apply(ctx context.Context) error {
 	return nil
 }
 
+// patience is how many times as old as the time that it took a listing may
+// get before it is made again. Until then a new one would be about as far
+// behind the cache as the one there is: whoever pushes while we work is not
+// seen any sooner, and a big cache is listed once instead of four times.
+const patience = 4
+
+// quick is how long a listing may take to be made again whenever it helps.
+const quick = 200 * time.Millisecond
+
 // look scans again, takes out of the plan what changed, and proves the rest.
+// As long as a scan is fresh, and nobody else writes indexes, it is taken as
+// it is, less what we have done.
 func (r *run) look(ctx context.Context) (*Scan, error) {
+	if s, err := r.fresh(ctx); s != nil || err != nil {
+		return s, err
+	}
 	s, err := NewScan(ctx, r.Store, r.Scan)
 	if err != nil {
 		return nil, err
 	}
-	r.Scan.nodes = s.Nodes
 	var notes []string
-	r.plan, notes = restrict(r.plan, s)
+	r.plan, notes = restrict(r.plan.decisions(), s)
+	r.deleted = index.NewBits(len(s.objects.list))
+	clear(r.now)
 	for _, n := range notes {
 		r.Log("%s", n)
 	}
@@ -162,13 +194,28 @@ func (r *run) look(ctx context.Context) (*Scan, error) {
 	return s, Prove(r.plan, s)
 }
 
-// going returns the specs that go.
-func (r *run) going() map[buildcache.Hash]bool {
-	going := map[buildcache.Hash]bool{}
-	for _, g := range r.plan.Going {
-		going[g.Hash] = true
+// fresh returns the scan of the plan less what was deleted, or nil if it is
+// too old.
+func (r *run) fresh(ctx context.Context) (*Scan, error) {
+	old := r.plan.scan
+	if r.HandOver == nil && (old.took < quick || !old.asOf.IsZero() || time.Since(old.began) > patience*old.took) {
+		return nil, nil
 	}
-	return going
+	indexes := slices.Clone(old.indexes)
+	for i, x := range indexes {
+		if n := r.now[x.object.Key]; n != nil {
+			indexes[i] = n
+		}
+		if etag, err := etagOf(ctx, r.Store, x.object.Key); err != nil || etag != indexes[i].object.ETag {
+			return nil, err
+		}
+	}
+	for i := range r.deleted.All() {
+		r.plan.objects.Clear(i)
+	}
+	s := old.without(slices.Clone(r.deleted), indexes)
+	r.plan.scan = s
+	return s, Prove(r.plan, s)
 }
 
 // unindex takes the specs out of all indexes, and looks whether anybody has
@@ -178,15 +225,18 @@ func (r *run) unindex(ctx context.Context, s *Scan) (*Scan, error) {
 		if err := r.swapAll(ctx, s); err != nil {
 			return nil, err
 		}
-		before := r.going()
+		before := slices.Collect(r.plan.going())
 		next, err := r.look(ctx)
 		if err != nil {
 			return nil, err
 		}
-		going := r.going()
-		back := maps.Clone(before)
-		maps.DeleteFunc(back, func(h buildcache.Hash, _ bool) bool { return going[h] })
-		if len(back) == 0 && !next.indexed(going) {
+		back := map[buildcache.Hash]bool{}
+		for _, at := range before {
+			if !r.plan.goes(at) {
+				back[next.dag.hash(at)] = true
+			}
+		}
+		if len(back) == 0 && !r.named(next) {
 			return next, nil
 		}
 		if err := r.reindex(ctx, back); err != nil {
@@ -199,15 +249,15 @@ func (r *run) unindex(ctx context.Context, s *Scan) (*Scan, error) {
 	}
 }
 
-// indexed says whether an index has one of these specs as cached, or entries
-// of which there is nothing.
-func (s *Scan) indexed(hashes map[buildcache.Hash]bool) bool {
+// named says whether an index has specs that go as cached, or entries of which
+// there is nothing.
+func (r *run) named(s *Scan) bool {
 	for _, x := range s.indexes {
-		if len(x.dangling) > 0 {
+		if x.dangling.Count() > 0 {
 			return true
 		}
-		for h := range hashes {
-			if r := x.entries.byHash[h]; r != nil && r.cached {
+		for at := range r.plan.going() {
+			if x.cached.Has(at) {
 				return true
 			}
 		}
@@ -216,59 +266,38 @@ func (s *Scan) indexed(hashes map[buildcache.Hash]bool) bool {
 }
 
 func (r *run) swapAll(ctx context.Context, s *Scan) error {
-	for _, x := range s.indexes {
-		gone := r.going()
-		maps.Copy(gone, x.dangling)
-		if err := r.swap(ctx, x.object.Key, drop(gone)); err != nil {
+	for _, old := range s.indexes {
+		goes := func(x *cacheIndex, at id) bool { return r.plan.goes(at) || old.dangling.Has(at) }
+		if err := r.swap(ctx, old.object.Key, r.drop(goes)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// swap changes an index, and writes down what it was before.
-func (r *run) swap(ctx context.Context, key string, change func(*index) (*entries, error)) error {
-	var last Replacement
-	err := r.Janitor.swap(ctx, key, change, func(rep Replacement) error {
-		last = rep
-		if err := r.keepIndex(ctx, rep); err != nil {
+// swap changes an index, and keeps what it was before.
+func (r *run) swap(ctx context.Context, key string, change change) error {
+	x, err := r.Janitor.swap(ctx, key, change, func(rep Replacement, was *text) error {
+		if r.was[key] == nil {
+			r.was[key], was.kept = was, true
+		}
+		if err := r.keepIndex(ctx, rep, was); err != nil {
 			return err
 		}
+		r.Log("%s: %d entries become others", key, len(was.graph.Entries()))
 		return r.journal.write(ctx, Step{What: "replace index", Index: &rep})
 	})
-	if err != nil {
-		return err
-	}
-	if last.Key != "" {
-		r.Log("%s: %d entries fewer or changed", key, len(last.Records))
-	}
-	if r.removed[key] == nil {
-		r.removed[key] = map[buildcache.Hash]*record{}
-	}
-	records, err := parseRecords(last.Records)
-	for _, rec := range records {
-		if r.removed[key][rec.hash] == nil || rec.cached {
-			r.removed[key][rec.hash] = rec
-		}
+	if err == nil {
+		r.now[key] = x
 	}
 	return err
 }
 
 // reindex puts the entries of specs back that stay after all, with those that
 // they name: as not cached, where those went.
-func (r *run) reindex(ctx context.Context, hashes map[buildcache.Hash]bool) error {
-	for _, key := range slices.Sorted(maps.Keys(r.removed)) {
-		var records []*record
-		stays := false
-		for _, h := range slices.Sorted(maps.Keys(r.removed[key])) {
-			rec := r.removed[key][h]
-			stays = stays || hashes[h]
-			records = append(records, rec.patch(rec.refs, rec.cached && hashes[h]))
-		}
-		if !stays {
-			continue
-		}
-		if err := r.swap(ctx, key, putBack(records)); err != nil {
+func (r *run) reindex(ctx context.Context, back map[buildcache.Hash]bool) error {
+	for _, key := range slices.Sorted(maps.Keys(r.was)) {
+		if err := r.swap(ctx, key, r.putBack(r.was[key], func(h buildcache.Hash) bool { return back[h] })); err != nil {
 			return err
 		}
 	}
@@ -277,20 +306,24 @@ func (r *run) reindex(ctx context.Context, hashes map[buildcache.Hash]bool) erro
 
 // deleteSpecs deletes spec files and manifests.
 func (r *run) deleteSpecs(ctx context.Context) error {
-	var keys []string
-	for _, d := range r.plan.Delete {
-		if d.Kind == SpecFile || d.Kind == Manifest {
-			keys = append(keys, d.Key)
+	s := r.plan.scan
+	var files []objectID
+	for i := range r.plan.objects.All() {
+		if k := s.objects.list[i].kind; k == SpecFile || k == Manifest {
+			files = append(files, i)
 		}
 	}
-	failed, err := r.delete(ctx, "delete spec files and manifests", keys)
+	failed, err := r.delete(ctx, "delete spec files and manifests", files)
 	stuck := map[buildcache.Hash]bool{}
 	for key := range failed {
 		if hash, ok := buildcache.KeyHash(key); ok {
 			stuck[hash] = true
 		}
 	}
-	r.res.Specs = len(r.plan.Going) - len(stuck)
+	r.res.Specs = -len(stuck)
+	for range r.plan.going() {
+		r.res.Specs++
+	}
 	return err
 }
 
@@ -302,38 +335,42 @@ func (r *run) deleteRest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.lost = lost(before, r.plan, s); len(r.lost) > 0 && r.undoable() {
-		if err := r.rescue(ctx, before); err != nil {
+	r.lost = lost(&before, &r.plan, s)
+	if len(r.lost) > 0 && r.undoable() {
+		if err := r.rescue(ctx, &before); err != nil {
 			return err
 		}
 	}
-	used := s.usedBlobs(func(buildcache.Hash) bool { return false })
-	var keys []string
-	for _, d := range r.plan.Delete {
-		if d.Kind == Own || d.Kind == Blob && !used[d.Key] || d.Kind == Tarball && !s.owned(s.Objects[d.Key]) {
-			keys = append(keys, d.Key)
+	used := s.allUsedBlobs()
+	var rest []objectID
+	for i := range r.plan.objects.All() {
+		o := &s.objects.list[i]
+		if o.kind == Own || o.kind == Blob && (o.of == 0 || !used.Has(o.of-1)) || o.kind == Tarball && !s.owned(i) {
+			rest = append(rest, i)
 		}
 	}
-	_, err = r.delete(ctx, "delete tarballs and blobs", keys)
+	_, err = r.delete(ctx, "delete tarballs and blobs", rest)
 	return err
 }
 
 // rescue brings the spec files and manifests of lost specs back; what they
 // refer to is still there.
-func (r *run) rescue(ctx context.Context, before Plan) error {
+func (r *run) rescue(ctx context.Context, before *Plan) error {
 	back := map[buildcache.Hash]bool{}
-	for _, g := range r.lost {
-		back[g.Hash] = true
-	}
-	for _, d := range before.Delete {
-		if !back[d.Hash] || d.Kind != SpecFile && d.Kind != Manifest {
-			continue
+	for _, at := range r.lost {
+		back[before.scan.dag.hash(at)] = true
+		for _, i := range before.scan.bySpec.of(at) {
+			o := &before.scan.objects.list[i]
+			if o.kind != SpecFile && o.kind != Manifest || !before.objects.Has(i) {
+				continue
+			}
+			key := before.scan.objects.key(i)
+			if err := r.bringBack(ctx, key); err != nil {
+				return fmt.Errorf("bring back %s: %w", key, err)
+			}
+			r.res.Objects--
+			r.res.Bytes -= o.size
 		}
-		if err := r.bringBack(ctx, d.Key); err != nil {
-			return fmt.Errorf("bring back %s: %w", d.Key, err)
-		}
-		r.res.Objects--
-		r.res.Bytes -= d.Size
 	}
 	r.res.Specs -= len(r.lost)
 	r.lost = nil
@@ -342,14 +379,13 @@ func (r *run) rescue(ctx context.Context, before Plan) error {
 
 // lost returns the specs that would stay now, but whose spec file or manifest
 // is deleted already.
-func lost(before, after Plan, s *Scan) []Going {
-	going := map[buildcache.Hash]bool{}
-	for _, g := range after.Going {
-		going[g.Hash] = true
+func lost(before, after *Plan, s *Scan) (all []id) {
+	for at := range before.going() {
+		if !after.goes(at) && !s.present.Has(at) {
+			all = append(all, at)
+		}
 	}
-	return slices.DeleteFunc(slices.Clone(before.Going), func(g Going) bool {
-		return going[g.Hash] || s.Specs[g.Hash] != nil
-	})
+	return all
 }
 
 const (
@@ -360,15 +396,27 @@ const (
 
 // delete deletes objects of the plan and returns those that were not, each
 // tried a few times. Its error means that the run cannot go on.
-func (r *run) delete(ctx context.Context, what string, keys []string) (map[string]string, error) {
+func (r *run) delete(ctx context.Context, what string, objects []objectID) (map[string]string, error) {
 	failed := map[string]string{}
-	if len(keys) == 0 {
+	if len(objects) == 0 {
 		return failed, nil
+	}
+	s := r.plan.scan
+	keys := make([]string, len(objects))
+	for i, o := range objects {
+		keys[i] = s.objects.key(o)
 	}
 	if err := r.journal.write(ctx, Step{What: what, Keys: keys}); err != nil {
 		return nil, err
 	}
 	r.Log("%s: %d", what, len(keys))
+	if r.HandOver != nil {
+		r.handed++
+		for _, o := range objects {
+			r.deleted.Set(o)
+		}
+		return failed, r.HandOver(r.handed, keys)
+	}
 	left := keys
 	for try := 1; len(left) > 0 && try <= retries; try++ {
 		if try > 1 {
@@ -382,15 +430,11 @@ func (r *run) delete(ctx context.Context, what string, keys []string) (map[strin
 		}
 		left = slices.Sorted(maps.Keys(failed))
 	}
-	asked := make(map[string]bool, len(keys))
-	for _, key := range keys {
-		_, bad := failed[key]
-		asked[key] = !bad
-	}
-	for _, d := range r.plan.Delete {
-		if asked[d.Key] {
+	for i, o := range objects {
+		if _, bad := failed[keys[i]]; !bad {
+			r.deleted.Set(o)
 			r.res.Objects++
-			r.res.Bytes += d.Size
+			r.res.Bytes += s.objects.list[o].size
 		}
 	}
 	if len(failed) > 0 {
@@ -445,36 +489,43 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // after checks what is left: whatever was whole and stays is whole still.
 func (r *run) after(ctx context.Context, before *Scan) error {
-	s, err := NewScan(ctx, r.Store, r.Scan)
+	plan := r.plan
+	s, err := r.fresh(ctx)
+	if s == nil && err == nil {
+		s, err = NewScan(ctx, r.Store, r.Scan)
+	}
 	if err != nil {
 		return err
 	}
-	if s.indexed(r.going()) { // somebody wrote an index from what was there before
+	r.plan = plan   // a spec that came back is told of below, and no reason to change it
+	if r.named(s) { // somebody wrote an index from what was there before
 		if err := r.swapAll(ctx, s); err != nil {
 			return err
 		}
 	}
-	going := r.going()
-	for _, g := range r.lost {
-		going[g.Hash] = true
+	gone := index.NewBits(s.dag.len())
+	for at := range r.plan.going() {
+		gone.Set(at)
 	}
-	for _, hash := range before.hashes() {
-		if !going[hash] && s.Specs[hash] == nil {
-			return fmt.Errorf("%w: %s has vanished while we were at work", ErrUnproved, before.Specs[hash])
+	for _, at := range r.lost {
+		gone.Set(at)
+	}
+	for at := range before.specs() {
+		if !gone.Has(at) && !s.present.Has(at) {
+			return fmt.Errorf("%w: %s has vanished while we were at work", ErrUnproved, before.dag.text(at))
 		}
 	}
-	var stay []buildcache.Hash
-	for _, hash := range s.hashes() {
-		old, now := before.Specs[hash], s.Specs[hash]
-		if going[hash] {
+	var stay []id
+	for at := range s.specs() {
+		if gone.Has(at) {
 			continue
 		}
-		stay = append(stay, hash)
-		if len(now.Missing) > 0 && (old == nil || len(old.Missing) == 0) {
-			return fmt.Errorf("%w: %s lacks %s: it was pushed while we were at work: %s", ErrUnproved, now, now.Missing[0], r.remedy())
+		stay = append(stay, at)
+		if missing := s.missing[at]; len(missing) > 0 && len(before.missing[at]) == 0 {
+			return fmt.Errorf("%w: %s lacks %s: it was pushed while we were at work: %s", ErrUnproved, s.dag.text(at), missing[0], r.remedy())
 		}
 	}
-	if err := s.stays(stay, buildcache.Runtime, going); err != nil {
+	if err := s.stays(stay, buildcache.Runtime, gone.Has); err != nil {
 		return fmt.Errorf("%w: it was pushed while we were at work: %s", err, r.remedy())
 	}
 	return nil

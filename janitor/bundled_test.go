@@ -88,7 +88,7 @@ func TestPruneKeepsExactlyWhatTheLockfilesNeed(t *testing.T) {
 						}
 					}
 					if again := plan(t, m, roots, policy); !again.Empty() {
-						t.Errorf("a second run would do something: %+v", again.Delete)
+						t.Errorf("a second run would do something: %+v", list(again.Deletions()))
 					}
 				})
 			}

@@ -1,6 +1,7 @@
 package janitor_test
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -22,7 +23,7 @@ func TestDanglingEntriesAreMended(t *testing.T) {
 			w.m.remove(u.key)
 		}
 		p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", app)}}, bold)
-		if len(p.Delete) != 0 || len(p.Mend) != 1 || len(p.Damage) != 1 || p.Damage[0].Spec == "" {
+		if len(list(p.Deletions())) != 0 || len(p.Mend) != 1 || len(p.Damage) != 1 || p.Damage[0].Spec == "" {
 			t.Fatalf("layout %d: got %+v", layout, p)
 		}
 		apply(t, w.m, p)
@@ -57,26 +58,50 @@ func TestPlansThatWereTamperedWith(t *testing.T) {
 	roots := locks(t, "v2-unsigned", "env-a")
 	s := scan(t, m)
 	for _, key := range []string{"build_cache/index.json", "build_cache/notes"} {
-		p := plan(t, m, roots, bold)
-		o := s.Objects[key]
+		o, ok := s.Object(key)
+		if !ok {
+			t.Fatalf("%s was not listed", key)
+		}
+		p := reviewed(t, plan(t, m, roots, bold))
 		p.Delete = append(p.Delete, janitor.Deletion{Key: key, Size: o.Size, ETag: o.ETag, ModTime: o.ModTime, Kind: janitor.Blob})
-		apply(t, m.clone(), p)
 		c := m.clone()
-		apply(t, c, p)
+		q, err := p.For(scan(t, c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, c, q)
 		if c.data(key) == nil {
 			t.Errorf("%s is gone", key)
 		}
 	}
-	p := plan(t, m, roots, bold)
+	p := reviewed(t, plan(t, m, roots, bold))
 	i := slices.IndexFunc(p.Keep, func(k janitor.Kept) bool { return len(k.Chain) > 1 })
 	k := p.Keep[i]
 	p.Keep = slices.Delete(p.Keep, i, i+1)
-	p.Going = append(p.Going, janitor.Going{Hash: k.Hash, Name: k.Name})
+	p.Going = append(p.Going, janitor.Going{Hash: k.Hash, Name: k.Name, Reason: "unneeded"})
 	c := m.clone()
-	r := apply(t, c, p)
-	if v := view(t, c.contents()); !v.installable[string(k.Hash)] || len(r.Stayed) == 0 {
+	q, err := p.For(scan(t, c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := apply(t, c, q)
+	if v := view(t, c.contents()); !v.installable[string(k.Hash)] || len(q.Notes) == 0 {
 		t.Errorf("%s went, though others need it: %v", k.Name, r.Stayed)
 	}
+}
+
+// reviewed writes a plan down and reads it again.
+func reviewed(t *testing.T, p janitor.Plan) *janitor.Reviewed {
+	t.Helper()
+	var text bytes.Buffer
+	if err := p.WriteJSON(&text); err != nil {
+		t.Fatal(err)
+	}
+	r, err := janitor.ReadPlan(&text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 func TestClockThatIsAheadIsRefused(t *testing.T) {
@@ -104,8 +129,8 @@ func TestWhatChangedSinceThePlanStays(t *testing.T) {
 		}
 		w.updateIndex(old)
 		p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", root)}}, bold)
-		if len(p.Going) != 3 {
-			t.Fatalf("%v go, want 3", p.Going)
+		if len(list(p.Going())) != 3 {
+			t.Fatalf("%v go, want 3", list(p.Going()))
 		}
 		w.push(app, now) // the same bytes, and so the same ETags
 		r := apply(t, w.m, p)

@@ -73,7 +73,7 @@ func (s careful) ignores() string {
 
 func (s careful) Put(ctx context.Context, key string, body io.ReaderAt, size int64, opts buildcache.PutOptions) (string, error) {
 	if opts.IfNoneMatch && s.noneMatch || opts.IfMatch != "" && s.match {
-		etag, err := s.etag(ctx, key)
+		etag, err := etagOf(ctx, s.Store, key)
 		if err != nil {
 			return "", err
 		}
@@ -85,9 +85,9 @@ func (s careful) Put(ctx context.Context, key string, body io.ReaderAt, size int
 	return s.Store.Put(ctx, key, body, size, opts)
 }
 
-// etag returns that of an object, or "" if it is not there.
-func (s careful) etag(ctx context.Context, key string) (string, error) {
-	body, o, err := s.Get(ctx, key)
+// etagOf returns the ETag of an object, or "" if it is not there.
+func etagOf(ctx context.Context, store buildcache.Store, key string) (string, error) {
+	body, o, err := store.Get(ctx, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}

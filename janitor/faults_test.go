@@ -68,9 +68,9 @@ func TestRegression3ListingThatMissesAKey(t *testing.T) {
 
 func TestRegression3ListingThatBreaksOff(t *testing.T) {
 	for _, name := range bundled {
-		for _, prefix := range []string{"build_cache/", "v", "blobs/", janitor.Prefix} {
+		for _, prefix := range []string{"build_cache/", "v", "blobs/", janitor.Prefix + "replaced/"} {
 			m := loaded(t, name)
-			m.set(janitor.Prefix+"x", nil, old)
+			m.set(janitor.Prefix+"replaced/x", nil, old)
 			m.cut = func(p string) error {
 				if p == prefix {
 					return errDown
@@ -167,7 +167,7 @@ func TestRegression5KeysThatAreNotDeleted(t *testing.T) {
 			m := loaded(t, name)
 			p := plan(t, m, locks(t, name, "env-a"), bold)
 			var stuck string
-			for _, d := range p.Delete {
+			for d := range p.Deletions() {
 				if strings.Contains(d.Key, kind) {
 					stuck = d.Key
 				}
@@ -266,7 +266,7 @@ func TestRegression6KilledAtEveryWrite(t *testing.T) {
 					t.Fatalf("%s: run again: stale %v (-want +got):\n%s", when, v.stale, diff)
 				}
 				if last := plan(t, m, roots, bold); !last.Empty() {
-					t.Fatalf("%s: a third run would do something: %v %v", when, last.Delete, last.Mend)
+					t.Fatalf("%s: a third run would do something: %v %v", when, list(last.Deletions()), last.Mend)
 				}
 			}
 		}
@@ -322,8 +322,8 @@ func TestRegression7PushWhileWePrune(t *testing.T) {
 		w.updateIndex(old)
 		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", root)}}
 		p := plan(t, w.m, roots, bold)
-		if len(p.Going) != 1 {
-			t.Fatalf("got %v, want base to go", p.Going)
+		if len(list(p.Going())) != 1 {
+			t.Fatalf("got %v, want base to go", list(p.Going()))
 		}
 		w.m.before = func(what, key string) error {
 			if strings.Contains(key, "index") { // base is about to leave the index

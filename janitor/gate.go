@@ -1,91 +1,226 @@
 package janitor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
 // The gate: real servers have left keys out of a listing without an error.
-// Whatever is known from elsewhere and was not listed is asked for by itself;
-// if it is there, nothing in the listing's gaps can be trusted.
+// Whatever is known from elsewhere and was not listed is asked for by itself,
+// where Spack would look for it; if it is there, nothing in the listing's gaps
+// can be trusted.
+
+// A check asks for one thing that was not listed. What is really missing is
+// damage, if anything refers to it.
+type check func(context.Context) (*Damage, error)
 
 // gate makes sure that all is listed that entries and manifests name.
 func (r *scanner) gate(ctx context.Context) error {
-	var checks []func(context.Context) (*Damage, error)
-	r.openCaches(nil)
 	for _, x := range r.indexes {
-		x.dangling = map[buildcache.Hash]bool{}
-		for _, e := range x.entries.records {
-			if e.cached && !r.hasLayout(e.hash, x.layout) {
-				checks = append(checks, func(ctx context.Context) (*Damage, error) { return r.unlistedSpec(ctx, e.spec, x) })
-			}
-		}
-	}
-	for _, hash := range r.hashes() {
-		s := r.Specs[hash]
-		if s.Spec == nil {
-			return fmt.Errorf("%s: %w: nothing describes the spec", hash, buildcache.ErrFormat)
-		}
-		if r.hasLayout(hash, 2) && !slices.ContainsFunc(s.Objects, func(o *Object) bool { return o.Kind == Tarball }) {
-			checks = append(checks, func(ctx context.Context) (*Damage, error) { return r.unlistedTarball(ctx, s) })
-		}
-	}
-	for _, key := range r.keys(Manifest, IndexManifest, OtherManifest) {
-		for _, b := range r.blobs[key] {
-			if r.Objects[b.Key()] == nil {
-				checks = append(checks, func(ctx context.Context) (*Damage, error) { return r.unlistedBlob(ctx, key, b.Key()) })
-			}
+		if _, ok := r.objects.find(x.object.Key); !ok && !r.tooNew(x.object) {
+			return incomplete(x.object.Key)
 		}
 	}
 	if err := r.unlistedKeys(ctx); err != nil {
 		return err
 	}
-	for _, x := range r.indexes {
-		if r.Objects[x.object.Key] == nil {
-			return incomplete(x.object.Key)
+	checks, err := r.unlistedSpecs(ctx)
+	if err != nil {
+		return err
+	}
+	for at := range r.specs() {
+		if !r.dag.told(at) {
+			return fmt.Errorf("%s: %w: nothing describes the spec", r.dag.hash(at), buildcache.ErrFormat)
+		}
+		if r.hasKind(at, SpecFile) && !r.hasKind(at, Tarball) {
+			checks = append(checks, func(ctx context.Context) (*Damage, error) { return r.unlistedTarball(ctx, at) })
+		}
+	}
+	for i, manifest := range r.manifests {
+		for _, b := range r.blobsOf.of(uint32(i)) {
+			if r.blobs[b].object == 0 {
+				checks = append(checks, func(ctx context.Context) (*Damage, error) { return r.unlistedBlob(ctx, manifest, r.blobs[b].key()) })
+			}
 		}
 	}
 	layouts := r.layouts()
 	for _, s := range r.absentRoots() {
 		for _, layout := range layouts {
-			checks = append(checks, func(ctx context.Context) (*Damage, error) { return r.unlistedRoot(ctx, s, layout) })
+			checks = append(checks, func(ctx context.Context) (*Damage, error) {
+				_, err := r.unlisted(ctx, buildcache.SpecKeys(s, layout)...)
+				return nil, err
+			})
 		}
 	}
+	return r.check(ctx, checks)
+}
+
+func (r *scanner) check(ctx context.Context, checks []check) error {
 	found := make([]*Damage, len(checks))
 	err := r.each(ctx, len(checks), func(ctx context.Context, i int) (err error) {
 		found[i], err = checks[i](ctx)
 		return err
 	})
 	for _, d := range found {
-		if d != nil {
-			r.Damage = append(r.Damage, *d)
-			if d.index != nil {
-				d.index.dangling[d.Hash] = true
+		if d == nil {
+			continue
+		}
+		at, ok := r.dag.lookup(d.Hash)
+		if d.newer {
+			if ok {
+				r.newer = append(r.newer, at)
 			}
-			if s := r.Specs[d.Hash]; s != nil && d.Key != "" {
-				s.Missing = append(s.Missing, d.Key)
-			}
+			continue
+		}
+		r.Damage = append(r.Damage, *d)
+		if ok && d.index != nil {
+			d.index.dangling.Set(at)
+		} else if ok && r.present.Has(at) {
+			r.missing[at] = append(r.missing[at], d.Key)
 		}
 	}
 	return err
 }
 
-// absentRoots returns what lockfiles hold and was not listed.
+// unlisted makes sure that none of these objects is there, or says that one
+// came after the inventory.
+func (r *scanner) unlisted(ctx context.Context, keys ...string) (newer bool, err error) {
+	for _, key := range keys {
+		body, o, err := r.store.Get(ctx, key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return false, &buildcache.ObjectError{Key: key, Err: err}
+		}
+		body.Close()
+		if !r.tooNew(o) {
+			return false, incomplete(key)
+		}
+		newer = true
+	}
+	return newer, nil
+}
+
+// tooNew says that an object cannot be in the inventory.
+func (r *scanner) tooNew(o buildcache.Object) bool {
+	return !r.asOf.IsZero() && o.ModTime.After(r.asOf.Add(-margin))
+}
+
+// margin is how far two clocks may be apart, and how long an inventory takes to
+// list what is there when it begins.
+const margin = time.Hour
+
+func incomplete(key string) error {
+	return fmt.Errorf("%w: %s is there, but was not listed: try again, and if it stays like this the server's listings cannot be trusted", ErrIncomplete, key)
+}
+
+// unlistedSpecs checks the entries that indexes have as cached.
+func (r *scanner) unlistedSpecs(ctx context.Context) (checks []check, err error) {
+	for _, x := range r.indexes {
+		x.dangling = index.NewBits(r.dag.len())
+		var entries []uint32
+		for _, i := range x.graph.Entries() {
+			if x.graph.InCache(i) && !r.hasLayout(x.id(i), x.layout) {
+				entries = append(entries, i)
+			}
+		}
+		specs, err := r.entries(ctx, x, entries)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range specs {
+			checks = append(checks, func(ctx context.Context) (*Damage, error) {
+				d := &Damage{index: x, Hash: s.Hash, Spec: s.String(), What: "in the index " + x.object.Key + ", but it has no spec file or manifest"}
+				if s.External {
+					return d, nil
+				}
+				newer, err := r.unlisted(ctx, buildcache.SpecKeys(s, x.layout)...)
+				d.newer = newer
+				return d, err
+			})
+		}
+	}
+	return checks, nil
+}
+
+// entries reads some entries of an index in full: a graph does not say where a
+// spec's files lie in v2.
+func (r *scanner) entries(ctx context.Context, x *cacheIndex, entries []uint32) ([]*buildcache.Spec, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	body, _, err := r.store.Get(ctx, x.textKey())
+	if err != nil {
+		return nil, &buildcache.ObjectError{Key: x.textKey(), Err: err}
+	}
+	defer body.Close()
+	var specs []*buildcache.Spec
+	var at int64
+	for _, i := range entries { // in the order of the file
+		offset, size := x.graph.Record(i)
+		record := make([]byte, size)
+		_, err := io.CopyN(io.Discard, body, offset-at)
+		if err == nil {
+			_, err = io.ReadFull(body, record)
+		}
+		at = offset + int64(size)
+		var value struct{ Spec json.RawMessage }
+		if err == nil {
+			err = json.Unmarshal(record[bytes.IndexByte(record, ':')+1:], &value)
+		}
+		var s *buildcache.Spec
+		if err == nil {
+			s, err = buildcache.ParseSpec(value.Spec)
+		}
+		if err != nil || s.Hash != x.graph.Hash(i) {
+			return nil, fmt.Errorf("%w: %s was replaced meanwhile: %w", ErrIncomplete, x.textKey(), err)
+		}
+		specs = append(specs, s)
+	}
+	return specs, nil
+}
+
+func (r *scanner) unlistedTarball(ctx context.Context, at id) (*Damage, error) {
+	file := r.own(at)[0]
+	s, _, err := (&buildcache.Cache{Store: r.store}).Spec(ctx, r.pack(file))
+	if err != nil {
+		return nil, unreadable(r.objects.key(file), err)
+	}
+	d := &Damage{Hash: s.Hash, Spec: s.String(), Key: r.objects.key(file), What: "its tarball is missing: push it again"}
+	d.newer, err = r.unlisted(ctx, buildcache.TarballKey(s))
+	return d, err
+}
+
+func (r *scanner) unlistedBlob(ctx context.Context, manifest objectID, key string) (*Damage, error) {
+	d := &Damage{Key: key, What: "missing, though " + r.objects.key(manifest) + " names it: push its package again"}
+	if of := r.objects.list[manifest].of; of != 0 {
+		d.Hash, d.Spec = r.dag.hash(of-1), r.dag.text(of-1)
+	}
+	var err error
+	d.newer, err = r.unlisted(ctx, key)
+	return d, err
+}
+
+// absentRoots returns what lockfiles hold and was not listed. Most often nobody
+// has pushed it, or not here.
 func (r *scanner) absentRoots() []*buildcache.Spec {
 	var absent []*buildcache.Spec
 	seen := map[buildcache.Hash]bool{}
 	for _, l := range r.opts.Locks {
 		for hash, s := range l.File.Specs {
-			if !s.External && r.Specs[hash] == nil && !seen[hash] {
+			if !s.External && !r.holds(hash) && !seen[hash] {
 				seen[hash] = true
 				absent = append(absent, s)
 			}
@@ -94,188 +229,57 @@ func (r *scanner) absentRoots() []*buildcache.Spec {
 	return absent
 }
 
+// holds says whether a spec is in the cache.
+func (s *Scan) holds(h buildcache.Hash) bool {
+	at, ok := s.dag.lookup(h)
+	return ok && s.present.Has(at)
+}
+
 // layouts returns those that the cache has anything of.
 func (s *Scan) layouts() []int {
 	var layouts []int
 	for layout, prefix := range map[int]string{2: "build_cache/", 3: "v3/"} {
-		for key := range s.Objects {
-			if strings.HasPrefix(key, prefix) {
-				layouts = append(layouts, layout)
-				break
-			}
+		i, _ := s.objects.find(prefix)
+		if int(i) < len(s.objects.list) && strings.HasPrefix(s.objects.key(i), prefix) {
+			layouts = append(layouts, layout)
 		}
 	}
 	slices.Sort(layouts)
 	return layouts
 }
 
-// hasLayout says whether a spec has a spec file or manifest in a layout.
-func (s *Scan) hasLayout(hash buildcache.Hash, layout int) bool {
-	spec := s.Specs[hash]
-	kind := map[int]Kind{2: SpecFile, 3: Manifest}[layout]
-	return spec != nil && slices.ContainsFunc(spec.Objects, func(o *Object) bool { return o.Kind == kind })
-}
-
-func (r *scanner) unlistedSpec(ctx context.Context, s *buildcache.Spec, x *index) (*Damage, error) {
-	p, err := r.find(ctx, s, x.layout)
-	if p != nil && r.Objects[p.SpecKey] == nil {
-		return nil, incomplete(p.SpecKey)
-	}
-	if err != nil && !errors.Is(err, buildcache.ErrNotInCache) {
-		return nil, err
-	}
-	return &Damage{index: x, Hash: s.Hash, Spec: s.String(), What: "in the index " + x.object.Key + ", but it has no spec file or manifest"}, nil
-}
-
-func (r *scanner) unlistedTarball(ctx context.Context, s *Spec) (*Damage, error) {
-	p, err := r.find(ctx, s.Spec, 2)
-	if p != nil && r.Objects[p.Key] == nil {
-		return nil, incomplete(p.Key)
-	}
-	if err != nil && !errors.Is(err, buildcache.ErrNotInCache) {
-		return nil, unreadable(s.Objects[0].Key, err)
-	}
-	return &Damage{Hash: s.Hash, Spec: s.String(), Key: s.Objects[0].Key, What: "its tarball is missing: push it again"}, nil
-}
-
-func (r *scanner) unlistedBlob(ctx context.Context, manifest, blob string) (*Damage, error) {
-	there, err := exists(ctx, r.store, blob)
-	if err != nil {
-		return nil, err
-	}
-	if there {
-		return nil, incomplete(blob)
-	}
-	d := &Damage{Key: blob, What: "missing, though " + manifest + " names it: push its package again"}
-	if hash, ok := buildcache.KeyHash(manifest); ok {
-		d.Hash, d.Spec = hash, r.Specs[hash].String()
-	}
-	return d, nil
-}
-
 // unlistedKeys looks for the manifests of public keys, whose blobs would be
 // orphans without them. Which keys there are stands in a blob of its own.
 func (r *scanner) unlistedKeys(ctx context.Context) error {
-	if len(r.keys(Manifest, OtherManifest, IndexManifest)) == 0 {
+	if len(r.manifests) == 0 {
 		return nil
 	}
-	if r.Objects[keysV3] == nil {
-		there, err := exists(ctx, r.store, keysV3)
-		if err == nil && there {
-			err = incomplete(keysV3)
-		}
+	keys, ok := r.objects.find(keysV3)
+	if !ok {
+		_, err := r.unlisted(ctx, keysV3)
 		return err
 	}
-	for _, b := range r.blobs[keysV3] {
-		data, _, err := get(ctx, r.store, b.Key())
+	for _, b := range r.blobsNamed(keys) {
+		data, _, err := get(ctx, r.store, r.blobs[b].key())
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // the gate tells
 		}
 		var list struct{ Keys map[string]any }
 		if err == nil && json.Unmarshal(data, &list) != nil {
-			err = unreadable(b.Key(), buildcache.ErrFormat)
+			err = unreadable(r.blobs[b].key(), buildcache.ErrFormat)
 		}
 		if err != nil {
 			return err
 		}
 		for print := range list.Keys {
 			key := "v3/manifests/key/" + print + ".key.manifest.json"
-			if r.Objects[key] != nil {
+			if _, ok := r.objects.find(key); ok {
 				continue
 			}
-			there, err := exists(ctx, r.store, key)
-			if err == nil && there {
-				err = incomplete(key)
-			}
-			if err != nil {
+			if _, err := r.unlisted(ctx, key); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-func incomplete(key string) error {
-	return fmt.Errorf("%w: %s is there, but was not listed: try again, and if it stays like this the server's listings cannot be trusted", ErrIncomplete, key)
-}
-
-// unlistedRoot looks for a spec that a lockfile needs and that was not listed.
-// Most often nobody has pushed it, or not here.
-func (r *scanner) unlistedRoot(ctx context.Context, s *buildcache.Spec, layout int) (*Damage, error) {
-	p, err := r.find(ctx, s, layout)
-	if p != nil && r.Objects[p.SpecKey] == nil {
-		return nil, incomplete(p.SpecKey)
-	}
-	if errors.Is(err, buildcache.ErrNotInCache) {
-		err = nil
-	}
-	return nil, err
-}
-
-// find asks the store for a spec's binary in one layout, at the keys where
-// Spack would look, and falls back to what was listed.
-func (r *scanner) find(ctx context.Context, spec *buildcache.Spec, layout int) (*buildcache.Package, error) {
-	if spec.External {
-		return nil, buildcache.ErrNotInCache
-	}
-	own := *spec
-	own.BuildSpec = "" // asked for by itself where it matters
-	return r.caches[layout].Find(ctx, &own)
-}
-
-// openCaches makes a cache of each layout, once for all specs: for those that
-// it does not find at their keys it searches what was listed.
-func (r *scanner) openCaches(keys *buildcache.Keyring) {
-	r.caches = map[int]*buildcache.Cache{}
-	for _, layout := range []int{2, 3} {
-		l := listed{Store: r.store, scan: r.Scan, layout: layout}
-		for key := range r.Objects {
-			if l.shows(key) {
-				l.keys = append(l.keys, key)
-			}
-		}
-		slices.Sort(l.keys)
-		r.caches[layout] = &buildcache.Cache{Store: l, Keys: keys}
-	}
-}
-
-// A listed store shows one layout. It lists what a scan has listed, except
-// where a single object is asked for.
-type listed struct {
-	buildcache.Store
-	scan   *Scan
-	layout int
-	keys   []string // ascending
-}
-
-func (l listed) shows(key string) bool {
-	return strings.HasPrefix(key, "build_cache/") == (l.layout == 2)
-}
-
-func (l listed) Get(ctx context.Context, key string) (io.ReadCloser, buildcache.Object, error) {
-	if !l.shows(key) {
-		return nil, buildcache.Object{}, fs.ErrNotExist
-	}
-	return l.Store.Get(ctx, key)
-}
-
-func (l listed) List(ctx context.Context, prefix string) iter.Seq2[buildcache.Object, error] {
-	return func(yield func(buildcache.Object, error) bool) {
-		if strings.HasSuffix(prefix, ".spack") { // one object: what a listing says of it is in doubt
-			body, o, err := l.Store.Get(ctx, prefix)
-			if err == nil {
-				body.Close()
-				yield(o, nil)
-			} else if !errors.Is(err, fs.ErrNotExist) {
-				yield(o, err)
-			}
-			return
-		}
-		first, _ := slices.BinarySearch(l.keys, prefix)
-		for _, key := range l.keys[first:] {
-			if !strings.HasPrefix(key, prefix) || !yield(l.scan.Objects[key].Object, nil) {
-				return
-			}
-		}
-	}
 }

@@ -6,112 +6,139 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
-// An index is what readers take for the list of a cache's specs. Layout v3 has
-// one more for each view.
-type index struct {
-	layout   int
-	object   buildcache.Object // index.json, or the manifest
-	manifest []byte            // v3
-	blob     buildcache.Blob   // v3
-	data     []byte
-	entries  *entries
-	stale    bool // v2: index.json.hash is not that of index.json
+// A cacheIndex is what readers take for the list of a cache's specs. Layout v3
+// has one more for each view.
+type cacheIndex struct {
+	layout int
+	object buildcache.Object // index.json, or the manifest
+	blob   buildcache.Blob   // v3
+	sum    string            // of its text
+	graph  *index.Graph
+	stale  bool // v2: index.json.hash is not that of index.json
 
-	dangling map[buildcache.Hash]bool // entries that it has as cached, and of which there is nothing
+	ids      []id       // in the dag, by the numbers of the graph; nil if they are the same
+	cached   index.Bits // specs that it has as cached
+	dangling index.Bits // those of them of which there is nothing
+}
+
+func (x *cacheIndex) id(i uint32) id {
+	if x.ids == nil {
+		return i
+	}
+	return x.ids[i]
+}
+
+// learn puts an index into the dag.
+func (x *cacheIndex) learn(d *dag) {
+	x.ids = d.addGraph(x.graph)
+	x.cached = index.NewBits(d.len())
+	for _, i := range x.graph.Entries() {
+		if x.graph.InCache(i) {
+			x.cached.Set(x.id(i))
+		}
+	}
+}
+
+// textKey is where the text lies.
+func (x *cacheIndex) textKey() string {
+	if x.layout == 2 {
+		return x.object.Key
+	}
+	return x.blob.Key()
 }
 
 // readIndexes reads all indexes. A cache need not have any. The main ones are
 // asked for by name, whatever a listing says.
-func (r *scanner) readIndexes(ctx context.Context) error {
-	x, err := r.readIndexV2(ctx)
-	if err != nil {
-		return err
-	}
-	if x != nil {
-		r.indexes = append(r.indexes, x)
-	}
-	keys := []string{indexV3}
+func (r *scanner) readIndexes(ctx context.Context) ([]*cacheIndex, error) {
+	keys := []string{indexV2, indexV3}
 	for o, err := range r.store.List(ctx, indexesV3) {
 		if err != nil {
-			return fmt.Errorf("list %s: %w", indexesV3, err)
+			return nil, fmt.Errorf("list %s: %w", indexesV3, err)
 		}
 		if kindOf(o.Key) == IndexManifest && o.Key != indexV3 {
 			keys = append(keys, o.Key)
 		}
 	}
-	for _, key := range keys {
-		x, err := r.readIndexV3(ctx, key)
-		var missing *buildcache.ObjectError
-		if errors.Is(err, fs.ErrNotExist) && errors.As(err, &missing) {
-			if missing.Key != key {
-				r.Damage = append(r.Damage, Damage{Key: key, What: "the index cannot be read by anyone, its blob is missing: run spack buildcache update-index, or janitor:reindex"})
+	found := make([]*cacheIndex, len(keys))
+	damage := make([]*Damage, len(keys))
+	group, gctx := errgroup.WithContext(ctx)
+	for i, key := range keys {
+		group.Go(func() error {
+			x, err := r.readIndex(gctx, key)
+			var missing *buildcache.ObjectError
+			if errors.Is(err, fs.ErrNotExist) && errors.As(err, &missing) {
+				if missing.Key != key {
+					damage[i] = &Damage{Key: key, What: "the index cannot be read by anyone, its blob is missing: run spack buildcache update-index, or janitor:reindex"}
+				}
+				return nil
 			}
-			continue
-		}
-		if err != nil {
+			found[i] = x
 			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for _, d := range damage {
+		if d != nil {
+			r.Damage = append(r.Damage, *d)
 		}
-		r.indexes = append(r.indexes, x)
 	}
-	return nil
+	return slices.DeleteFunc(found, func(x *cacheIndex) bool { return x == nil }), nil
 }
 
-// readIndex reads one index again.
-func (r *scanner) readIndex(ctx context.Context, key string) (*index, error) {
-	if key != indexV2 {
-		return r.readIndexV3(ctx, key)
+// readIndex reads an index, or takes it as it is known. One that is new is not
+// in the dag yet.
+func (r *scanner) readIndex(ctx context.Context, key string) (*cacheIndex, error) {
+	if key == indexV2 {
+		return r.readIndexV2(ctx)
 	}
-	x, err := r.readIndexV2(ctx)
-	if err == nil && x == nil {
-		err = &buildcache.ObjectError{Key: key, Err: fs.ErrNotExist}
-	}
-	return x, err
-}
-
-// readIndexV2 returns nil if there is none.
-func (r *scanner) readIndexV2(ctx context.Context) (*index, error) {
-	data, o, err := r.get(ctx, indexV2)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	x := &index{layout: 2, object: o, data: data}
-	if x.entries, err = r.opts.Known.entries(data); err != nil {
-		return nil, &buildcache.ObjectError{Key: indexV2, Err: err}
-	}
-	sum, _, err := r.get(ctx, indexHashV2)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	x.stale = strings.TrimSpace(string(sum)) != checksum(data)
-	return x, nil
-}
-
-// readIndexV3 follows a manifest to its blob. The blob of a manifest that was
-// replaced meanwhile may be gone: then the new one is read.
-func (r *scanner) readIndexV3(ctx context.Context, key string) (*index, error) {
+	// The blob of a manifest that was replaced meanwhile may be gone: then
+	// the new one is read.
 	for try := 0; ; try++ {
-		x, err := r.followIndex(ctx, key)
+		x, err := r.readIndexV3(ctx, key)
 		if err == nil || try == 2 || !errors.Is(err, fs.ErrNotExist) {
 			return x, err
 		}
 	}
 }
 
-func (r *scanner) followIndex(ctx context.Context, key string) (*index, error) {
+func (r *scanner) readIndexV2(ctx context.Context) (*cacheIndex, error) {
+	body, o, err := r.store.Get(ctx, indexV2)
+	if err != nil {
+		return nil, &buildcache.ObjectError{Key: indexV2, Err: err}
+	}
+	defer body.Close()
+	x := &cacheIndex{layout: 2, object: o}
+	if old := r.opts.Known.index(o.Key + "\x00" + o.ETag); old != nil && o.ETag != "" {
+		x.sum, x.graph, x.ids, x.cached = old.sum, old.graph, old.ids, old.cached
+	} else if x.graph, x.sum, err = readText(indexV2, body, o.Size); err != nil {
+		return nil, err
+	}
+	sum, _, err := r.get(ctx, indexHashV2)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	x.stale = strings.TrimSpace(string(sum)) != x.sum
+	return x, nil
+}
+
+func (r *scanner) readIndexV3(ctx context.Context, key string) (*cacheIndex, error) {
 	text, o, err := r.get(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	x := &index{layout: 3, object: o, manifest: text}
 	m, err := buildcache.ParseManifest(text)
 	if err == nil && len(m.Blobs) != 1 {
 		err = fmt.Errorf("%w: it names %d blobs, want 1", buildcache.ErrFormat, len(m.Blobs))
@@ -122,17 +149,56 @@ func (r *scanner) followIndex(ctx context.Context, key string) (*index, error) {
 	if err != nil {
 		return nil, &buildcache.ObjectError{Key: key, Err: err}
 	}
-	x.blob = m.Blobs[0]
-	if x.data, _, err = r.get(ctx, x.blob.Key()); err != nil {
-		return nil, err
-	}
-	if checksum(x.data) != x.blob.Checksum {
-		return nil, &buildcache.ObjectError{Key: x.blob.Key(), Err: fmt.Errorf("%w: not the bytes that %s names", buildcache.ErrChecksum, key)}
-	}
-	if x.entries, err = r.opts.Known.entries(x.data); err != nil {
+	x := &cacheIndex{layout: 3, object: o, blob: m.Blobs[0], sum: m.Blobs[0].Checksum}
+	body, b, err := r.store.Get(ctx, x.blob.Key())
+	if err != nil {
 		return nil, &buildcache.ObjectError{Key: x.blob.Key(), Err: err}
 	}
-	return x, nil
+	defer body.Close()
+	if old := r.opts.Known.index(x.sum); old != nil && b.Size == old.graph.Size() {
+		x.graph, x.ids, x.cached = old.graph, old.ids, old.cached
+		return x, nil
+	}
+	graph, sum, err := readText(x.blob.Key(), body, b.Size)
+	if err == nil && sum != x.sum {
+		err = &buildcache.ObjectError{Key: x.blob.Key(), Err: fmt.Errorf("%w: not the bytes that %s names", buildcache.ErrChecksum, key)}
+	}
+	x.graph = graph
+	return x, err
+}
+
+// readText reads the text of an index, and returns its checksum as well.
+func readText(key string, body io.Reader, size int64) (*index.Graph, string, error) {
+	sum := sha256.New()
+	graph, err := index.Read(io.TeeReader(body, sum), size)
+	if err == nil && graph.Size() != size {
+		err = fmt.Errorf("%d bytes came, %d were announced: %w", graph.Size(), size, io.ErrUnexpectedEOF)
+	}
+	if err != nil {
+		return nil, "", &buildcache.ObjectError{Key: key, Err: err}
+	}
+	return graph, hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// learnIndexes puts the indexes into the dag, the biggest one first, and
+// remembers them.
+func (r *scanner) learnIndexes(found []*cacheIndex) {
+	slices.SortStableFunc(found, func(a, b *cacheIndex) int { return b.graph.Len() - a.graph.Len() })
+	for _, x := range found {
+		if x.cached == nil {
+			x.learn(r.dag)
+		}
+		r.opts.Known.remember(x)
+	}
+	r.indexes = found
+}
+
+func (k *Known) remember(x *cacheIndex) {
+	name := x.sum
+	if x.layout == 2 {
+		name = x.object.Key + "\x00" + x.object.ETag
+	}
+	k.putIndex(name, x)
 }
 
 func checksum(data []byte) string {

@@ -32,7 +32,8 @@ type opening struct {
 	Owner     string    `json:"owner"`
 	Began     time.Time `json:"began"`
 	KeepUntil time.Time `json:"keep_until,omitzero"` // of the trash
-	Plan      Plan      `json:"plan"`
+	Plan      Head      `json:"plan"`
+	Specs     []Going   `json:"specs"` // that go
 }
 
 // A Step is an entry of the journal.
@@ -59,19 +60,17 @@ func (v Version) is(o buildcache.Version) bool {
 	return o.ID == v.ID && o.ETag == v.ETag && o.Size == v.Size && !o.Deleted
 }
 
-// A Replacement is what happened to an index: enough to take it back.
+// A Replacement is what happened to an index. With what was kept of it, it can
+// be taken back.
 type Replacement struct {
-	Key     string   `json:"key"`    // index.json, or the index manifest
-	Before  string   `json:"before"` // checksum of the index
-	After   string   `json:"after"`
-	Records []string `json:"records"` // entries that went or are not cached any more, as they were
-
-	data []byte // the index before
+	Key    string `json:"key"`    // index.json, or the index manifest
+	Before string `json:"before"` // checksum of the index
+	After  string `json:"after"`
 }
 
 // begin opens the journal of a run; one that was begun before gets a number.
 func begin(ctx context.Context, store Store, p Plan, owner string, keepFor time.Duration, now func() time.Time) (*journal, error) {
-	o := opening{Owner: owner, Began: now(), Plan: p}
+	o := opening{Owner: owner, Began: now(), Plan: p.Head, Specs: slices.Collect(p.Going())}
 	if keepFor > 0 {
 		o.KeepUntil = now().Add(keepFor)
 	}

@@ -45,8 +45,8 @@ func TestRegression1OnePlanEndsOfManyThousand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(p.Going) < specs*9/10 || len(p.Delete) < 3*len(p.Going) {
-		t.Fatalf("%d specs and %d objects go", len(p.Going), len(p.Delete))
+	if len(list(p.Going())) < specs*9/10 || len(list(p.Deletions())) < 3*len(list(p.Going())) {
+		t.Fatalf("%d specs and %d objects go", len(list(p.Going())), len(list(p.Deletions())))
 	}
 	j := clean(m)
 	j.Scan.Known = known
@@ -67,8 +67,8 @@ func TestRegression1OnePlanEndsOfManyThousand(t *testing.T) {
 	if n := blobs.Load(); n > 100 {
 		t.Errorf("read %d blobs, want little more than the indexes", n)
 	}
-	if res.Specs != len(p.Going) || res.Objects != len(p.Delete) {
-		t.Errorf("got %+v, want %d specs and %d objects", res, len(p.Going), len(p.Delete))
+	if res.Specs != len(list(p.Going())) || res.Objects != len(list(p.Deletions())) {
+		t.Errorf("got %+v, want %d specs and %d objects", res, len(list(p.Going())), len(list(p.Deletions())))
 	}
 	t.Logf("planned and applied in %s", time.Since(began))
 	left := 0
@@ -77,12 +77,12 @@ func TestRegression1OnePlanEndsOfManyThousand(t *testing.T) {
 			left++
 		}
 	}
-	if left != len(p.Keep) || left != specs-2-len(p.Going) { // two are external
-		t.Errorf("%d specs are left, want %d", left, len(p.Keep))
+	if left != len(list(p.Kept())) || left != specs-2-len(list(p.Going())) { // two are external
+		t.Errorf("%d specs are left, want %d", left, len(list(p.Kept())))
 	}
 	again, err := janitor.NewPlan(scanWith(t, m, known, roots), roots, policy, now)
 	if err != nil || !again.Empty() {
-		t.Errorf("a second plan would do %d: %v", len(again.Delete), err)
+		t.Errorf("a second plan would do %d: %v", len(list(again.Deletions())), err)
 	}
 }
 

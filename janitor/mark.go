@@ -4,98 +4,63 @@ import (
 	"slices"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
-// Marks are what stays, each with the first reason that was found: a rule, or
-// a spec that needs it.
+// Marks are the specs that stay, each with the first reason that was found: a
+// rule, or a spec that needs it.
 type marks struct {
 	scan   *Scan
-	lock   *buildcache.Lockfile // asked before the scan for what a spec needs
-	types  buildcache.DepTypes  // edges to follow
-	reason map[buildcache.Hash]reason
-	nodes  map[buildcache.Hash]*buildcache.Spec // those that only lockfiles know
-}
-
-type reason struct {
-	rule string
-	from buildcache.Hash // empty for what the rule names itself
+	types  buildcache.DepTypes // edges to follow
+	marked index.Bits
+	rules  []string // the first one is that of none
+	rule   []uint16 // by spec: its number in rules
+	from   []uint32 // by spec: the one that needs it + 1; 0 for what a rule names itself
 }
 
 func newMarks(s *Scan, types buildcache.DepTypes) *marks {
-	return &marks{scan: s, types: types, reason: map[buildcache.Hash]reason{}, nodes: map[buildcache.Hash]*buildcache.Spec{}}
+	n := s.dag.len()
+	return &marks{scan: s, types: types | splice, marked: index.NewBits(n), rules: []string{""}, rule: make([]uint16, n), from: make([]uint32, n)}
 }
 
 // keep marks specs and all that they need, nearest first.
-func (m *marks) keep(rule string, hashes ...buildcache.Hash) {
-	var queue []buildcache.Hash
-	add := func(h, from buildcache.Hash) {
-		if _, marked := m.reason[h]; !marked && h != "" {
-			m.reason[h] = reason{rule, from}
-			queue = append(queue, h)
+func (m *marks) keep(rule string, specs ...id) {
+	n := slices.Index(m.rules[max(0, len(m.rules)-8):], rule) // they come one after the other
+	if n >= 0 {
+		n += max(0, len(m.rules)-8)
+	} else {
+		n = len(m.rules)
+		m.rules = append(m.rules, rule)
+	}
+	var queue []id
+	add := func(at id, from uint32) {
+		if !m.marked.Has(at) {
+			m.marked.Set(at)
+			m.rule[at], m.from[at] = uint16(n), from
+			queue = append(queue, at)
 		}
 	}
-	for _, h := range hashes {
-		add(h, "")
+	for _, at := range specs {
+		add(at, 0)
 	}
-	for ; len(queue) > 0; queue = queue[1:] {
-		for _, n := range m.known(queue[0]) {
-			for _, d := range n.Dependencies {
-				if d.Types&m.types != 0 {
-					add(d.Hash, queue[0])
-				}
+	for i := 0; i < len(queue); i++ {
+		for to, types := range m.scan.dag.edges(queue[i]) {
+			if types&m.types != 0 {
+				add(to, queue[i]+1)
 			}
-			add(n.BuildSpec, queue[0])
 		}
 	}
 }
 
-// keepLock marks what a lockfile needs.
-func (m *marks) keepLock(l Lock) {
-	m.lock = l.File
-	defer func() { m.lock = nil }()
-	roots, all := l.needed(m.types)
-	m.keep("lock "+l.Name, roots...)
-	m.keep("lock "+l.Name, all...)
-}
-
-// known returns what is known of a spec: by the lockfile, by the cache, or by
-// both.
-func (m *marks) known(h buildcache.Hash) []*buildcache.Spec {
-	var found []*buildcache.Spec
-	if m.lock != nil {
-		if s := m.lock.Specs[h]; s != nil {
-			m.nodes[h] = s
-			found = append(found, s)
-		}
-	}
-	if s := m.scan.Nodes[h]; s != nil {
-		found = append(found, s)
-	}
-	return found
-}
-
-func (m *marks) has(h buildcache.Hash) bool {
-	_, ok := m.reason[h]
-	return ok
-}
+func (m *marks) has(at id) bool { return m.marked.Has(at) }
 
 // chain returns the rule that keeps a spec and the specs by which it leads
 // there, the spec itself last.
-func (m *marks) chain(h buildcache.Hash) (rule string, chain []string) {
-	for h != "" {
-		r := m.reason[h]
-		rule, chain, h = r.rule, append(chain, m.name(h)), r.from
+func (m *marks) chain(at id) (rule string, chain []string) {
+	rule = m.rules[m.rule[at]]
+	for next := at + 1; next != 0; next = m.from[next-1] {
+		chain = append(chain, m.scan.dag.text(next-1))
 	}
 	slices.Reverse(chain)
 	return rule, chain
-}
-
-func (m *marks) name(h buildcache.Hash) string {
-	if s := m.scan.Nodes[h]; s != nil {
-		return s.String()
-	}
-	if s := m.nodes[h]; s != nil {
-		return s.String()
-	}
-	return "/" + string(h[:min(7, len(h))])
 }

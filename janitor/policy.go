@@ -20,19 +20,28 @@ type Policy struct {
 	Uses Uses `json:"-"` // for UsedSince
 }
 
-// Reasons for which a spec or an object goes.
+// A reason is why a spec or an object goes; 0 is none.
+type reason uint8
+
 const (
-	Unneeded  = "unneeded"  // no root needs it, and it is old enough
-	TooOld    = "too old"   // there are no roots, and it is older than max age
-	Stale     = "stale"     // no package repository has its package any more
-	Dependent = "dependent" // it needs a spec that goes
-	Purged    = "purged"    // somebody asked for it by name
-	Orphan    = "orphan"    // nothing refers to the object
+	unneeded  reason = iota + 1 // no root needs it, and it is old enough
+	tooOld                      // there are no roots, and it is older than max age
+	staleSpec                   // no package repository has its package any more
+	dependent                   // it needs a spec that goes
+	purged                      // somebody asked for it by name
+	orphan                      // nothing refers to the object
 )
+
+var reasons = [...]string{"", "unneeded", "too old", "stale", "dependent", "purged", "orphan"}
+
+// String returns the reason in words.
+func (r reason) String() string { return reasons[r] }
 
 // Rules that keep specs, beside "lock NAME", "pin PIN" and "used on DATE".
 const (
 	keepLast  = "one of the newest versions"
 	keepYoung = "younger than max age"
 	keepGrace = "younger than the grace period"
+	keepNewer = "newer than the inventory"
+	reviewed  = "the plan that was reviewed"
 )

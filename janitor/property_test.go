@@ -146,7 +146,7 @@ func TestPromisesHoldInRandomCaches(t *testing.T) {
 			}
 			again, err := janitor.NewPlan(scan(t, s.m), roots, policy, now)
 			if policy.Grace > 0 && (err != nil || !again.Empty()) {
-				t.Errorf("a second run: %v, %+v", err, again.Delete)
+				t.Errorf("a second run: %v, %+v", err, list(again.Deletions()))
 			}
 			s.checkChains(p)
 		})
@@ -176,7 +176,7 @@ func (s *scene) checkChains(p janitor.Plan) {
 	for _, n := range s.nodes {
 		names[fmt.Sprintf("%s@%s/%.7s", n.Name, n.Version, n.Hash)] = n
 	}
-	for _, k := range p.Keep {
+	for k := range p.Kept() {
 		if len(k.Chain) == 0 || k.Rule == "" || names[k.Chain[len(k.Chain)-1]] != s.byHash[string(k.Hash)] {
 			s.t.Errorf("%s is kept by %q, %v", k.Name, k.Rule, k.Chain)
 			continue
@@ -291,15 +291,15 @@ func TestRegression1OnePlanEnds(t *testing.T) {
 		w.updateIndex(old)
 		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", root)}}
 		p := plan(t, w.m, roots, bold)
-		if len(p.Going) != n {
-			t.Fatalf("%d go, want %d", len(p.Going), n)
+		if len(list(p.Going())) != n {
+			t.Fatalf("%d go, want %d", len(list(p.Going())), n)
 		}
 		apply(t, w.m, p)
 		if got := view(t, w.m.contents()).installable; len(got) != 1 {
 			t.Errorf("%d specs are left, want 1", len(got))
 		}
 		if again := plan(t, w.m, roots, bold); !again.Empty() {
-			t.Errorf("of %d: a second plan would do %d", n, len(again.Delete))
+			t.Errorf("of %d: a second plan would do %d", n, len(list(again.Deletions())))
 		}
 	}
 }
@@ -355,15 +355,15 @@ func TestDependentsOfWhatGoesGo(t *testing.T) {
 	policy := janitor.Policy{NoRoots: true, MaxAge: 90 * day, MaxFraction: 1}
 	p := plan(t, w.m, janitor.Roots{}, policy)
 	var got []string
-	for _, g := range p.Going {
+	for g := range p.Going() {
 		got = append(got, g.Name+" "+g.Reason)
 	}
 	if diff := cmp.Diff([]string{"app dependent", "lib too old"}, got); diff != "" {
 		t.Error(diff)
 	}
 	policy.Grace = 20 * day
-	if p = plan(t, w.m, janitor.Roots{}, policy); len(p.Going) != 0 {
-		t.Errorf("what young specs need goes: %v", p.Going)
+	if p = plan(t, w.m, janitor.Roots{}, policy); len(list(p.Going())) != 0 {
+		t.Errorf("what young specs need goes: %v", list(p.Going()))
 	}
 	apply(t, w.m, p)
 	_ = tool

@@ -2,8 +2,10 @@ package janitor
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
 // Prove checks a plan against a scan, by other ways than those by which plans
@@ -11,83 +13,75 @@ import (
 // run time that goes; what a rule keeps also keeps what the policy says. Its
 // error is ErrUnproved.
 func Prove(p Plan, s *Scan) error {
-	going := map[buildcache.Hash]bool{}
-	for _, g := range p.Going {
-		going[g.Hash] = true
-	}
-	gone := map[string]bool{}
-	for _, d := range p.Delete {
-		if o := s.Objects[d.Key]; o == nil || !o.deletable() {
-			return fmt.Errorf("%w: %s is never deleted, or not there", ErrUnproved, d.Key)
+	for i := range p.objects.All() {
+		if k := s.objects.list[i].kind; !s.has(i) || !k.deletable() {
+			return fmt.Errorf("%w: %s is never deleted, or not there", ErrUnproved, s.objects.key(i))
 		}
-		gone[d.Key] = true
 	}
-	for manifest, blobs := range s.blobs {
-		if gone[manifest] {
+	for i, manifest := range s.manifests {
+		if p.objects.Has(manifest) || !s.has(manifest) {
 			continue
 		}
-		for _, b := range blobs {
-			if gone[b.Key()] {
-				return fmt.Errorf("%w: %s stays and names %s", ErrUnproved, manifest, b.Key())
+		for _, b := range s.blobsOf.of(uint32(i)) {
+			if o := s.blobs[b].object; o != 0 && p.objects.Has(o-1) {
+				return fmt.Errorf("%w: %s stays and names %s", ErrUnproved, s.objects.key(manifest), s.objects.key(o-1))
 			}
 		}
 	}
-	var stay []buildcache.Hash
-	for hash, spec := range s.Specs {
-		if going[hash] {
+	var stay, kept []id
+	for at := range s.specs() {
+		if p.goes(at) {
 			continue
 		}
-		stay = append(stay, hash)
-		for _, o := range spec.Objects {
-			if gone[o.Key] {
-				return fmt.Errorf("%w: %s stays without its %s %s", ErrUnproved, spec, o.Kind, o.Key)
+		stay = append(stay, at)
+		for _, o := range s.own(at) {
+			if p.objects.Has(o) {
+				return fmt.Errorf("%w: %s stays without its %s %s", ErrUnproved, s.dag.text(at), s.objects.list[o].kind, s.objects.key(o))
 			}
 		}
 	}
-	if err := s.stays(stay, buildcache.Runtime, going); err != nil {
+	if err := s.stays(stay, buildcache.Runtime, p.goes); err != nil {
 		return err
 	}
-	var kept []buildcache.Hash
-	for _, k := range p.Keep {
-		if going[k.Hash] {
-			return fmt.Errorf("%w: %s is kept and goes", ErrUnproved, k.Hash)
+	for at := range p.stay.All() {
+		if p.goes(at) {
+			return fmt.Errorf("%w: %s is kept and goes", ErrUnproved, s.dag.text(at))
 		}
-		if k.Rule != keepYoung {
-			kept = append(kept, k.Hash)
+		if p.marks == nil || p.marks.has(at) && p.marks.rules[p.marks.rule[at]] != keepYoung {
+			kept = append(kept, at)
 		}
 	}
-	return s.stays(kept, p.Policy.edges(), going)
+	if p.marks == nil {
+		return s.stays(kept, buildcache.Runtime, p.goes) // how each was kept is not known any more
+	}
+	return s.stays(kept, p.Policy.edges(), p.goes)
 }
 
+// deletable says whether objects of a kind may ever be deleted by a plan.
+func (k Kind) deletable() bool { return k.counts() || k == Own }
+
 // stays makes sure that nothing goes which the given specs need.
-func (s *Scan) stays(roots []buildcache.Hash, types buildcache.DepTypes, going map[buildcache.Hash]bool) error {
-	seen := map[buildcache.Hash]bool{}
-	type step struct{ hash, by buildcache.Hash }
+func (s *Scan) stays(roots []id, types buildcache.DepTypes, goes func(id) bool) error {
+	seen := index.NewBits(s.dag.len())
+	type step struct{ at, by id }
 	var stack []step
-	for _, h := range roots {
-		stack = append(stack, step{h, h})
+	for _, at := range roots {
+		stack = append(stack, step{at, at})
 	}
 	for len(stack) > 0 {
-		at := stack[len(stack)-1]
+		last := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
-		if seen[at.hash] {
+		if seen.Has(last.at) {
 			continue
 		}
-		seen[at.hash] = true
-		if going[at.hash] {
-			return fmt.Errorf("%w: %s goes, and %s needs it", ErrUnproved, s.Nodes[at.hash], s.Nodes[at.by])
+		seen.Set(last.at)
+		if goes(last.at) {
+			return fmt.Errorf("%w: %s goes, and %s needs it", ErrUnproved, s.dag.text(last.at), s.dag.text(last.by))
 		}
-		n := s.Nodes[at.hash]
-		if n == nil {
-			continue
-		}
-		for _, d := range n.Dependencies {
-			if d.Types&types != 0 {
-				stack = append(stack, step{d.Hash, at.hash})
+		for to, t := range s.dag.edges(last.at) {
+			if t&(types|splice) != 0 && !seen.Has(to) {
+				stack = append(stack, step{to, last.at})
 			}
-		}
-		if n.BuildSpec != "" {
-			stack = append(stack, step{n.BuildSpec, at.hash})
 		}
 	}
 	return nil
@@ -96,10 +90,6 @@ func (s *Scan) stays(roots []buildcache.Hash, types buildcache.DepTypes, going m
 // proveRoots checks that nothing goes which a lockfile needs, as the lockfile
 // has it.
 func proveRoots(p Plan, s *Scan, roots Roots) error {
-	gone := map[string]bool{}
-	for _, d := range p.Delete {
-		gone[d.Key] = true
-	}
 	for _, l := range roots.Locks {
 		var hashes []buildcache.Hash
 		for _, r := range l.File.Roots {
@@ -107,14 +97,13 @@ func proveRoots(p Plan, s *Scan, roots Roots) error {
 		}
 		for _, n := range l.File.Closure(hashes, p.Policy.edges()) {
 			for _, hash := range []buildcache.Hash{n.Hash, n.BinaryHash()} {
-				spec := s.Specs[hash]
-				if spec == nil {
+				at, ok := s.dag.lookup(hash)
+				if !ok || !s.present.Has(at) {
 					continue
 				}
-				for _, o := range s.objectsOf(spec) {
-					if gone[o.Key] {
-						return fmt.Errorf("%w: lock %s needs %s, whose %s %s would go", ErrUnproved, l.Name, n, o.Kind, o.Key)
-					}
+				all := s.all(at)
+				if i := slices.IndexFunc(all, p.objects.Has); i >= 0 {
+					return fmt.Errorf("%w: lock %s needs %s, whose %s %s would go", ErrUnproved, l.Name, n, s.objects.list[all[i]].kind, s.objects.key(all[i]))
 				}
 			}
 		}

@@ -21,35 +21,31 @@ type Purge struct {
 // so is leaving dependents behind that could not be installed any more.
 func NewPurge(s *Scan, purge Purge, now time.Time) (Plan, error) {
 	p := newPlan(s, Policy{MaxFraction: 1}, now)
-	going := map[buildcache.Hash]Going{}
-	var queue []buildcache.Hash
-	for _, spec := range purge.match(s) {
-		going[spec.Hash] = Going{Reason: Purged}
-		queue = append(queue, spec.Hash)
-	}
-	if len(going) == 0 {
+	named := purge.match(s)
+	if len(named) == 0 {
 		return p.refuse(fmt.Errorf("%q: %w: give a hash, the beginning of one, a name, or name@version", purge.Pin, ErrNothingFor))
 	}
-	named := len(going)
-	m := newMarks(s, everything)
-	p.Notes = append(p.Notes, markRoots(m, purge.Roots)...)
-	spread(s, going, queue, func(buildcache.Hash) bool { return true })
+	needed := p.mark(purge.Roots, everything)
+	for _, at := range named {
+		p.why[at] = purged
+	}
+	p.spread(named, func(id) bool { return true })
 	rest := newMarks(s, buildcache.Runtime)
-	for _, hash := range s.hashes() {
-		if _, goes := going[hash]; !goes {
-			rest.keep("not purged", hash)
+	for at := range s.specs() {
+		if !p.goes(at) {
+			rest.keep("not purged", at)
 		}
 	}
 	p.Policy.DropBuild = true // what only builds need it is no reason to keep it
-	p.fill(s, rest, going, now)
-	p.finish(s)
-	if len(going) > named && !purge.Dependents {
-		return p.refuse(fmt.Errorf("%w: %d specs need it at run time, such as %s: they go too with --dependents", ErrRefused, len(going)-named, p.dependents()))
+	p.fill(rest)
+	p.finish()
+	if also := p.dependents(); len(also) > 0 && !purge.Dependents {
+		return p.refuse(fmt.Errorf("%w: %d specs need it at run time, such as %s: they go too with --dependents", ErrRefused, len(also), strings.Join(also[:min(3, len(also))], ", ")))
 	}
-	for hash := range going {
-		if m.has(hash) {
-			rule, chain := m.chain(hash)
-			return p.refuse(fmt.Errorf("%w: %s needs %s: %s", ErrRefused, rule, s.Specs[hash], strings.Join(chain, " → ")))
+	for at := range p.going() {
+		if needed.has(at) {
+			rule, chain := needed.chain(at)
+			return p.refuse(fmt.Errorf("%w: %s needs %s: %s", ErrRefused, rule, s.dag.text(at), strings.Join(chain, " → ")))
 		}
 	}
 	if err := errors.Join(Prove(p, s), proveRoots(p, s, purge.Roots)); err != nil {
@@ -58,26 +54,25 @@ func NewPurge(s *Scan, purge Purge, now time.Time) (Plan, error) {
 	return p, nil
 }
 
-func (u Purge) match(s *Scan) []*Spec {
+func (u Purge) match(s *Scan) []id {
 	if !u.Substring {
 		return s.match(u.Pin)
 	}
-	var found []*Spec
-	for _, hash := range s.hashes() {
-		spec := s.Specs[hash]
-		if strings.Contains(spec.Name+"@"+spec.Version+"/"+string(hash), string(u.Pin)) {
-			found = append(found, spec)
+	var found []id
+	for at := range s.specs() {
+		if strings.Contains(s.dag.name(at)+"@"+s.dag.version(at)+"/"+string(s.dag.hash(at)), string(u.Pin)) {
+			found = append(found, at)
 		}
 	}
 	return found
 }
 
-func (p Plan) dependents() string {
-	var names []string
-	for _, g := range p.Going {
-		if g.Reason == Dependent && len(names) < 3 {
+// dependents returns the names of what goes for needing something that goes.
+func (p *Plan) dependents() (names []string) {
+	for g := range p.Going() {
+		if g.Reason == dependent.String() {
 			names = append(names, g.Name+"@"+g.Version)
 		}
 	}
-	return strings.Join(names, ", ")
+	return names
 }

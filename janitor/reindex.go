@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
 // Reindex writes the index of each layout anew from the spec files, as spack
@@ -31,22 +33,19 @@ func (j Janitor) Reindex(ctx context.Context, dry bool) (specs map[string]int, e
 			return err
 		}
 		for layout, key := range map[int]string{2: indexV2, 3: indexV3} {
-			if !slices.ContainsFunc(s.hashes(), func(h buildcache.Hash) bool { return s.hasLayout(h, layout) }) {
-				continue
-			}
-			e, err := j.fromSpecFiles(ctx, s, layout)
+			t, n, err := j.fromSpecFiles(ctx, s, layout)
 			if err != nil {
 				return err
 			}
-			for _, r := range e.records {
-				if r.cached {
-					specs[key]++
-				}
+			if t == nil {
+				continue
 			}
+			specs[key] = n
 			if !dry {
-				if err := j.replace(ctx, key, layout, e); err != nil {
-					return err
-				}
+				err = j.replace(ctx, key, layout, t)
+			}
+			if err = errors.Join(err, t.Close()); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -58,98 +57,119 @@ func (j Janitor) Reindex(ctx context.Context, dry bool) (specs map[string]int, e
 }
 
 // replace puts an index in place of the one that is there, or where none is.
-func (j Janitor) replace(ctx context.Context, key string, layout int, e *entries) error {
-	err := j.swap(ctx, key, func(*index) (*entries, error) { return e, nil }, func(Replacement) error { return nil })
+func (j Janitor) replace(ctx context.Context, key string, layout int, t *text) error {
+	_, err := j.swap(ctx, key, func(context.Context, *cacheIndex) (*text, *text, error) { return nil, t.lend(), nil }, func(Replacement, *text) error { return nil })
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	data := e.bytes()
 	if layout == 2 {
-		opts := buildcache.PutOptions{ContentType: "application/json", CacheControl: "no-cache", Condition: buildcache.Condition{IfNoneMatch: true}}
-		if _, err := j.Store.Put(ctx, indexV2, bytes.NewReader(data), int64(len(data)), opts); err != nil {
-			return fmt.Errorf("write %s: %w", indexV2, err)
-		}
-		return putHash(ctx, j.Store, data)
+		_, err := putV2(ctx, j.Store, t, buildcache.Condition{IfNoneMatch: true})
+		return err
 	}
-	b := buildcache.Blob{Size: int64(len(data)), MediaType: buildcache.MediaTypeIndex, Compression: "none", Algorithm: "sha256", Checksum: checksum(data)}
-	if _, err := j.Store.Put(ctx, b.Key(), bytes.NewReader(data), b.Size, buildcache.PutOptions{}); err != nil {
-		return fmt.Errorf("write %s: %w", b.Key(), err)
+	x := &cacheIndex{object: buildcache.Object{Key: key}, blob: buildcache.Blob{Size: t.graph.Size(), MediaType: buildcache.MediaTypeIndex, Compression: "none", Algorithm: "sha256", Checksum: t.sum}}
+	if _, err := j.Store.Put(ctx, x.blob.Key(), t, x.blob.Size, buildcache.PutOptions{}); err != nil {
+		return fmt.Errorf("write %s: %w", x.blob.Key(), err)
 	}
 	// A manifest whose blob is missing is there, and of no use.
-	text := manifestText(b)
-	if _, err := j.Store.Put(ctx, key, bytes.NewReader(text), int64(len(text)), buildcache.PutOptions{}); err != nil {
-		return fmt.Errorf("write %s: %w", key, err)
-	}
-	return nil
+	_, err = putManifest(ctx, j.Store, x, buildcache.Condition{})
+	return err
 }
 
-// fromSpecFiles makes the entries of a layout's index.
-func (j Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int) (*entries, error) {
-	var hashes []buildcache.Hash
-	for _, h := range s.hashes() {
-		if s.hasLayout(h, layout) {
-			hashes = append(hashes, h)
+// fromSpecFiles makes the text of a layout's index, and says how many specs it
+// has as cached; without any specs it is nil.
+func (j Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int) (_ *text, cached int, err error) {
+	var files []objectID
+	for at := range s.specs() {
+		if file, ok := s.file(at, layout); ok {
+			files = append(files, file)
 		}
 	}
-	dags := make([][]json.RawMessage, len(hashes))
-	opts := j.Scan
-	opts.Parallel = max(opts.Parallel, 16)
-	r := &scanner{Scan: s, store: j.Store, opts: opts}
-	err := r.each(ctx, len(hashes), func(ctx context.Context, i int) (err error) {
-		dags[i], err = r.rawDAG(ctx, hashes[i], layout)
-		return err
-	})
-	if err != nil {
-		return nil, err
+	if len(files) == 0 {
+		return nil, 0, nil
 	}
 	version := map[int]string{2: "7", 3: "8"}[layout]
 	for _, x := range s.indexes {
 		if x.layout == layout {
-			version = x.entries.version
+			version = x.graph.Version()
 		}
 	}
-	e, err := parseEntries(fmt.Appendf(nil, `{"database":{"version":%q,"installs":{}}}`, version))
+	opts := j.Scan
+	opts.Parallel = max(opts.Parallel, 16)
+	r := &scanner{Scan: s, store: j.Store, opts: opts}
+	all, err := newText(func(w io.Writer) error {
+		fmt.Fprintf(w, `{"database":{"version":%q,"installs":{`, version)
+		if err := r.writeNodes(ctx, w, files); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, "}}}")
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var all []*record
-	at := map[buildcache.Hash]*record{}
-	for i, hash := range hashes {
-		cached := len(s.Specs[hash].Missing) == 0
-		for n, raw := range dags[i] {
-			rec, err := recordOf(raw)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", s.Specs[hash], err)
-			}
-			old := at[rec.hash]
-			if old == nil {
-				at[rec.hash] = rec
-				all = append(all, rec)
-				old = rec
-			}
-			if n == 0 && cached {
-				*old = *old.patch(old.refs, true)
-			}
+	defer all.Close()
+	keep := index.NewBits(all.graph.Len())
+	for _, file := range files {
+		at := s.objects.list[file].of - 1
+		if i, ok := all.graph.Lookup(s.dag.hash(at)); ok && len(s.missing[at]) == 0 {
+			keep.Set(i)
 		}
 	}
-	return e.with(all, nil), nil
+	t, err := all.rewrite(keep)
+	return t, keep.Count(), err
 }
 
-func recordOf(raw json.RawMessage) (*record, error) {
+// writeNodes writes a record for each node of some spec files, each once, in
+// their order.
+func (r *scanner) writeNodes(ctx context.Context, w io.Writer, files []objectID) error {
+	seen := map[buildcache.Hash]bool{}
+	for chunk := range slices.Chunk(files, 256) {
+		dags := make([][]json.RawMessage, len(chunk))
+		err := r.each(ctx, len(chunk), func(ctx context.Context, i int) (err error) {
+			dags[i], err = r.rawDAG(ctx, chunk[i])
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for i, dag := range dags {
+			for _, raw := range dag {
+				if err := writeNode(w, raw, seen); err != nil {
+					return unreadable(r.objects.key(chunk[i]), err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func writeNode(w io.Writer, raw json.RawMessage, seen map[buildcache.Hash]bool) error {
 	var n struct{ Hash string }
 	if err := json.Unmarshal(raw, &n); err != nil {
-		return nil, err
+		return err
+	}
+	hash, err := buildcache.ParseHash(n.Hash)
+	if err != nil || seen[hash] {
+		return err
 	}
 	var b bytes.Buffer
-	if err := json.Compact(&b, raw); err != nil {
-		return nil, err
+	if len(seen) > 0 {
+		b.WriteByte(',')
 	}
-	return parseRecord(buildcache.Hash(n.Hash), fmt.Appendf(nil, `%q:{"spec":%s,"ref_count":0,"in_buildcache":false}`, n.Hash, b.Bytes()))
+	seen[hash] = true
+	fmt.Fprintf(&b, `%q:{"spec":`, hash)
+	if err := json.Compact(&b, raw); err != nil {
+		return err
+	}
+	b.WriteString(`,"ref_count":0,"in_buildcache":true}`)
+	_, err = w.Write(b.Bytes())
+	return err
 }
 
 // rawDAG reads the nodes of a spec file as they stand there, the spec first.
-func (r *scanner) rawDAG(ctx context.Context, hash buildcache.Hash, layout int) ([]json.RawMessage, error) {
-	key, text, err := r.specText(ctx, hash, layout)
+func (r *scanner) rawDAG(ctx context.Context, file objectID) ([]json.RawMessage, error) {
+	key, hash := r.objects.key(file), r.dag.hash(r.objects.list[file].of-1)
+	text, err := r.specText(ctx, file)
 	if err != nil {
 		return nil, err
 	}
@@ -169,50 +189,48 @@ func (r *scanner) rawDAG(ctx context.Context, hash buildcache.Hash, layout int) 
 	return f.Spec.Nodes, nil
 }
 
-// specText returns the JSON of a spec file, without its signature.
-func (r *scanner) specText(ctx context.Context, hash buildcache.Hash, layout int) (key string, text []byte, err error) {
-	for _, o := range slices.Backward(r.Specs[hash].Objects) { // .spec.json.sig before .spec.json
-		switch {
-		case layout == 2 && o.Kind == SpecFile:
-			data, _, err := get(ctx, r.store, o.Key)
-			if err == nil && strings.HasSuffix(o.Key, ".sig") {
-				block, _ := clearsign.Decode(data)
-				if block == nil {
-					return o.Key, nil, unreadable(o.Key, buildcache.ErrFormat)
-				}
-				data = block.Plaintext
+// specText returns the JSON of a spec file, without its signature, or of the
+// spec blob that a manifest names.
+func (r *scanner) specText(ctx context.Context, file objectID) ([]byte, error) {
+	key := r.objects.key(file)
+	if r.objects.list[file].kind == SpecFile {
+		data, _, err := get(ctx, r.store, key)
+		if err == nil && strings.HasSuffix(key, ".sig") {
+			block, _ := clearsign.Decode(data)
+			if block == nil {
+				return nil, unreadable(key, buildcache.ErrFormat)
 			}
-			return o.Key, data, err
-		case layout == 3 && o.Kind == Manifest:
-			for _, b := range r.blobs[o.Key] {
-				if b.MediaType == buildcache.MediaTypeSpec {
-					data, err := r.unpacked(ctx, b)
-					return o.Key, data, err
-				}
-			}
+			data = block.Plaintext
+		}
+		return data, err
+	}
+	for _, b := range r.blobsNamed(file) {
+		if b := &r.blobs[b]; b.form&specBlob != 0 {
+			return r.unpacked(ctx, b)
 		}
 	}
-	return "", nil, fmt.Errorf("%s: %w: no spec file", hash, buildcache.ErrFormat)
+	return nil, unreadable(key, fmt.Errorf("%w: it names no spec", buildcache.ErrFormat))
 }
 
-func (r *scanner) unpacked(ctx context.Context, b buildcache.Blob) ([]byte, error) {
-	data, _, err := get(ctx, r.store, b.Key())
+func (r *scanner) unpacked(ctx context.Context, b *blob) ([]byte, error) {
+	key := b.key()
+	data, _, err := get(ctx, r.store, key)
 	if err != nil {
 		return nil, err
 	}
-	if checksum(data) != b.Checksum {
-		return nil, unreadable(b.Key(), buildcache.ErrChecksum)
+	if sha256.Sum256(data) != b.sum {
+		return nil, unreadable(key, buildcache.ErrChecksum)
 	}
-	if b.Compression != "gzip" {
+	if b.form&zippedBlob == 0 {
 		return data, nil
 	}
 	z, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
-		return nil, unreadable(b.Key(), err)
+		return nil, unreadable(key, err)
 	}
 	text, err := io.ReadAll(z)
 	if err != nil {
-		return nil, unreadable(b.Key(), err)
+		return nil, unreadable(key, err)
 	}
 	return text, nil
 }

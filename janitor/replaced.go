@@ -1,7 +1,6 @@
 package janitor
 
 import (
-	"path"
 	"strings"
 	"time"
 )
@@ -12,15 +11,19 @@ import (
 // an orphan.
 const replacedPrefix = Prefix + "replaced/"
 
-// replaced returns when index blobs were replaced, by their keys.
-func (s *Scan) replaced() map[string]time.Time {
-	found := map[string]time.Time{}
-	for key, o := range s.Objects {
-		if sum, ok := strings.CutPrefix(key, replacedPrefix); ok && len(sum) == 64 {
-			found["blobs/sha256/"+sum[:2]+"/"+sum] = o.ModTime
+// A replacedBlob is an index blob that we replaced, and our note of it.
+type replacedBlob struct {
+	note objectID
+	at   time.Time
+}
+
+// replaced returns the notes by the key of the blob.
+func (s *Scan) replaced() map[string]replacedBlob {
+	found := map[string]replacedBlob{}
+	for i := range s.of(Own) {
+		if sum, ok := strings.CutPrefix(s.objects.key(i), replacedPrefix); ok && len(sum) == 64 {
+			found[blobsPrefix+sum[:2]+"/"+sum] = replacedBlob{i, s.objects.list[i].time()}
 		}
 	}
 	return found
 }
-
-func checksumOf(blobKey string) string { return path.Base(blobKey) }

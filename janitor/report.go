@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -93,26 +92,26 @@ func (r *Report) specs(s *Scan, now time.Time) {
 		r.Ages = append(r.Ages, Share{Name: a.name})
 	}
 	packages := map[string]*PackageShare{}
-	for spec := range s.described() {
+	for spec := range s.Specs() {
 		r.Totals.Specs++
 		share := spec.share()
 		r.Biggest = append(r.Biggest, share)
-		if !spec.indexed {
+		if !spec.Indexed {
 			r.Unindexed = append(r.Unindexed, share.Spec)
 		}
-		p := packages[spec.name]
+		p := packages[spec.Name]
 		if p == nil {
-			p = &PackageShare{Share: Share{Name: spec.name}, versions: map[string]bool{}}
-			packages[spec.name] = p
+			p = &PackageShare{Share: Share{Name: spec.Name}, versions: map[string]bool{}}
+			packages[spec.Name] = p
 		}
-		p.versions[spec.version] = true
+		p.versions[spec.Version] = true
 		if share.Uploaded.After(p.Newest) {
 			p.Newest = share.Uploaded
 		}
 		old := slices.IndexFunc(ages, func(a age) bool { return now.Sub(share.Uploaded) < a.below })
 		for _, part := range []*Share{&p.Share, &r.Ages[old]} {
 			part.Specs++
-			part.Objects += len(spec.objects)
+			part.Objects += len(spec.Objects)
 			part.Bytes += share.Bytes
 		}
 	}
@@ -127,12 +126,13 @@ func (r *Report) specs(s *Scan, now time.Time) {
 // objects counts them by kind, and those that belong to nothing.
 func (r *Report) objects(s *Scan) {
 	kinds := map[Kind]*Share{}
-	for o := range s.everything() {
+	for i := range s.objects.list {
+		o := Object{s.objects.get(objectID(i)), s.objects.list[i].kind}
 		if o.Kind == Own {
 			continue
 		}
 		if kinds[o.Kind] == nil {
-			kinds[o.Kind] = &Share{Name: fmt.Sprint(o.Kind)}
+			kinds[o.Kind] = &Share{Name: o.Kind.String()}
 		}
 		kinds[o.Kind].add(o.Object)
 		if o.Kind.counts() {
@@ -146,24 +146,16 @@ func (r *Report) objects(s *Scan) {
 	slices.SortFunc(r.Kinds, Share.compare)
 	findings := Verify(s)
 	for _, key := range findings.Orphans {
-		if o, ok := s.lookup(key); ok {
+		if o, ok := s.Object(key); ok {
 			r.Orphans.add(o.Object)
 		}
 	}
 	r.Damaged = len(findings.Damage)
 }
 
-// A described is a spec with all its objects.
-type described struct {
-	hash          buildcache.Hash
-	name, version string
-	indexed       bool
-	objects       []Object
-}
-
-func (d *described) share() SpecShare {
-	share := SpecShare{Spec: (&buildcache.Spec{Hash: d.hash, Name: d.name, Version: d.version}).String(), Hash: d.hash}
-	for _, o := range d.objects {
+func (s *Spec) share() SpecShare {
+	share := SpecShare{Spec: (&buildcache.Spec{Hash: s.Hash, Name: s.Name, Version: s.Version}).String(), Hash: s.Hash}
+	for _, o := range s.Objects {
 		share.Bytes += o.Size
 		if o.ModTime.After(share.Uploaded) {
 			share.Uploaded = o.ModTime
@@ -172,43 +164,11 @@ func (d *described) share() SpecShare {
 	return share
 }
 
-func (s *Scan) described() iter.Seq[described] {
-	return func(yield func(described) bool) {
-		for hash, spec := range s.Specs {
-			d := described{hash: hash, name: spec.Name, version: spec.Version, indexed: spec.Indexed}
-			for _, o := range s.objectsOf(spec) {
-				d.objects = append(d.objects, *o)
-			}
-			if !yield(d) {
-				return
-			}
-		}
-	}
-}
-
-func (s *Scan) everything() iter.Seq[Object] {
-	return func(yield func(Object) bool) {
-		for _, o := range s.Objects {
-			if !yield(*o) {
-				return
-			}
-		}
-	}
-}
-
-func (s *Scan) lookup(key string) (Object, bool) {
-	o := s.Objects[key]
-	if o == nil {
-		return Object{}, false
-	}
-	return *o, true
-}
-
 // Names returns the names of the packages in the cache.
 func (s *Scan) Names() []string {
 	names := map[string]bool{}
-	for spec := range s.described() {
-		names[spec.name] = true
+	for at := range s.specs() {
+		names[s.dag.name(at)] = true
 	}
 	return slices.Sorted(maps.Keys(names))
 }

@@ -2,6 +2,7 @@ package janitor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,32 +27,32 @@ type Roots struct {
 type Pin string
 
 // Matches says whether the pin names a spec.
-func (p Pin) Matches(s *buildcache.Spec) bool {
+func (p Pin) Matches(name, version string, hash buildcache.Hash) bool {
 	text := string(p)
-	name, version, hasVersion := strings.Cut(text, "@")
+	pinned, at, hasVersion := strings.Cut(text, "@")
 	if hasVersion {
-		name, hash, _ := strings.Cut(name, "/")
-		version, suffix, hasHash := strings.Cut(strings.TrimPrefix(version, "="), "/")
-		return hash == "" && name == s.Name && version == s.Version && (!hasHash || strings.HasPrefix(string(s.Hash), suffix))
+		pinned, slash, _ := strings.Cut(pinned, "/")
+		at, prefix, hasHash := strings.Cut(strings.TrimPrefix(at, "="), "/")
+		return slash == "" && pinned == name && at == version && (!hasHash || strings.HasPrefix(string(hash), prefix))
 	}
-	if name == s.Name {
+	if pinned == name {
 		return true
 	}
-	hash, slash := strings.CutPrefix(text, "/")
-	return (slash && hash != "" || len(hash) >= 7) && strings.HasPrefix(string(s.Hash), hash)
+	prefix, slash := strings.CutPrefix(text, "/")
+	return (slash && prefix != "" || len(prefix) >= 7) && strings.HasPrefix(string(hash), prefix)
 }
 
-// match returns the specs of the cache that a pin names, by hash. A text that
-// is the name of a package is not taken for a hash.
-func (s *Scan) match(p Pin) []*Spec {
-	var named, found []*Spec
-	for _, hash := range s.hashes() {
-		spec := s.Specs[hash]
-		if spec.Name == string(p) {
-			named = append(named, spec)
+// match returns the specs of the cache that a pin names. A text that is the
+// name of a package is not taken for a hash.
+func (s *Scan) match(p Pin) []id {
+	var named, found []id
+	for at := range s.specs() {
+		name := s.dag.name(at)
+		if name == string(p) {
+			named = append(named, at)
 		}
-		if p.Matches(spec.Spec) {
-			found = append(found, spec)
+		if p.Matches(name, s.dag.version(at), s.dag.hash(at)) {
+			found = append(found, at)
 		}
 	}
 	if named != nil {
@@ -77,36 +78,39 @@ func (r Roots) check(s *Scan, noRoots bool) error {
 			return fmt.Errorf("%w: lockfile %s holds no specs: if its environment is gone leave the file out", ErrRefused, l.Name)
 		}
 		for hash := range l.File.Specs {
-			present = present || s.Specs[hash] != nil
+			present = present || s.holds(hash)
 		}
 	}
-	if !present && len(s.Specs) > 0 {
+	if !present && s.present.Count() > 0 {
 		return fmt.Errorf("%w: not one spec of the %d lockfiles is in the cache: are they those of another mirror?", ErrRefused, len(r.Locks))
 	}
 	return nil
 }
 
-// needed returns what a lockfile needs, and roots first: all its nodes, or
-// what its roots need by edges of some types.
-func (l Lock) needed(types buildcache.DepTypes) (roots, all []buildcache.Hash) {
-	seen := map[buildcache.Hash]bool{}
+// learn puts what a lockfile says of its specs into the dag, and returns its
+// roots, and all that it needs: all its nodes, or what its roots need by edges
+// of some types.
+func (l Lock) learn(d *dag, types buildcache.DepTypes) (roots, needed []id) {
+	var hashes []buildcache.Hash
 	for _, r := range l.File.Roots {
-		if !seen[r.Hash] {
-			seen[r.Hash] = true
-			roots = append(roots, r.Hash)
-		}
+		hashes = append(hashes, r.Hash)
+	}
+	for _, h := range slices.Sorted(maps.Keys(l.File.Specs)) {
+		d.add(l.File.Specs[h], false)
+	}
+	for _, h := range hashes {
+		roots = append(roots, d.intern(h))
 	}
 	if types == everything {
-		for hash := range l.File.Specs {
-			all = append(all, hash)
+		for _, h := range slices.Sorted(maps.Keys(l.File.Specs)) {
+			needed = append(needed, d.intern(h))
 		}
-		slices.Sort(all)
-		return roots, all
+		return roots, needed
 	}
-	for _, s := range l.File.Closure(roots, types) {
-		all = append(all, s.Hash, s.BinaryHash())
+	for _, s := range l.File.Closure(hashes, types) {
+		needed = append(needed, d.intern(s.Hash), d.intern(s.BinaryHash()))
 	}
-	return roots, all
+	return roots, needed
 }
 
 // everything is all edges: what a rebuild needs.

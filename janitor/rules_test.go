@@ -3,6 +3,7 @@ package janitor_test
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -11,9 +12,12 @@ import (
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
+// list collects what a plan yields.
+func list[T any](all iter.Seq[T]) []T { return slices.Collect(all) }
+
 func going(p janitor.Plan) string {
 	var names []string
-	for _, g := range p.Going {
+	for g := range p.Going() {
 		names = append(names, g.Name+"@"+g.Version+" "+g.Reason)
 	}
 	slices.Sort(names)
@@ -71,7 +75,7 @@ func TestTooMuchAtOnceIsRefused(t *testing.T) {
 	for fraction, ok := range map[float64]bool{0: false, 0.5: false, 0.74: false, 0.9: true} {
 		w, roots := shelf(t, "1", "2", "3")
 		p, err := janitor.NewPlan(scan(t, w.m), roots, janitor.Policy{MaxFraction: fraction}, now)
-		if (err == nil) != ok || !ok && (!errors.Is(err, janitor.ErrRefused) || p.Refused == "" || len(p.Going) != 3) {
+		if (err == nil) != ok || !ok && (!errors.Is(err, janitor.ErrRefused) || p.Refused == "" || len(list(p.Going())) != 3) {
 			t.Errorf("%v: got %v", fraction, err)
 		}
 		if _, err := clean(w.m).Apply(t.Context(), p); !ok && (err == nil || w.m.writes > 0) {
@@ -137,8 +141,8 @@ func TestPurge(t *testing.T) {
 			t.Errorf("gone already: %v", err)
 		}
 		p, err = janitor.NewPurge(scan(t, w.m), janitor.Purge{Pin: "oo", Substring: true}, now)
-		if err != nil || len(p.Going) != 1 {
-			t.Errorf("by a part: %v, %v", p.Going, err)
+		if err != nil || len(list(p.Going())) != 1 {
+			t.Errorf("by a part: %v, %v", list(p.Going()), err)
 		}
 	}
 }
@@ -157,8 +161,8 @@ func TestBothLayoutsInOneMirror(t *testing.T) {
 	policy := bold
 	policy.DropBuild = true
 	p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", app)}}, policy)
-	if got, want := len(p.Delete), 2*(2+3); got != want { // two specs
-		t.Errorf("%d objects go, want %d: %v", got, want, p.Delete)
+	if got, want := len(list(p.Deletions())), 2*(2+3); got != want { // two specs
+		t.Errorf("%d objects go, want %d: %v", got, want, list(p.Deletions()))
 	}
 	apply(t, w.m, p)
 	v := view(t, w.m.contents())

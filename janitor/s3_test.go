@@ -112,7 +112,7 @@ func pruned(t testing.TB, store buildcache.Store, cache, env string) {
 		t.Errorf("%s: stale %v (-want +got):\n%s", cache, v.stale, diff)
 	}
 	if again := planNow(t, store, locks(t, cache, env)); !again.Empty() {
-		t.Errorf("%s: a second run would do something: %v %v", cache, again.Delete, again.Mend)
+		t.Errorf("%s: a second run would do something: %v %v", cache, list(again.Deletions()), again.Mend)
 	}
 }
 
@@ -289,7 +289,7 @@ func TestRegression5OneKeyFailsInsideA200(t *testing.T) {
 		store := bucket(t, server, proxy.URL, mirror, nil)
 		p := planNow(t, store, locks(t, "v2-signed", "env-a"))
 		var key string
-		for _, d := range p.Delete {
+		for d := range p.Deletions() {
 			if d.Kind == janitor.SpecFile {
 				key = d.Key
 			}

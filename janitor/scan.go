@@ -1,13 +1,14 @@
 package janitor
 
 import (
-	"cmp"
+	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -15,37 +16,54 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
-// An Object is one of the mirror, sorted.
-type Object struct {
-	buildcache.Object
-	Kind Kind
-}
-
-// deletable says whether an object may ever be deleted by a plan.
-func (o *Object) deletable() bool {
-	return o.Kind.counts() || o.Kind == Own && strings.HasPrefix(o.Key, replacedPrefix)
-}
-
-// A Spec is a spec that is in the cache: it has a spec file or a manifest.
-type Spec struct {
-	*buildcache.Spec
-	Objects []*Object // spec files, manifests, tarballs
-	Blobs   []string  // keys of what its manifests name
-	Indexed bool      // an index has it as cached
-	Missing []string  // keys of what it should have and has not
-}
-
-// A Scan is what was in a mirror.
+// A Scan is what was in a mirror. All its parts are flat arrays, in which
+// objects, specs and blobs are numbers: a cache of 100 000 specs takes some
+// 40 MB. What it knows of specs may grow later, see dag; the rest stays.
 type Scan struct {
-	Objects map[string]*Object
-	Specs   map[buildcache.Hash]*Spec            // in the cache, indexed or not
-	Nodes   map[buildcache.Hash]*buildcache.Spec // all that is known, externals too
-	Damage  []Damage                             // sorted
+	Damage []Damage // sorted
 
-	blobs   map[string][]buildcache.Blob // by the key of the manifest that names them
-	indexes []*index
+	dag       *dag
+	objects   *objects
+	gone      index.Bits // objects that were deleted since
+	bySpec    lists      // spec files, tarballs and manifests by spec
+	manifests []objectID // ascending
+	blobsOf   lists      // blobs by manifest
+	blobs     []blob
+	present   index.Bits      // specs that have a spec file or manifest
+	missing   map[id][]string // keys of what these should have and have not
+	indexes   []*cacheIndex
+	newer     []id      // specs that came after the inventory, and are not in it
+	asOf      time.Time // when the inventory was made; zero for a listing of now
+
+	began time.Time // by this machine's clock
+	took  time.Duration
+}
+
+// A blob is one that manifests name.
+type blob struct {
+	blobRef
+	object uint32 // its number + 1; 0 if it was not listed
+}
+
+func (b *blob) key() string {
+	sum := hex.EncodeToString(b.sum[:])
+	return blobsPrefix + sum[:2] + "/" + sum
+}
+
+// lists are many short lists of numbers in one.
+type lists struct {
+	start []uint32 // one more than there are lists
+	all   []uint32
+}
+
+func (l *lists) of(i uint32) []uint32 {
+	if int(i)+1 >= len(l.start) {
+		return nil
+	}
+	return l.all[l.start[i]:l.start[i+1]]
 }
 
 // Damage is something wrong with the cache that was so before we came.
@@ -55,35 +73,48 @@ type Damage struct {
 	Key  string          `json:"key,omitempty"`
 	What string          `json:"what"`
 
-	index *index // that has an entry of which there is nothing
+	index *cacheIndex // that has an entry of which there is nothing
+	newer bool        // no damage: it came after the inventory
 }
 
 // ScanOptions are what a scan may use. The zero value will do.
 type ScanOptions struct {
-	Known    *Known // manifests that were read before
+	Known    *Known // what was read before
 	Locks    []Lock // what they hold must have been listed if it is there
 	Parallel int    // requests at a time; 16 if 0
 
-	// What an earlier scan of the same run has read. A hash covers all that a
-	// node says, so that a spec file need not be read again once no index
-	// describes it any more.
-	nodes map[buildcache.Hash]*buildcache.Spec
+	// Inventory is read instead of listing the mirror. What came after it is
+	// known as far as indexes have it.
+	Inventory Inventory
+}
+
+// An Inventory is a listing that somebody else made some time ago.
+type Inventory interface {
+	// List yields the objects whose keys begin with prefix, in any order. An
+	// error ends the sequence.
+	List(ctx context.Context, prefix string) iter.Seq2[buildcache.Object, error]
+
+	// At returns when it was begun to be made.
+	At() time.Time
 }
 
 // prefixes are all that is listed. What lies elsewhere in a bucket is never
 // even seen. "v" is v3 and any layout that is newer than this program. Blobs
 // come after the manifests that name them, as a push writes them before.
-var prefixes = [][]string{{"build_cache/"}, {"v", "blobs/"}, {Prefix}}
+var prefixes = [][]string{{"build_cache/"}, {"v", "blobs/"}, {replacedPrefix}}
 
 // NewScan reads a mirror. Its errors mean that nothing may be deleted: what
 // was listed is not whole, or something cannot be read.
 //
-// The indexes are read before the listing, such that no entry is newer than
-// it: each spec that an index has as cached must then have been listed. A cache
-// that changes below our hands is read again.
+// The indexes are read while it lists: each spec that an index has as cached
+// must have been listed, or not be there. A cache that changes below our hands
+// is read again.
 func NewScan(ctx context.Context, store buildcache.Store, opts ScanOptions) (*Scan, error) {
 	if opts.Parallel == 0 {
 		opts.Parallel = 16
+	}
+	if opts.Known == nil {
+		opts.Known = OpenKnown("")
 	}
 	for try := 1; ; try++ {
 		s, err := scanOnce(ctx, store, opts)
@@ -97,13 +128,9 @@ func NewScan(ctx context.Context, store buildcache.Store, opts ScanOptions) (*Sc
 }
 
 func scanOnce(ctx context.Context, store buildcache.Store, opts ScanOptions) (*Scan, error) {
-	r := &scanner{store: store, opts: opts, Scan: &Scan{
-		Objects: map[string]*Object{},
-		Specs:   map[buildcache.Hash]*Spec{},
-		Nodes:   map[buildcache.Hash]*buildcache.Spec{},
-		blobs:   map[string][]buildcache.Blob{},
-	}}
-	for _, step := range []func(context.Context) error{r.readIndexes, r.list, r.readManifests, r.gather, r.readSpecFiles, r.gate} {
+	r := newScanner(store, opts)
+	steps := []func(context.Context) error{r.readListing, r.readManifests, r.gather, r.readSpecFiles, r.gate}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -117,56 +144,151 @@ func scanOnce(ctx context.Context, store buildcache.Store, opts ScanOptions) (*S
 // A scanner fills a scan.
 type scanner struct {
 	*Scan
-	store  buildcache.Store
-	opts   ScanOptions
-	caches map[int]*buildcache.Cache // by layout: to look single specs up
+	store buildcache.Store
+	opts  ScanOptions
+	refs  [][]blobRef // by manifest
 }
 
-func (r *scanner) list(ctx context.Context) error {
-	lists := make([][]*Object, len(prefixes))
+func newScanner(store buildcache.Store, opts ScanOptions) *scanner {
+	s := &Scan{dag: opts.Known.dag, missing: map[id][]string{}, began: time.Now()}
+	return &scanner{Scan: s, store: store, opts: opts}
+}
+
+// readListing lists the mirror, and reads the indexes meanwhile.
+func (r *scanner) readListing(ctx context.Context) error {
+	var found []*cacheIndex
+	lists := make([]collector, len(prefixes))
 	group, gctx := errgroup.WithContext(ctx)
-	for i, chain := range prefixes {
-		group.Go(func() error {
-			for _, prefix := range chain {
-				for o, err := range r.store.List(gctx, prefix) {
-					if err != nil {
-						return fmt.Errorf("list %s: %w", prefix, err)
+	group.Go(func() (err error) {
+		found, err = r.readIndexes(gctx)
+		return err
+	})
+	if r.opts.Inventory != nil {
+		r.asOf = r.opts.Inventory.At()
+		group.Go(func() error { return r.readInventory(gctx, &lists[0]) })
+	} else {
+		for i, chain := range prefixes {
+			group.Go(func() error {
+				for _, prefix := range chain {
+					if err := r.list(gctx, prefix, &lists[i]); err != nil {
+						return err
 					}
-					if fromTheFuture(o.Key) {
-						return fmt.Errorf("%s: %w: of a layout that is not known here (2 and 3 are), which may use the same blobs: update this program", o.Key, buildcache.ErrFormat)
-					}
-					lists[i] = append(lists[i], &Object{o, kindOf(o.Key)})
 				}
-			}
-			return nil
-		})
+				return nil
+			})
+		}
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	n := 0
-	for _, list := range lists {
-		for _, o := range list {
-			r.Objects[o.Key] = o
-			if o.Kind != Own && o.Kind != Foreign {
-				n++
+	r.took = time.Since(r.began)
+	r.learnIndexes(found)
+	r.objects = merge(lists)
+	for i := range r.objects.list {
+		if k := r.objects.list[i].kind; k != Own && k != Foreign {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: nothing below build_cache/, v3/ or blobs/: check the mirror's address", buildcache.ErrNoCache)
+}
+
+// A sharder lists several parts of a prefix at a time, in no order. The parts
+// are a guess at prefixes that divide it evenly, made from its first page; it
+// lists what is outside of them as well.
+type sharder interface {
+	ListShards(ctx context.Context, prefix string, guess func(first []buildcache.Object) []string) iter.Seq2[buildcache.Object, error]
+}
+
+func (r *scanner) list(ctx context.Context, prefix string, c *collector) error {
+	all := r.store.List(ctx, prefix)
+	if s, ok := capable(r.store).(sharder); ok {
+		all = s.ListShards(ctx, prefix, shards)
+	}
+	for o, err := range all {
+		if err == nil {
+			err = c.take(o)
+		}
+		if err != nil {
+			return fmt.Errorf("list %s: %w", prefix, err)
+		}
+	}
+	return nil
+}
+
+// take adds an object, unless nobody can say what it means.
+func (c *collector) take(o buildcache.Object) error {
+	if fromTheFuture(o.Key) {
+		return fmt.Errorf("%s: %w: of a layout that is not known here (2 and 3 are), which may use the same blobs: update this program", o.Key, buildcache.ErrFormat)
+	}
+	c.add(o, kindOf(o.Key))
+	return nil
+}
+
+// readInventory takes what would have been listed, in pieces that it sorts.
+func (r *scanner) readInventory(ctx context.Context, c *collector) error {
+	var piece []buildcache.Object
+	sort := func() error {
+		slices.SortFunc(piece, func(a, b buildcache.Object) int { return strings.Compare(a.Key, b.Key) })
+		for _, o := range piece {
+			if err := c.take(o); err != nil {
+				return err
+			}
+		}
+		piece = piece[:0]
+		return nil
+	}
+	for o, err := range r.opts.Inventory.List(ctx, "") {
+		if err != nil {
+			return err
+		}
+		for _, prefix := range slices.Concat(prefixes...) {
+			if strings.HasPrefix(o.Key, prefix) {
+				piece = append(piece, o)
+			}
+		}
+		if len(piece) == 1<<16 {
+			if err := sort(); err != nil {
+				return err
 			}
 		}
 	}
-	if n == 0 {
-		return fmt.Errorf("%w: nothing below build_cache/, v3/ or blobs/: check the mirror's address", buildcache.ErrNoCache)
+	return sort()
+}
+
+// shards guesses: blobs by the first digit of their checksums; the tarballs of
+// v2 apart from its spec files, by the architecture in the name of one of
+// these.
+func shards(first []buildcache.Object) []string {
+	for _, o := range first {
+		switch kindOf(o.Key) {
+		case Blob:
+			var all []string
+			for _, digit := range "0123456789abcdef" {
+				all = append(all, blobsPrefix+string(digit))
+			}
+			return all
+		case SpecFile:
+			name := strings.TrimPrefix(o.Key, "build_cache/")
+			if arch := strings.SplitN(name, "-", 4); len(arch) == 4 && !strings.Contains(name, "/") {
+				return []string{"build_cache/" + strings.Join(arch[:3], "-") + "/"}
+			}
+		}
 	}
 	return nil
 }
 
 // readManifests reads every manifest: the blobs that they name are no orphans.
 func (r *scanner) readManifests(ctx context.Context) error {
-	keys := r.keys(Manifest, IndexManifest, OtherManifest)
-	found := make([][]buildcache.Blob, len(keys))
-	err := r.each(ctx, len(keys), func(ctx context.Context, i int) error {
-		o := r.Objects[keys[i]]
-		if blobs, ok := r.opts.Known.get(o.Object); ok {
-			found[i] = blobs
+	for i := range r.objects.list {
+		if k := r.objects.list[i].kind; k == Manifest || k == IndexManifest || k == OtherManifest {
+			r.manifests = append(r.manifests, objectID(i))
+		}
+	}
+	r.refs = make([][]blobRef, len(r.manifests))
+	return r.each(ctx, len(r.manifests), func(ctx context.Context, i int) error {
+		o := r.objects.get(r.manifests[i])
+		if refs, ok := r.opts.Known.get(o); ok {
+			r.refs[i] = refs
 			return nil
 		}
 		data, at, err := r.get(ctx, o.Key)
@@ -174,161 +296,278 @@ func (r *scanner) readManifests(ctx context.Context) error {
 			return err
 		}
 		m, err := buildcache.ParseManifest(data)
-		if err != nil && o.Kind == OtherManifest && !strings.HasSuffix(o.Key, ".manifest.json") {
-			o.Kind = Foreign // whatever it is, it is no manifest
+		kind := &r.objects.list[r.manifests[i]].kind
+		if err != nil && *kind == OtherManifest && !strings.HasSuffix(o.Key, ".manifest.json") {
+			*kind = Foreign // whatever it is, it is no manifest
 			return nil
 		}
 		if err != nil {
 			return unreadable(o.Key, err)
 		}
-		found[i] = m.Blobs
-		r.opts.Known.put(at, m.Blobs)
+		for _, b := range m.Blobs {
+			r.refs[i] = append(r.refs[i], refOf(b))
+		}
+		r.opts.Known.put(at, r.refs[i])
 		return nil
 	})
-	for i, key := range keys {
-		r.blobs[key] = found[i]
-	}
-	return err
 }
 
 func unreadable(key string, err error) error {
 	return &buildcache.ObjectError{Key: key, Err: fmt.Errorf("%w; as long as it cannot be read nothing is deleted: push its package again, or remove it by hand", err)}
 }
 
-// gather makes specs of the objects and nodes of the index entries.
+// gather brings objects, specs and blobs together.
 func (r *scanner) gather(context.Context) error {
-	for _, key := range r.keys(SpecFile, Manifest) {
-		hash, _ := buildcache.KeyHash(key)
-		s := r.Specs[hash]
-		if s == nil {
-			s = &Spec{}
-			r.Specs[hash] = s
+	r.gatherBlobs()
+	counts := make([]uint32, r.dag.len())
+	for i, key := range r.objects.all() {
+		o := &r.objects.list[i]
+		if o.kind != SpecFile && o.kind != Manifest && o.kind != Tarball {
+			continue
 		}
-		s.Objects = append(s.Objects, r.Objects[key])
-		for _, b := range r.blobs[key] {
-			if k := b.Key(); !slices.Contains(s.Blobs, k) {
-				s.Blobs = append(s.Blobs, k)
-			}
+		hash, _ := buildcache.KeyHash(string(key))
+		at := r.dag.intern(hash)
+		o.of = at + 1
+		if int(at) >= len(counts) {
+			counts = append(counts, make([]uint32, int(at)+1-len(counts))...)
 		}
+		counts[at]++
 	}
-	for _, key := range r.keys(Tarball) {
-		hash, _ := buildcache.KeyHash(key)
-		if s := r.Specs[hash]; s != nil && slices.ContainsFunc(s.Objects, func(o *Object) bool { return o.Kind == SpecFile }) {
-			s.Objects = append(s.Objects, r.Objects[key])
-		}
+	r.bySpec = lists{start: make([]uint32, len(counts)+1), all: make([]uint32, 0, len(r.objects.list))}
+	var end uint32
+	for i, n := range counts {
+		r.bySpec.start[i] = end
+		end += n
 	}
-	for _, x := range r.indexes {
-		for _, e := range x.entries.records {
-			r.addNode(e.spec)
-			if s := r.Specs[e.hash]; s != nil && e.cached {
-				s.Indexed = true
-			}
+	r.bySpec.start[len(counts)] = end
+	r.bySpec.all = make([]uint32, end)
+	next := slices.Clone(r.bySpec.start)
+	r.present = index.NewBits(len(counts))
+	for i := range r.objects.list {
+		o := &r.objects.list[i]
+		if o.of == 0 || o.kind == Blob {
+			continue
 		}
-	}
-	for hash, n := range r.opts.nodes {
-		if r.Nodes[hash] == nil {
-			r.Nodes[hash] = n
+		at := o.of - 1
+		r.bySpec.all[next[at]] = objectID(i)
+		next[at]++
+		if o.kind != Tarball {
+			r.present.Set(at)
 		}
-	}
-	for hash, s := range r.Specs {
-		s.Spec = r.Nodes[hash]
 	}
 	return nil
 }
 
-// addNode remembers a node. Two that differ in their edges count as one with
-// the edges of both.
-func (r *scanner) addNode(n *buildcache.Spec) {
-	old := r.Nodes[n.Hash]
-	if old == nil {
-		r.Nodes[n.Hash] = n
-		return
-	}
-	both := *old // entries are shared between scans
-	for _, d := range n.Dependencies {
-		same := func(o buildcache.Dependency) bool { return o.Hash == d.Hash && o.Types|d.Types == o.Types }
-		if !slices.ContainsFunc(both.Dependencies, same) {
-			both.Dependencies = append(slices.Clone(both.Dependencies), d)
+// gatherBlobs numbers the blobs that manifests name, and looks them up among
+// those that were listed.
+func (r *scanner) gatherBlobs() {
+	numbers := map[[32]byte]uint32{}
+	r.blobsOf.start = make([]uint32, 0, len(r.refs)+1)
+	for _, refs := range r.refs {
+		r.blobsOf.start = append(r.blobsOf.start, uint32(len(r.blobsOf.all)))
+		for _, ref := range refs {
+			n, ok := numbers[ref.sum]
+			if !ok {
+				n = uint32(len(r.blobs))
+				numbers[ref.sum] = n
+				r.blobs = append(r.blobs, blob{blobRef: ref})
+			}
+			r.blobsOf.all = append(r.blobsOf.all, n)
 		}
 	}
-	both.BuildSpec = cmp.Or(both.BuildSpec, n.BuildSpec)
-	r.Nodes[n.Hash] = &both
+	r.blobsOf.start = append(r.blobsOf.start, uint32(len(r.blobsOf.all)))
+	r.refs = nil
+	var sum [32]byte
+	for i, key := range r.objects.all() {
+		o := &r.objects.list[i]
+		if o.kind != Blob {
+			continue
+		}
+		if _, err := hex.Decode(sum[:], key[len(blobsPrefix)+3:]); err != nil {
+			panic(err) // isBlob knows
+		}
+		if n, ok := numbers[sum]; ok {
+			r.blobs[n].object, o.of = i+1, n+1
+		}
+	}
+}
+
+// blobsNamed returns the blobs of a manifest.
+func (s *Scan) blobsNamed(manifest objectID) []uint32 {
+	if i, ok := slices.BinarySearch(s.manifests, manifest); ok {
+		return s.blobsOf.of(uint32(i))
+	}
+	return nil
 }
 
 // readSpecFiles reads the whole DAG of each spec that no index describes, and
 // of those with a dependency that none does.
 func (r *scanner) readSpecFiles(ctx context.Context) error {
-	var hashes []buildcache.Hash
-	for hash, s := range r.Specs {
-		if s.Spec == nil || slices.ContainsFunc(s.Dependencies, func(d buildcache.Dependency) bool { return r.Nodes[d.Hash] == nil }) {
-			hashes = append(hashes, hash)
+	var files []objectID
+	for at := range r.specs() {
+		whole := r.dag.told(at)
+		for to := range r.dag.edges(at) {
+			whole = whole && r.dag.told(to)
+		}
+		for _, o := range r.own(at) {
+			if !whole && r.objects.list[o].kind != Tarball {
+				files = append(files, o)
+			}
 		}
 	}
-	slices.Sort(hashes)
-	dags := make([][]*buildcache.Spec, len(hashes))
+	dags := make([][]*buildcache.Spec, len(files))
 	cache := &buildcache.Cache{Store: r.store}
-	err := r.each(ctx, len(hashes), func(ctx context.Context, i int) error {
-		for _, o := range r.Specs[hashes[i]].Objects {
-			if o.Kind == Tarball {
-				continue
-			}
-			p := &buildcache.Package{Spec: &buildcache.Spec{Hash: hashes[i]}, SpecKey: o.Key, Layout: 2}
-			if o.Kind == Manifest {
-				p.Layout = 3
-			}
-			_, nodes, err := cache.Spec(ctx, p)
-			if err != nil {
-				return unreadable(o.Key, err)
-			}
-			dags[i] = append(dags[i], nodes...)
+	err := r.each(ctx, len(files), func(ctx context.Context, i int) (err error) {
+		_, dags[i], err = cache.Spec(ctx, r.pack(files[i]))
+		if err != nil {
+			return unreadable(r.objects.key(files[i]), err)
 		}
 		return nil
 	})
-	for i, hash := range hashes {
-		for _, n := range dags[i] {
-			n.Parameters = nil // variants decide nothing here, and are most of the memory
-			r.addNode(n)
+	for _, nodes := range dags {
+		for _, n := range nodes {
+			r.dag.add(n, true)
 		}
-		r.Specs[hash].Spec = r.Nodes[hash]
 	}
 	return err
 }
 
-// keys returns the keys of some kinds of objects in ascending order.
-func (s *Scan) keys(kinds ...Kind) []string {
-	var keys []string
-	for key, o := range s.Objects {
-		if slices.Contains(kinds, o.Kind) {
-			keys = append(keys, key)
-		}
+// pack returns the package of a spec file or manifest, as far as it is known.
+func (s *Scan) pack(o objectID) *buildcache.Package {
+	p := &buildcache.Package{Spec: &buildcache.Spec{Hash: s.dag.hash(s.objects.list[o].of - 1)}, SpecKey: s.objects.key(o), Layout: 2}
+	if s.objects.list[o].kind == Manifest {
+		p.Layout = 3
 	}
-	slices.Sort(keys)
-	return keys
+	return p
 }
 
-// hashes returns those of the specs in ascending order.
-func (s *Scan) hashes() []buildcache.Hash { return slices.Sorted(maps.Keys(s.Specs)) }
+// specs yields the specs that are in the cache: those with a spec file or a
+// manifest.
+func (s *Scan) specs() iter.Seq[id] { return s.present.All() }
 
-// uploaded returns when the youngest of a spec's objects was written.
-func (s *Scan) uploaded(spec *Spec) time.Time {
-	var at time.Time
-	for _, o := range s.objectsOf(spec) {
-		if o.ModTime.After(at) {
-			at = o.ModTime
-		}
+// own returns the spec files, manifests and tarballs of a spec. A tarball alone
+// makes no spec, and belongs to none.
+func (s *Scan) own(at id) []objectID {
+	all := s.bySpec.of(at)
+	file := slices.ContainsFunc(all, func(o objectID) bool { return s.has(o) && s.objects.list[o].kind == SpecFile })
+	drop := func(o objectID) bool { return !s.has(o) || !file && s.objects.list[o].kind == Tarball }
+	if !slices.ContainsFunc(all, drop) {
+		return all
 	}
-	return at
+	return slices.DeleteFunc(slices.Clone(all), drop)
 }
 
-// objectsOf returns a spec's objects, with the blobs that its manifests name.
-func (s *Scan) objectsOf(spec *Spec) []*Object {
-	all := slices.Clone(spec.Objects)
-	for _, key := range spec.Blobs {
-		if o := s.Objects[key]; o != nil {
-			all = append(all, o)
+// has says that an object was not deleted since.
+func (s *Scan) has(o objectID) bool { return !s.gone.Has(o) }
+
+// owned says whether a tarball is that of a spec with a spec file.
+func (s *Scan) owned(o objectID) bool { return slices.Contains(s.own(s.objects.list[o].of-1), o) }
+
+// hasKind says whether a spec has an object of a kind.
+func (s *Scan) hasKind(at id, kind Kind) bool {
+	return slices.ContainsFunc(s.own(at), func(o objectID) bool { return s.objects.list[o].kind == kind })
+}
+
+// hasLayout says whether a spec has a spec file or manifest in a layout.
+func (s *Scan) hasLayout(at id, layout int) bool {
+	if layout == 2 {
+		return s.hasKind(at, SpecFile)
+	}
+	return s.hasKind(at, Manifest)
+}
+
+// all returns a spec's objects, with the blobs that its manifests name.
+func (s *Scan) all(at id) []objectID {
+	own := s.own(at)
+	all := own[:len(own):len(own)]
+	for _, o := range own {
+		for _, b := range s.blobsNamed(o) {
+			if object := s.blobs[b].object; object != 0 && s.has(object-1) && !slices.Contains(all, object-1) {
+				all = append(all, object-1)
+			}
 		}
 	}
 	return all
+}
+
+// uploaded returns when the youngest of a spec's objects was written.
+func (s *Scan) uploaded(at id) time.Time {
+	var youngest *object
+	for _, i := range s.all(at) {
+		if o := &s.objects.list[i]; youngest == nil || o.written > youngest.written {
+			youngest = o
+		}
+	}
+	return youngest.time()
+}
+
+// of returns the objects of some kinds, in the order of their keys.
+func (s *Scan) of(kinds ...Kind) iter.Seq[objectID] {
+	return func(yield func(objectID) bool) {
+		for i := range s.objects.list {
+			if s.has(objectID(i)) && slices.Contains(kinds, s.objects.list[i].kind) && !yield(objectID(i)) {
+				return
+			}
+		}
+	}
+}
+
+// without returns what is left of a scan when some objects were deleted and
+// indexes replaced: what a new scan would find if nobody else wrote meanwhile.
+func (s *Scan) without(gone index.Bits, indexes []*cacheIndex) *Scan {
+	left := *s
+	left.gone, left.indexes = gone, indexes
+	left.present = index.NewBits(64 * len(s.present))
+	for at := range s.specs() {
+		for _, o := range s.bySpec.of(at) {
+			if left.has(o) && s.objects.list[o].kind != Tarball {
+				left.present.Set(at)
+			}
+		}
+	}
+	return &left
+}
+
+// An Object is one of the mirror, sorted.
+type Object struct {
+	buildcache.Object
+	Kind Kind
+}
+
+// Object looks an object up.
+func (s *Scan) Object(key string) (Object, bool) {
+	i, ok := s.objects.find(key)
+	if !ok || !s.has(i) {
+		return Object{}, false
+	}
+	return Object{s.objects.get(i), s.objects.list[i].kind}, true
+}
+
+// A Spec is one that is in the cache: it has a spec file or a manifest.
+type Spec struct {
+	Hash          buildcache.Hash
+	Name, Version string
+	Indexed       bool     // an index has it as cached
+	Objects       []Object // its spec files, manifests, tarballs and blobs
+}
+
+// Specs yields the specs that are in the cache.
+func (s *Scan) Specs() iter.Seq[Spec] {
+	return func(yield func(Spec) bool) {
+		for at := range s.specs() {
+			spec := Spec{Hash: s.dag.hash(at), Name: s.dag.name(at), Version: s.dag.version(at), Indexed: s.indexed(at)}
+			for _, o := range s.all(at) {
+				spec.Objects = append(spec.Objects, Object{s.objects.get(o), s.objects.list[o].kind})
+			}
+			if !yield(spec) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Scan) indexed(at id) bool {
+	return slices.ContainsFunc(s.indexes, func(x *cacheIndex) bool { return x.cached.Has(at) })
 }
 
 // each runs f for 0 to n-1, some at a time.
@@ -359,14 +598,14 @@ func get(ctx context.Context, store buildcache.Store, key string) ([]byte, build
 		return nil, o, &buildcache.ObjectError{Key: key, Err: err}
 	}
 	defer body.Close()
-	data, err := io.ReadAll(body)
-	if err != nil {
+	var data bytes.Buffer
+	if _, err := data.ReadFrom(body); err != nil {
 		return nil, o, &buildcache.ObjectError{Key: key, Err: err}
 	}
-	if o.Size != int64(len(data)) {
-		return nil, o, &buildcache.ObjectError{Key: key, Err: fmt.Errorf("%d bytes came, %d were announced: %w", len(data), o.Size, io.ErrUnexpectedEOF)}
+	if o.Size != int64(data.Len()) {
+		return nil, o, &buildcache.ObjectError{Key: key, Err: fmt.Errorf("%d bytes came, %d were announced: %w", data.Len(), o.Size, io.ErrUnexpectedEOF)}
 	}
-	return data, o, nil
+	return data.Bytes(), o, nil
 }
 
 // exists looks whether an object is there though it was not listed.

@@ -5,76 +5,81 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
 // tries is how often a lost race for an index is run again.
 const tries = 8
 
+// A change makes the text that shall take an index's place, from the one that
+// it had until now. Two nils say that there is nothing to change.
+type change func(ctx context.Context, x *cacheIndex) (was, now *text, err error)
+
 // swap puts a changed index in place of the one that is there now. If somebody
-// else was faster, it reads theirs and changes that. change returns nil where
-// there is nothing to change.
+// else was faster, it reads theirs and changes that.
 //
 // before is told what is about to be replaced, so that it is written down
-// before it happens.
-func (j Janitor) swap(ctx context.Context, key string, change func(*index) (*entries, error), before func(Replacement) error) error {
-	store := j.Store
+// before it happens. swap returns the index that is there then.
+func (j Janitor) swap(ctx context.Context, key string, change change, before func(Replacement, *text) error) (*cacheIndex, error) {
 	for try := 0; ; try++ {
-		x, err := (&scanner{store: store, opts: j.Scan}).readIndex(ctx, key)
+		r := newScanner(j.Store, j.Scan)
+		x, err := r.readIndex(ctx, key)
 		if err != nil {
-			return fmt.Errorf("index: %w", err)
+			return nil, fmt.Errorf("index: %w", err)
 		}
-		n, err := change(x)
-		if err != nil {
-			return err
-		}
-		if n == nil {
-			return mendHash(ctx, store, x)
-		}
-		data := n.bytes()
-		if bytes.Equal(data, x.data) {
-			return mendHash(ctx, store, x)
-		}
-		if err := before(x.replacement(n, data)); err != nil {
-			return err
-		}
-		if x.layout == 2 {
-			err = putV2(ctx, store, x, data)
-		} else {
-			err = putV3(ctx, store, x, data)
-		}
-		if err == nil || !errors.Is(err, buildcache.ErrChanged) || try == tries {
-			return err
+		r.learnIndexes([]*cacheIndex{x})
+		n, err := j.swapOnce(ctx, x, change, before)
+		if !errors.Is(err, buildcache.ErrChanged) && !errors.Is(err, errMoved) || try == tries {
+			if err == nil && n != x {
+				r.learnIndexes([]*cacheIndex{n})
+			}
+			return n, err
 		}
 	}
 }
 
-func (x *index) replacement(n *entries, data []byte) Replacement {
-	r := Replacement{Key: x.object.Key, Before: checksum(x.data), After: checksum(data), Records: []string{}, data: x.data}
-	for _, old := range x.entries.records {
-		if now := n.byHash[old.hash]; now == nil || now.cached != old.cached {
-			r.Records = append(r.Records, string(old.raw))
-		}
+func (j Janitor) swapOnce(ctx context.Context, x *cacheIndex, change change, before func(Replacement, *text) error) (*cacheIndex, error) {
+	was, t, err := change(ctx, x)
+	if was != nil {
+		defer was.release()
 	}
-	return r
+	if err != nil {
+		return nil, err
+	}
+	if t == nil {
+		return x, mendHash(ctx, j.Store, x)
+	}
+	defer t.release()
+	if t.sum == x.sum {
+		return x, mendHash(ctx, j.Store, x)
+	}
+	if err := before(Replacement{Key: x.object.Key, Before: x.sum, After: t.sum}, was); err != nil {
+		return nil, err
+	}
+	n := &cacheIndex{layout: x.layout, object: x.object, blob: x.blob, sum: t.sum, graph: t.graph}
+	if n.layout == 2 {
+		n.object.ETag, err = putV2(ctx, j.Store, t, buildcache.Condition{IfMatch: x.object.ETag})
+	} else {
+		err = putV3(ctx, j.Store, x, n, t)
+	}
+	return n, err
 }
 
 // putV2 writes the index, then its checksum: clients that find the old one
 // keep what they have, and the next run mends it.
-func putV2(ctx context.Context, store Store, x *index, data []byte) error {
-	opts := buildcache.PutOptions{ContentType: "application/json", CacheControl: "no-cache", Condition: buildcache.Condition{IfMatch: x.object.ETag}}
-	if _, err := store.Put(ctx, indexV2, bytes.NewReader(data), int64(len(data)), opts); err != nil {
-		return fmt.Errorf("write %s: %w", indexV2, err)
+func putV2(ctx context.Context, store Store, t *text, cond buildcache.Condition) (etag string, err error) {
+	opts := buildcache.PutOptions{ContentType: "application/json", CacheControl: "no-cache", Condition: cond}
+	if etag, err = store.Put(ctx, indexV2, t, t.graph.Size(), opts); err != nil {
+		return "", fmt.Errorf("write %s: %w", indexV2, err)
 	}
-	return putHash(ctx, store, data)
+	return etag, putHash(ctx, store, t.sum)
 }
 
-func putHash(ctx context.Context, store Store, data []byte) error {
+func putHash(ctx context.Context, store Store, sum string) error {
 	opts := buildcache.PutOptions{ContentType: "text/plain", CacheControl: "no-cache"}
-	sum := checksum(data)
 	if _, err := store.Put(ctx, indexHashV2, strings.NewReader(sum), int64(len(sum)), opts); err != nil {
 		return fmt.Errorf("write %s: %w", indexHashV2, err)
 	}
@@ -82,34 +87,35 @@ func putHash(ctx context.Context, store Store, data []byte) error {
 }
 
 // mendHash writes a checksum that does not fit its index.
-func mendHash(ctx context.Context, store Store, x *index) error {
+func mendHash(ctx context.Context, store Store, x *cacheIndex) error {
 	if x.layout != 2 || !x.stale {
 		return nil
 	}
-	return putHash(ctx, store, x.data)
+	return putHash(ctx, store, x.sum)
 }
 
 // putV3 writes the blob, then the manifest that names it. The blob that it
 // named stays for those who have read the manifest already.
-func putV3(ctx context.Context, store Store, x *index, data []byte) error {
-	b := x.blob
-	b.Size, b.Checksum = int64(len(data)), checksum(data)
-	if _, err := store.Put(ctx, b.Key(), bytes.NewReader(data), b.Size, buildcache.PutOptions{}); err != nil {
-		return fmt.Errorf("write %s: %w", b.Key(), err)
+func putV3(ctx context.Context, store Store, x, n *cacheIndex, t *text) (err error) {
+	n.blob.Size, n.blob.Checksum = t.graph.Size(), t.sum
+	if _, err := store.Put(ctx, n.blob.Key(), t, n.blob.Size, buildcache.PutOptions{}); err != nil {
+		return fmt.Errorf("write %s: %w", n.blob.Key(), err)
 	}
 	note := replacedPrefix + x.blob.Checksum
 	if _, err := putJSON(ctx, store, note, x.object.Key, buildcache.Condition{}); err != nil {
 		return err
 	}
-	return putManifest(ctx, store, x, manifestText(b))
+	n.object.ETag, err = putManifest(ctx, store, n, buildcache.Condition{IfMatch: x.object.ETag})
+	return err
 }
 
-func putManifest(ctx context.Context, store Store, x *index, text []byte) error {
-	opts := buildcache.PutOptions{Condition: buildcache.Condition{IfMatch: x.object.ETag}}
-	if _, err := store.Put(ctx, x.object.Key, bytes.NewReader(text), int64(len(text)), opts); err != nil {
-		return fmt.Errorf("write %s: %w", x.object.Key, err)
+func putManifest(ctx context.Context, store Store, x *cacheIndex, cond buildcache.Condition) (etag string, err error) {
+	body := manifestText(x.blob)
+	etag, err = store.Put(ctx, x.object.Key, bytes.NewReader(body), int64(len(body)), buildcache.PutOptions{Condition: cond})
+	if err != nil {
+		return "", fmt.Errorf("write %s: %w", x.object.Key, err)
 	}
-	return nil
+	return etag, nil
 }
 
 // manifestText writes a manifest as Spack does.
@@ -129,16 +135,30 @@ func manifestText(b buildcache.Blob) []byte {
 }
 
 // drop is the change that takes specs out of an index.
-func drop(gone map[buildcache.Hash]bool) func(*index) (*entries, error) {
-	return func(x *index) (*entries, error) {
-		if !slices.ContainsFunc(x.entries.records, func(r *record) bool { return r.cached && gone[r.hash] }) {
-			return nil, nil
+func (j Janitor) drop(goes func(*cacheIndex, id) bool) change {
+	return func(ctx context.Context, x *cacheIndex) (was, now *text, err error) {
+		keep := index.NewBits(x.graph.Len())
+		for _, i := range x.graph.Entries() {
+			if x.graph.InCache(i) && !goes(x, x.id(i)) {
+				keep.Set(i)
+			}
 		}
-		return x.entries.without(gone), nil
+		if keep.Count() == x.cached.Count() {
+			return nil, nil, nil
+		}
+		if was, err = x.fetch(ctx, j.Store); err == nil {
+			now, err = was.rewrite(keep)
+		}
+		return was, now, err
 	}
 }
 
-// putBack is the change that brings records back, as far as they are needed.
-func putBack(records []*record) func(*index) (*entries, error) {
-	return func(x *index) (*entries, error) { return x.entries.with(records, nil), nil }
+// putBack is the change that brings specs back which an older text has.
+func (j Janitor) putBack(older *text, back func(buildcache.Hash) bool) change {
+	return func(ctx context.Context, x *cacheIndex) (was, now *text, err error) {
+		if was, err = x.fetch(ctx, j.Store); err == nil {
+			now, err = was.withBack(older, back)
+		}
+		return was, now, err
+	}
 }

@@ -1,7 +1,6 @@
 package janitor
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,11 +28,11 @@ const inTrash = "copied to the trash"
 
 // trash copies what goes aside, and makes sure that it is there.
 func (r *run) trash(ctx context.Context) error {
-	r.Log("copy to the trash: %d objects", len(r.plan.Delete))
+	r.Log("copy to the trash: %d objects", r.plan.objects.Count())
 	prefix := trashPrefix(r.journal.run)
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(copies)
-	for _, d := range r.plan.Delete {
+	for d := range r.plan.Deletions() {
 		if d.Kind == Own {
 			continue
 		}
@@ -55,7 +54,7 @@ func (r *run) trash(ctx context.Context) error {
 		}
 		kept[strings.TrimPrefix(o.Key, prefix)] = o.Size
 	}
-	for _, d := range r.plan.Delete {
+	for d := range r.plan.Deletions() {
 		if size, ok := kept[d.Key]; d.Kind != Own && (!ok || size != d.Size) {
 			return fmt.Errorf("copy to the trash: %s is not there as it was: nothing was deleted, run again", d.Key)
 		}
@@ -65,12 +64,11 @@ func (r *run) trash(ctx context.Context) error {
 
 // keepIndex puts an index that is about to be replaced into the trash, also
 // where there are versions: those of an index are not ours alone.
-func (r *run) keepIndex(ctx context.Context, rep Replacement) error {
+func (r *run) keepIndex(ctx context.Context, rep Replacement, was *text) error {
 	if !r.undoable() {
 		return nil
 	}
-	key := keptIndex(r.journal.run, rep.Before)
-	if _, err := r.Store.Put(ctx, key, bytes.NewReader(rep.data), int64(len(rep.data)), buildcache.PutOptions{}); err != nil {
+	if _, err := r.Store.Put(ctx, keptIndex(r.journal.run, rep.Before), was, was.graph.Size(), buildcache.PutOptions{}); err != nil {
 		return fmt.Errorf("keep the index: %w", err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"slices"
@@ -176,10 +177,11 @@ func (u *undo) indexes(ctx context.Context, steps []Step) error {
 }
 
 func (u *undo) index(ctx context.Context, rep Replacement) error {
-	records, err := parseRecords(rep.Records)
+	was, err := u.former(ctx, rep)
 	if err != nil {
 		return err
 	}
+	defer was.Close()
 	s, err := NewScan(ctx, u.Store, u.Scan)
 	if err != nil {
 		return err
@@ -188,20 +190,16 @@ func (u *undo) index(ctx context.Context, rep Replacement) error {
 	if rep.Key == indexV2 {
 		layout = 2
 	}
-	for i, r := range records {
-		records[i] = r.patch(r.refs, r.cached && s.hasLayout(r.hash, layout))
-	}
-	old, err := u.former(ctx, rep)
-	if err != nil {
-		return err
-	}
-	change := putBack(records)
-	err = u.swap(ctx, rep.Key, func(x *index) (*entries, error) {
-		if checksum(x.data) == rep.After && old != nil {
-			return parseEntries(old) // nobody wrote since: byte for byte
+	back := u.putBack(was, func(h buildcache.Hash) bool {
+		at, ok := s.dag.lookup(h)
+		return ok && s.hasLayout(at, layout)
+	})
+	_, err = u.swap(ctx, rep.Key, func(ctx context.Context, x *cacheIndex) (*text, *text, error) {
+		if x.sum == rep.After {
+			return nil, was.lend(), nil // nobody wrote since: byte for byte
 		}
-		return change(x)
-	}, func(Replacement) error { return nil })
+		return back(ctx, x)
+	}, func(Replacement, *text) error { return nil })
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: there is no index any more: run janitor:reindex", err)
 	}
@@ -209,10 +207,15 @@ func (u *undo) index(ctx context.Context, rep Replacement) error {
 }
 
 // former returns an index as it was before the run.
-func (u *undo) former(ctx context.Context, rep Replacement) ([]byte, error) {
-	data, _, err := get(ctx, u.Store, keptIndex(u.run, rep.Before))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+func (u *undo) former(ctx context.Context, rep Replacement) (*text, error) {
+	key := keptIndex(u.run, rep.Before)
+	body, _, err := u.Store.Get(ctx, key)
+	if err != nil {
+		return nil, &buildcache.ObjectError{Key: key, Err: fmt.Errorf("the index as it was: %w: run janitor:reindex", err)}
 	}
-	return data, err
+	defer body.Close()
+	return newText(func(w io.Writer) error {
+		_, err := io.Copy(w, body)
+		return err
+	})
 }

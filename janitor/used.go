@@ -68,25 +68,23 @@ func usedObject(key string) string {
 	return ""
 }
 
-// of returns when any part of a spec was last fetched.
-func (u Uses) of(s *Spec) time.Time {
-	at := u[string(s.Hash)]
-	for _, key := range s.Blobs {
-		if u[key].After(at) {
-			at = u[key]
-		}
-	}
-	return at
-}
-
-// markUsed marks what was fetched less than an age ago.
+// markUsed marks what was fetched less than an age ago, by any of its parts.
 func markUsed(m *marks, policy Policy, now time.Time) {
 	if policy.UsedSince == 0 {
 		return
 	}
-	for _, hash := range m.scan.hashes() {
-		if at := policy.Uses.of(m.scan.Specs[hash]); now.Sub(at) < policy.UsedSince {
-			m.keep("used on "+at.UTC().Format(time.DateOnly), hash)
+	for at := range m.scan.specs() {
+		last := policy.Uses[string(m.scan.dag.hash(at))]
+		for _, o := range m.scan.all(at) {
+			if m.scan.objects.list[o].kind != Blob {
+				continue
+			}
+			if used := policy.Uses[m.scan.objects.key(o)]; used.After(last) {
+				last = used
+			}
+		}
+		if now.Sub(last) < policy.UsedSince {
+			m.keep("used on "+last.UTC().Format(time.DateOnly), at)
 		}
 	}
 }

@@ -54,8 +54,8 @@ func TestWhatIsUsedStays(t *testing.T) {
 	m := loaded(t, "v3-signed")
 	roots := locks(t, "v3-signed", "env-b")
 	s := scan(t, m)
-	var tool *janitor.Spec // that env-b does not need
-	for _, spec := range s.Specs {
+	var tool janitor.Spec // that env-b does not need
+	for spec := range s.Specs() {
 		if spec.Name == "qs-server" && spec.Version == "2.0" {
 			tool = spec
 		}
@@ -65,10 +65,10 @@ func TestWhatIsUsedStays(t *testing.T) {
 		stays bool
 	}{
 		"by hash":          {janitor.Uses{string(tool.Hash): now.Add(-80 * day)}, true},
-		"by its tarball":   {janitor.Uses{tool.Blobs[0]: now.Add(-80 * day)}, true},
+		"by its tarball":   {janitor.Uses{tool.Objects[1].Key: now.Add(-80 * day)}, true},
 		"long ago":         {janitor.Uses{string(tool.Hash): now.Add(-91 * day)}, false},
-		"something else":   {janitor.Uses{string(s.Specs[tool.Hash].Hash[:31]) + "x": now}, false},
-		"the later counts": {janitor.Uses{string(tool.Hash): now.Add(-91 * day), tool.Blobs[1]: now}, true},
+		"something else":   {janitor.Uses{string(tool.Hash[:31]) + "x": now}, false},
+		"the later counts": {janitor.Uses{string(tool.Hash): now.Add(-91 * day), tool.Objects[2].Key: now}, true},
 	} {
 		policy := bold
 		policy.UsedSince, policy.Uses = 90*day, tt.uses

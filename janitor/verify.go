@@ -2,12 +2,14 @@ package janitor
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
+	"iter"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
@@ -37,24 +39,23 @@ func Verify(s *Scan) Findings {
 	for _, x := range s.indexes {
 		f.Stale = f.Stale || x.stale
 	}
-	for _, hash := range s.hashes() {
-		spec := s.Specs[hash]
-		if !spec.Indexed {
-			f.Unlisted = append(f.Unlisted, spec.String())
+	for at := range s.specs() {
+		if !s.indexed(at) {
+			f.Unlisted = append(f.Unlisted, s.dag.text(at))
 		}
-		for _, d := range spec.Dependencies {
-			n := s.Nodes[d.Hash]
-			if d.Types&buildcache.Runtime != 0 && s.Specs[d.Hash] == nil && (n == nil || !n.External) {
-				f.Open = append(f.Open, fmt.Sprintf("%s needs %s/%.7s", spec, d.Name, d.Hash))
+		for to, types := range s.dag.edges(at) {
+			if types&buildcache.Runtime != 0 && !s.present.Has(to) && !s.dag.external(to) {
+				f.Open = append(f.Open, fmt.Sprintf("%s needs %s", s.dag.text(at), s.dag.text(to)))
 			}
 		}
 	}
-	used := s.usedBlobs(func(buildcache.Hash) bool { return false })
-	for _, key := range s.keys(Tarball, Blob) {
-		if o := s.Objects[key]; o.Kind == Blob && !used[key] || o.Kind == Tarball && !s.owned(o) {
-			f.Orphans = append(f.Orphans, key)
+	for i := range s.of(Tarball, Blob) {
+		if o := &s.objects.list[i]; o.kind == Blob && o.of == 0 || o.kind == Tarball && !s.owned(i) {
+			f.Orphans = append(f.Orphans, s.objects.key(i))
 		}
 	}
+	slices.Sort(f.Unlisted)
+	slices.Sort(f.Open)
 	return f
 }
 
@@ -63,6 +64,7 @@ func Verify(s *Scan) Findings {
 func VerifyDeep(ctx context.Context, store buildcache.Store, s *Scan, keys *buildcache.Keyring, parallel int) (Findings, error) {
 	f := Verify(s)
 	r := &scanner{Scan: s, store: store, opts: ScanOptions{Parallel: max(1, parallel)}}
+	caches := r.caches(keys)
 	var mu sync.Mutex
 	add := func(n int, list *[]string, text string, d *Damage) {
 		mu.Lock()
@@ -75,17 +77,24 @@ func VerifyDeep(ctx context.Context, store buildcache.Store, s *Scan, keys *buil
 			f.Damage = append(f.Damage, *d)
 		}
 	}
-	blobs := s.namedBlobs()
-	err := r.each(ctx, len(blobs), func(ctx context.Context, i int) error {
-		return r.checkBlob(ctx, blobs[i], func(d *Damage) { add(1, nil, "", d) })
+	err := r.each(ctx, len(s.blobs), func(ctx context.Context, i int) error {
+		b := &s.blobs[i]
+		if b.object == 0 {
+			return nil // it is damage already
+		}
+		p := &buildcache.Package{Key: b.key(), SpecKey: "a manifest", Algorithm: "sha256", Checksum: hex.EncodeToString(b.sum[:]), Size: b.size}
+		bad, err := readThrough(ctx, r.store, p)
+		if err == nil {
+			add(1, nil, "", bad)
+		}
+		return err
 	})
 	if err != nil {
 		return f, err
 	}
-	hashes := s.hashes()
-	r.openCaches(keys)
-	err = r.each(ctx, len(hashes), func(ctx context.Context, i int) error {
-		return r.checkSpec(ctx, s.Specs[hashes[i]], func(unsigned string, d *Damage) {
+	specs := slices.Collect(s.specs())
+	err = r.each(ctx, len(specs), func(ctx context.Context, i int) error {
+		return r.checkSpec(ctx, caches, specs[i], func(unsigned string, d *Damage) {
 			if unsigned != "" {
 				add(0, &f.Signed, unsigned, nil)
 				return
@@ -95,36 +104,6 @@ func VerifyDeep(ctx context.Context, store buildcache.Store, s *Scan, keys *buil
 	})
 	slices.Sort(f.Signed)
 	return f, err
-}
-
-// namedBlobs returns the blobs that manifests name, each once, by key.
-func (s *Scan) namedBlobs() []buildcache.Blob {
-	byKey := map[string]buildcache.Blob{}
-	var keys []string
-	for _, blobs := range s.blobs {
-		for _, b := range blobs {
-			if _, ok := byKey[b.Key()]; !ok && s.Objects[b.Key()] != nil {
-				keys = append(keys, b.Key())
-			}
-			byKey[b.Key()] = b
-		}
-	}
-	slices.Sort(keys)
-	var all []buildcache.Blob
-	for _, key := range keys {
-		all = append(all, byKey[key])
-	}
-	return all
-}
-
-func (r *scanner) checkBlob(ctx context.Context, b buildcache.Blob, done func(*Damage)) error {
-	p := &buildcache.Package{Key: b.Key(), SpecKey: "a manifest", Algorithm: b.Algorithm, Checksum: b.Checksum, Size: b.Size}
-	bad, err := readThrough(ctx, r.store, p)
-	if err != nil {
-		return err
-	}
-	done(bad)
-	return nil
 }
 
 // readThrough reads a tarball or blob to its end. That it is not what it should
@@ -142,54 +121,102 @@ func readThrough(ctx context.Context, store buildcache.Store, p *buildcache.Pack
 }
 
 // checkSpec reads a spec's own spec file, and in v2 the tarball.
-func (r *scanner) checkSpec(ctx context.Context, s *Spec, done func(unsigned string, d *Damage)) error {
+func (r *scanner) checkSpec(ctx context.Context, caches map[int]*buildcache.Cache, at id, done func(unsigned string, d *Damage)) error {
 	for _, layout := range []int{2, 3} {
-		if !r.hasLayout(s.Hash, layout) {
+		file, ok := r.file(at, layout)
+		if !ok {
 			continue
 		}
-		own := *s.Spec
-		own.BuildSpec = ""
-		cache := r.caches[layout]
-		p, err := cache.Find(ctx, &own)
+		p, err := r.readSpec(ctx, caches[layout], file)
+		var object *buildcache.ObjectError
 		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
 		case errors.Is(err, buildcache.ErrSignature):
-			done(s.String()+": "+err.Error(), nil)
+			done(r.dag.text(at)+": "+err.Error(), nil)
 			continue
-		case errors.Is(err, buildcache.ErrFormat), errors.Is(err, buildcache.ErrNotInCache), errors.Is(err, buildcache.ErrChecksum):
-			done("", &Damage{Hash: s.Hash, Spec: s.String(), Key: s.Objects[0].Key, What: err.Error()})
+		case errors.As(err, &object), errors.Is(err, buildcache.ErrNotInCache):
+			done("", &Damage{Hash: r.dag.hash(at), Spec: r.dag.text(at), Key: r.objects.key(file), What: err.Error()})
 			continue
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
+		case err != nil:
 			return err
 		}
-		if layout == 3 {
-			if err := r.describes(ctx, cache, p, done); err != nil {
+		var bad *Damage
+		if layout == 2 {
+			if bad, err = readThrough(ctx, r.store, p); err != nil {
 				return err
 			}
-			continue
-		}
-		bad, err := readThrough(ctx, r.store, p)
-		if err != nil {
-			return err
 		}
 		if bad != nil {
-			bad.Hash, bad.Spec = s.Hash, s.String()
+			bad.Hash, bad.Spec = r.dag.hash(at), r.dag.text(at)
 		}
 		done("", bad)
 	}
 	return nil
 }
 
-// describes makes sure that a spec blob is about the hash in its manifest's
-// name.
-func (r *scanner) describes(ctx context.Context, cache *buildcache.Cache, p *buildcache.Package, done func(string, *Damage)) error {
-	_, _, err := cache.Spec(ctx, p)
-	if err == nil {
-		return nil
+// readSpec reads a spec file, or a manifest with its spec blob, and checks what
+// it says of itself.
+func (r *scanner) readSpec(ctx context.Context, cache *buildcache.Cache, file objectID) (*buildcache.Package, error) {
+	s, _, err := cache.Spec(ctx, r.pack(file))
+	if err != nil {
+		return nil, err
 	}
-	var object *buildcache.ObjectError
-	if !errors.As(err, &object) || ctx.Err() != nil {
-		return err
+	own := *s
+	own.BuildSpec = "" // it is looked at by itself
+	return cache.Find(ctx, &own)
+}
+
+// file returns the spec file that readers of a layout take, or the manifest.
+func (s *Scan) file(at id, layout int) (objectID, bool) {
+	kind := Manifest
+	if layout == 2 {
+		kind = SpecFile
 	}
-	done("", &Damage{Hash: p.Spec.Hash, Spec: p.Spec.String(), Key: path.Clean(p.SpecKey), What: err.Error()})
-	return nil
+	for _, o := range slices.Backward(s.own(at)) { // .spec.json.sig before .spec.json
+		if s.objects.list[o].kind == kind {
+			return o, true
+		}
+	}
+	return 0, false
+}
+
+// caches returns a reader of each layout: what it does not find where Spack
+// puts it, it searches among what was listed.
+func (r *scanner) caches(keys *buildcache.Keyring) map[int]*buildcache.Cache {
+	caches := map[int]*buildcache.Cache{}
+	for _, layout := range []int{2, 3} {
+		caches[layout] = &buildcache.Cache{Store: listed{Store: r.store, scan: r.Scan, layout: layout}, Keys: keys}
+	}
+	return caches
+}
+
+// A listed store shows one layout, and lists what a scan has listed.
+type listed struct {
+	buildcache.Store
+	scan   *Scan
+	layout int
+}
+
+func (l listed) shows(key string) bool {
+	return strings.HasPrefix(key, "build_cache/") == (l.layout == 2)
+}
+
+func (l listed) Get(ctx context.Context, key string) (io.ReadCloser, buildcache.Object, error) {
+	if !l.shows(key) {
+		return nil, buildcache.Object{}, fs.ErrNotExist
+	}
+	return l.Store.Get(ctx, key)
+}
+
+func (l listed) List(ctx context.Context, prefix string) iter.Seq2[buildcache.Object, error] {
+	return func(yield func(buildcache.Object, error) bool) {
+		all := l.scan.objects
+		for i, _ := all.find(prefix); int(i) < len(all.list); i++ {
+			o := all.get(i)
+			if !strings.HasPrefix(o.Key, prefix) || l.shows(o.Key) && !yield(o, ctx.Err()) {
+				return
+			}
+		}
+	}
 }

@@ -25,11 +25,16 @@ type versioned interface {
 }
 
 func versionsOf(store Store) (versioned, bool) {
-	if c, ok := store.(careful); ok {
-		store = c.Store
-	}
-	v, ok := store.(versioned)
+	v, ok := capable(store).(versioned)
 	return v, ok
+}
+
+// capable returns the store that can do more than others, if there is one.
+func capable(store buildcache.Store) buildcache.Store {
+	if c, ok := store.(careful); ok {
+		return c.Store
+	}
+	return store
 }
 
 // A keeping is what a run knows of the versions that its store keeps.
@@ -56,7 +61,7 @@ func (r *run) keepVersions(ctx context.Context) error {
 		return nil
 	}
 	goes := map[string]Deletion{}
-	for _, d := range r.plan.Delete {
+	for d := range r.plan.Deletions() {
 		if d.Kind != Own {
 			goes[d.Key] = d
 		}

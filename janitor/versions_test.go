@@ -225,8 +225,8 @@ func TestUndoByVersionsBringsEveryByteBack(t *testing.T) {
 			}
 			tidy := bold
 			tidy.Grace = day
-			if p := plan(t, m.memory, locks(t, name, "env-a"), tidy); len(p.Going) > 0 {
-				t.Errorf("%s: what came back does not count as new: %v", name, p.Going)
+			if p := plan(t, m.memory, locks(t, name, "env-a"), tidy); len(list(p.Going())) > 0 {
+				t.Errorf("%s: what came back does not count as new: %v", name, list(p.Going()))
 			}
 		}
 	}
@@ -279,7 +279,7 @@ func TestVersionsOfOthersStayUntouched(t *testing.T) {
 	m := keeping(loaded(t, name))
 	p := plan(t, m.memory, locks(t, name, "env-a"), bold)
 	var specs []string
-	for _, d := range p.Delete {
+	for _, d := range list(p.Deletions()) {
 		if d.Kind == janitor.SpecFile {
 			specs = append(specs, d.Key)
 		}
@@ -494,7 +494,7 @@ func TestBucketsThatKeepVersions(t *testing.T) {
 						}
 						left[v.Key] = left[v.Key] || !v.Deleted
 					}
-					for _, d := range p.Delete {
+					for _, d := range list(p.Deletions()) {
 						if left[d.Key] != (keepFor == 0) && d.Kind != janitor.Own {
 							t.Errorf("%s: versions are left: %t", d.Key, left[d.Key])
 						}

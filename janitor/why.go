@@ -17,21 +17,19 @@ type Answer struct {
 
 // Why explains what a plan does with the specs that a pin names.
 func (p Plan) Why(s *Scan, pin Pin) ([]Answer, error) {
-	kept := map[string]Kept{}
-	for _, k := range p.Keep {
-		kept[string(k.Hash)] = k
-	}
-	going := map[string]Going{}
-	for _, g := range p.Going {
-		going[string(g.Hash)] = g
-	}
 	var answers []Answer
-	for _, spec := range s.match(pin) {
-		a := Answer{Spec: spec.String(), Hash: string(spec.Hash)}
-		if k, ok := kept[a.Hash]; ok {
-			a.Stays, a.Rule, a.Chain = true, k.Rule, k.Chain
-		} else if g, ok := going[a.Hash]; ok {
-			a.Rule, a.Needs = g.Reason, g.Needs
+	for _, at := range s.match(pin) {
+		a := Answer{Spec: s.dag.text(at), Hash: string(s.dag.hash(at)), Stays: !p.goes(at)}
+		switch needs, ok := p.needs[at]; {
+		case a.Stays && p.marks.has(at):
+			a.Rule, a.Chain = p.marks.chain(at)
+		case a.Stays:
+			a.Rule, a.Chain = keepYoung, []string{a.Spec}
+		case ok:
+			a.Needs = s.dag.text(needs)
+			fallthrough
+		default:
+			a.Rule = p.why[at].String()
 		}
 		answers = append(answers, a)
 	}

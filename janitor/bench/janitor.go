@@ -21,7 +21,7 @@ func plan(ctx context.Context, s step, store *s3.Store, r *report) error {
 	if err != nil {
 		return err
 	}
-	r.Objects, r.Gone = len(p.Delete), len(p.Going)
+	r.Objects, r.Gone = p.Before.Objects-p.After.Objects, p.Before.Specs-p.After.Specs
 	return known.Save()
 }
 

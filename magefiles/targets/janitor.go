@@ -37,6 +37,8 @@ func (Janitor) Prune(ctx context.Context,
 	maxFraction *float64, // refuse to delete more than this of the specs or bytes
 	keepFor *string, // let what goes be brought back for so long, as 14d
 	plan *string, // apply this plan, as far as it is still right
+	inventory *string, // manifest.json of an S3 Inventory (s3:// or a path) to plan by, instead of listing the bucket
+	batchManifest *string, // delete nothing: write manifests for S3 Batch Operations, FILE for the first step and FILE-2 for the second
 	dryRun *bool, // show the plan only
 	json *bool, // for machines
 	yes *bool, // do not ask
@@ -51,7 +53,8 @@ func (Janitor) Prune(ctx context.Context,
 		KeepLast:    or(keepLast, rules.KeepLast),
 		MaxFraction: or(maxFraction, rules.MaxFraction),
 	}
-	run := janitorRun{app: a, dry: or(dryRun, false), yes: or(yes, false), json: or(json, false), planFile: or(plan, "")}
+	run := janitorRun{app: a, dry: or(dryRun, false), yes: or(yes, false), json: or(json, false), planFile: or(plan, ""),
+		inventory: or(inventory, ""), batch: or(batchManifest, "")}
 	if f := policy.MaxFraction; !(f >= 0 && f <= 1) { // so that NaN is refused too
 		return wrongCall("--max-fraction is %v, want 0 to 1", f)
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -47,7 +46,11 @@ func fileName(url string) string {
 }
 
 func (m *mirrorStore) scan(ctx context.Context, locks []janitor.Lock) (*janitor.Scan, error) {
-	s, err := janitor.NewScan(ctx, m.Store, janitor.ScanOptions{Known: m.known, Locks: locks})
+	return m.scanWith(ctx, janitor.ScanOptions{Known: m.known, Locks: locks})
+}
+
+func (m *mirrorStore) scanWith(ctx context.Context, opts janitor.ScanOptions) (*janitor.Scan, error) {
+	s, err := janitor.NewScan(ctx, m.Store, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +72,8 @@ type janitorRun struct {
 	dry, yes, json bool
 	keepFor        time.Duration
 	planFile       string
+	inventory      string // to read instead of listing
+	batch          string // file for what somebody else deletes
 }
 
 // each does something to all mirrors. One that fails does not stop the others.
@@ -104,7 +109,15 @@ func (r janitorRun) prune(ctx context.Context, m *mirrorStore, roots janitor.Roo
 	if r.planFile != "" {
 		return r.reviewed(ctx, m)
 	}
-	s, err := m.scan(ctx, roots.Locks)
+	opts := janitor.ScanOptions{Known: m.known, Locks: roots.Locks}
+	if r.inventory != "" {
+		inventory, err := r.openInventory(ctx, m.url)
+		if err != nil {
+			return err
+		}
+		opts.Inventory = inventory
+	}
+	s, err := m.scanWith(ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -114,18 +127,24 @@ func (r janitorRun) prune(ctx context.Context, m *mirrorStore, roots janitor.Roo
 
 // reviewed applies a plan from a file.
 func (r janitorRun) reviewed(ctx context.Context, m *mirrorStore) error {
-	data, err := os.ReadFile(r.planFile)
+	file, err := os.Open(r.planFile)
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
-	var plan janitor.Plan
-	if err := json.Unmarshal(data, &plan); err != nil {
+	defer file.Close()
+	read, err := janitor.ReadPlan(bufio.NewReader(file))
+	if err != nil {
 		return fmt.Errorf("plan %s: %w", r.planFile, err)
 	}
-	if plan.Mirror != m.url {
-		return fmt.Errorf("plan %s: it is for %s", r.planFile, plan.Mirror)
+	if read.Mirror != m.url {
+		return fmt.Errorf("plan %s: it is for %s", r.planFile, read.Mirror)
 	}
-	return r.carryOut(ctx, m, plan, nil)
+	s, err := m.scan(ctx, nil)
+	if err != nil {
+		return err
+	}
+	plan, refused := read.For(s)
+	return r.carryOut(ctx, m, plan, refused)
 }
 
 func (r janitorRun) purge(ctx context.Context, m *mirrorStore, purge janitor.Purge) error {
@@ -163,10 +182,20 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, plan janitor.P
 	if err := r.confirm(plan); err != nil {
 		return err
 	}
-	result, err := m.janitor(r.app, r.keepFor).Apply(ctx, plan)
+	j := m.janitor(r.app, r.keepFor)
+	if r.batch != "" {
+		if _, err := bucketOf(m.url); err != nil {
+			return err // before anything is changed
+		}
+		j.HandOver = func(step int, keys []string) error { return r.handOver(m.url, step, keys) }
+	}
+	result, err := j.Apply(ctx, plan)
 	out.Result = &result
 	if err := errors.Join(err, r.show(out), m.known.Save()); err != nil {
 		return err
+	}
+	if r.batch != "" {
+		return nil
 	}
 	r.Log.Info("pruned", "run", result.Run, "specs", result.Specs, "objects", result.Objects, "size", ui.Size(result.Bytes), "stayed", len(result.Stayed))
 	if result.Kept != "" {
@@ -179,13 +208,13 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, plan janitor.P
 	return nil
 }
 
-func writePlan(path string, plan janitor.Plan) error {
-	data, err := json.MarshalIndent(plan, "", " ")
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(path), 0o755)
+func writePlan(path string, plan janitor.Plan) (err error) {
+	if err = os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("plan: %w", err)
 	}
+	file, err := os.Create(path)
 	if err == nil {
-		err = os.WriteFile(path, data, 0o644)
+		err = errors.Join(plan.WriteJSON(file), file.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
@@ -198,7 +227,7 @@ func (r janitorRun) confirm(plan janitor.Plan) error {
 	if r.yes || !term.IsTerminal(int(os.Stdin.Fd())) || r.CI != "" {
 		return nil
 	}
-	fmt.Fprintf(os.Stderr, "Delete %d objects of %s? [y/N] ", len(plan.Delete), plan.Mirror)
+	fmt.Fprintf(os.Stderr, "Delete %d objects of %s? [y/N] ", plan.Before.Objects-plan.After.Objects, plan.Mirror)
 	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n')
 	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
 		return errNo
@@ -211,10 +240,10 @@ func (r janitorRun) confirm(plan janitor.Plan) error {
 func (r janitorRun) showPlan(plan janitor.Plan, path string) error {
 	type group struct{ reason, name string }
 	specs, objects, bytes := map[group]int{}, map[group]int{}, map[group]int64{}
-	for _, g := range plan.Going {
+	for g := range plan.Going() {
 		specs[group{g.Reason, g.Name}]++
 	}
-	for _, d := range plan.Delete {
+	for d := range plan.Deletions() {
 		name, _, _ := strings.Cut(d.Spec, "@")
 		g := group{d.Reason, cmp.Or(name, plural(d.Kind))}
 		objects[g]++
@@ -255,7 +284,7 @@ func plural(k janitor.Kind) string {
 	if k == janitor.Own {
 		return "janitor's notes"
 	}
-	return string(k) + "s"
+	return k.String() + "s"
 }
 
 func of(n, all int) string { return fmt.Sprintf("%d of %d", n, all) }

@@ -203,7 +203,7 @@ func (t *tour) tidy(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s specs would go, %s; nothing deleted", of(len(plan.Going), plan.Before.Specs), ui.Size(plan.Before.Bytes-plan.After.Bytes)), nil
+	return fmt.Sprintf("%s specs would go, %s; nothing deleted", of(plan.Before.Specs-plan.After.Specs, plan.Before.Specs), ui.Size(plan.Before.Bytes-plan.After.Bytes)), nil
 }
 
 // lastLine is where a program says what went wrong.

@@ -1,0 +1,205 @@
+package janitor
+
+import (
+	"iter"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
+)
+
+// A dag is all that is known of specs: from indexes, spec files and lockfiles.
+// Nothing is ever taken out of it, and where sources differ in the edges of a
+// spec it has those of all. Specs are numbered from 0 in the order in which
+// they came to be known.
+//
+// The numbers of the first index are those of its graph, which is not copied:
+// a cache of 100 000 specs takes some 11 MB.
+type dag struct {
+	base  *index.Graph
+	first id // the first spec that base does not have
+	ids   map[buildcache.Hash]id
+	added []buildcache.Hash // from first on
+	more  map[id]*node      // what base does not know
+}
+
+// An id numbers a spec in a dag.
+type id = uint32
+
+// A node is what is known of a spec beside the base.
+type node struct {
+	name, version string
+	told          bool // by the cache: a spec file or an index
+	external      bool
+	edges         []edge
+}
+
+type edge struct {
+	to    id
+	types buildcache.DepTypes
+}
+
+// splice is the type of the edge from a spliced spec to the one whose binary
+// it uses. Whoever needs the spec needs that one.
+const splice buildcache.DepTypes = 1 << 4
+
+func newDAG() *dag { return &dag{ids: map[buildcache.Hash]id{}, more: map[id]*node{}} }
+
+// len returns the number of specs.
+func (d *dag) len() int { return int(d.first) + len(d.added) }
+
+func (d *dag) lookup(h buildcache.Hash) (id, bool) {
+	if d.base != nil {
+		if i, ok := d.base.Lookup(h); ok {
+			return i, true
+		}
+	}
+	i, ok := d.ids[h]
+	return i, ok
+}
+
+// intern returns the number of a spec, a new one if need be.
+func (d *dag) intern(h buildcache.Hash) id {
+	if i, ok := d.lookup(h); ok {
+		return i
+	}
+	i := id(d.len())
+	d.ids[h] = i
+	d.added = append(d.added, h)
+	return i
+}
+
+func (d *dag) hash(i id) buildcache.Hash {
+	if i < d.first {
+		return d.base.Hash(i)
+	}
+	return d.added[i-d.first]
+}
+
+func (d *dag) inBase(i id) bool { return i < d.first && !d.base.Missing(i) }
+
+// told says whether the cache describes a spec. What only lockfiles say of it,
+// or what names it as a dependency, does not count.
+func (d *dag) told(i id) bool {
+	n := d.more[i]
+	return d.inBase(i) || n != nil && n.told
+}
+
+func (d *dag) name(i id) string {
+	if n := d.more[i]; !d.inBase(i) && n != nil {
+		return n.name
+	} else if i < d.first {
+		return d.base.Name(i)
+	}
+	return ""
+}
+
+func (d *dag) version(i id) string {
+	if n := d.more[i]; !d.inBase(i) && n != nil {
+		return n.version
+	} else if i < d.first {
+		return d.base.VersionOf(i)
+	}
+	return ""
+}
+
+func (d *dag) external(i id) bool {
+	n := d.more[i]
+	return i < d.first && d.base.External(i) || n != nil && n.external
+}
+
+// text returns name@version and the beginning of the hash, as Spack
+// abbreviates it.
+func (d *dag) text(i id) string {
+	s := buildcache.Spec{Name: d.name(i), Version: d.version(i), Hash: d.hash(i)}
+	if s.Name == "" {
+		return "/" + string(s.Hash[:7])
+	}
+	return s.String()
+}
+
+// edges yields what a spec needs, and in which ways.
+func (d *dag) edges(i id) iter.Seq2[id, buildcache.DepTypes] {
+	return func(yield func(id, buildcache.DepTypes) bool) {
+		if i < d.first {
+			for to, types := range d.base.Deps(i) {
+				if !yield(to, types) {
+					return
+				}
+			}
+			if to, ok := d.base.BuildSpec(i); ok && !yield(to, splice) {
+				return
+			}
+		}
+		if n := d.more[i]; n != nil {
+			for _, e := range n.edges {
+				if !yield(e.to, e.types) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// add takes what a spec file or, if not told, a lockfile says of a spec.
+func (d *dag) add(s *buildcache.Spec, told bool) id {
+	i := d.intern(s.Hash)
+	if !d.told(i) || s.External && !d.external(i) {
+		n := d.node(i)
+		n.name, n.version, n.external = s.Name, s.Version, n.external || s.External
+		n.told = n.told || told
+	}
+	for _, dep := range s.Dependencies {
+		d.connect(i, edge{d.intern(dep.Hash), dep.Types})
+	}
+	if s.BuildSpec != "" {
+		d.connect(i, edge{d.intern(s.BuildSpec), splice})
+	}
+	return i
+}
+
+func (d *dag) node(i id) *node {
+	n := d.more[i]
+	if n == nil {
+		n = &node{}
+		d.more[i] = n
+	}
+	return n
+}
+
+// connect adds an edge that is not known yet.
+func (d *dag) connect(i id, e edge) {
+	for to, types := range d.edges(i) {
+		if to == e.to && types|e.types == types {
+			return
+		}
+	}
+	n := d.node(i)
+	n.edges = append(n.edges, e)
+}
+
+// addGraph takes what an index says. It returns the numbers of its nodes here;
+// nil if they are the same.
+func (d *dag) addGraph(g *index.Graph) []id {
+	if d.base == g || d.len() == 0 {
+		d.base, d.first = g, id(g.Len())
+		return nil
+	}
+	ids := make([]id, g.Len())
+	for i := range ids {
+		ids[i] = d.intern(g.Hash(id(i)))
+	}
+	for _, i := range g.Entries() {
+		at := ids[i]
+		if !d.told(at) || g.External(i) && !d.external(at) {
+			n := d.node(at)
+			n.name, n.version, n.external, n.told = g.Name(i), g.VersionOf(i), n.external || g.External(i), true
+		}
+		for to, types := range g.Deps(i) {
+			d.connect(at, edge{ids[to], types})
+		}
+		if to, ok := g.BuildSpec(i); ok {
+			d.connect(at, edge{ids[to], splice})
+		}
+	}
+	return ids
+}

@@ -1,0 +1,202 @@
+package janitor_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+// slow makes each listing take its time, and counts those of a whole layout.
+func slow(m *memory) (lists func() int) {
+	var mu sync.Mutex
+	n := 0
+	m.cut = func(prefix string) error {
+		if prefix == "build_cache/" || prefix == "blobs/" {
+			time.Sleep(400 * time.Millisecond)
+			mu.Lock()
+			defer mu.Unlock()
+			n++
+		}
+		return nil
+	}
+	return func() int { mu.Lock(); defer mu.Unlock(); return n }
+}
+
+// A listing that took long is as good as a new one for some time.
+func TestBigCacheIsListedOnce(t *testing.T) {
+	for _, name := range bundled {
+		m := loaded(t, name)
+		want := m.clone()
+		roots := locks(t, name, "env-b")
+		lists := slow(m)
+		p := plan(t, m, roots, bold)
+		r := apply(t, m, p)
+		if n := lists(); n != 1 {
+			t.Errorf("%s: listed %d times, want once", name, n)
+		}
+		if again := apply(t, want, plan(t, want, roots, bold)); again.Objects != r.Objects || again.Specs != r.Specs {
+			t.Errorf("%s: got %+v, with more listings %+v", name, r, again)
+		}
+		without := func(all map[string]string) map[string]string {
+			maps.DeleteFunc(all, func(key, _ string) bool { return ours(key) })
+			return all
+		}
+		if got, want := without(m.contents()), without(want.contents()); !maps.Equal(got, want) {
+			t.Errorf("%s: it matters how often it is listed", name)
+		}
+		m.cut = nil
+		if p := plan(t, m, roots, bold); !p.Empty() {
+			t.Errorf("%s: a second run would delete %v", name, list(p.Deletions()))
+		}
+	}
+}
+
+// Whoever writes an index meanwhile is noticed all the same.
+func TestBigCacheIsListedAgainIfAnIndexChanged(t *testing.T) {
+	for _, layout := range []int{2, 3} {
+		w := newWorld(t, 1, layout)
+		base, other := w.add(0), w.add(0)
+		base.External, other.External = nil, nil
+		for _, n := range w.nodes {
+			w.push(n, old)
+		}
+		w.updateIndex(old)
+		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", other)}}
+		lists := slow(w.m)
+		p := plan(t, w.m, roots, bold)
+		top := w.add(0)
+		top.External, top.Dependencies = nil, []dep{{Name: base.Name, Hash: base.Hash}}
+		top.Dependencies[0].Parameters.Deptypes = []string{"link"}
+		w.push(top, now)
+		w.updateIndex(now)
+		r := apply(t, w.m, p)
+		if n := lists(); n < 2 {
+			t.Errorf("layout %d: listed %d times", layout, n)
+		}
+		if !w.present(base) || len(r.Stayed) != 1 {
+			t.Errorf("layout %d: what the new spec needs went: %v", layout, r.Stayed)
+		}
+	}
+}
+
+// inventory is a listing of another day.
+type inventory struct {
+	m  *memory
+	at time.Time
+}
+
+func (i inventory) At() time.Time { return i.at }
+
+func (i inventory) List(ctx context.Context, prefix string) iter.Seq2[buildcache.Object, error] {
+	return func(yield func(buildcache.Object, error) bool) {
+		var all []buildcache.Object
+		for o, err := range i.m.List(ctx, prefix) {
+			if err != nil {
+				yield(o, err)
+				return
+			}
+			all = append(all, o)
+		}
+		for _, o := range slices.Backward(all) { // inventories have no order
+			if !yield(o, nil) {
+				return
+			}
+		}
+	}
+}
+
+func TestInventoryInsteadOfAListing(t *testing.T) {
+	policy := janitor.Policy{MaxFraction: 1, Grace: 2 * day}
+	for _, layout := range []int{2, 3} {
+		w := newWorld(t, 1, layout)
+		base, lone, keep, top := w.add(0), w.add(0), w.add(0), w.add(0)
+		for _, n := range w.nodes {
+			n.External, n.Dependencies = nil, nil
+		}
+		for _, n := range []*node{base, lone, keep} {
+			w.push(n, old)
+		}
+		w.updateIndex(old)
+		taken := inventory{w.m.clone(), now.Add(-day)}
+		top.Dependencies = []dep{{Name: base.Name, Hash: base.Hash}}
+		top.Dependencies[0].Parameters.Deptypes = []string{"link"}
+		w.push(top, now.Add(-time.Hour))
+		w.updateIndex(now.Add(-time.Hour))
+		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", keep)}}
+		listed := 0
+		w.m.cut = func(prefix string) error {
+			if !strings.HasPrefix(prefix, "v3/manifests/index/") {
+				listed++
+			}
+			return nil
+		}
+		s, err := janitor.NewScan(t.Context(), w.m, janitor.ScanOptions{Inventory: taken, Locks: roots.Locks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := janitor.NewPlan(s, roots, policy, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := going(p); listed > 0 || strings.Count(got, "unneeded") != 1 || !strings.Contains(got, lone.Name+"@"+lone.Version) {
+			t.Errorf("layout %d: listed %d times, goes: %s", layout, listed, got)
+		}
+		short := policy
+		short.Grace = 12 * time.Hour
+		if _, err := janitor.NewPlan(s, roots, short, now); !errors.Is(err, janitor.ErrRefused) {
+			t.Errorf("layout %d: an inventory older than the grace period: %v", layout, err)
+		}
+
+		// Steps for somebody else: the index first, then these.
+		before := w.m.contents()
+		var steps [][]string
+		j := clean(w.m)
+		j.HandOver = func(step int, keys []string) error {
+			if step != len(steps)+1 {
+				t.Errorf("step %d after %d", step, len(steps))
+			}
+			steps = append(steps, keys)
+			return nil
+		}
+		r, err := j.Apply(t.Context(), p)
+		if err != nil || listed > 0 {
+			t.Fatalf("layout %d: %v, listed %d times", layout, err, listed)
+		}
+		var want []string
+		for d := range p.Deletions() {
+			want = append(want, d.Key)
+		}
+		if got := slices.Sorted(slices.Values(slices.Concat(steps...))); len(steps) != 2 || !slices.Equal(got, want) || r.Objects != 0 {
+			t.Errorf("layout %d: steps %v, want %v: %+v", layout, steps, want, r)
+		}
+		for _, key := range steps[0] {
+			if !strings.Contains(key, ".spec.") {
+				t.Errorf("%s is in the first step", key)
+			}
+		}
+		for key := range before {
+			if w.m.data(key) == nil {
+				t.Errorf("layout %d: %s was deleted", layout, key)
+			}
+		}
+		if strings.Contains(indexOf(t, w.m), lone.Hash) || !strings.Contains(indexOf(t, w.m), top.Hash) {
+			t.Errorf("layout %d: the index is wrong", layout)
+		}
+
+		partial := inventory{taken.m.clone(), now.Add(-day)}
+		all := w.uploads(keep)
+		partial.m.remove(all[len(all)-1].key)
+		if _, err := janitor.NewScan(t.Context(), w.m, janitor.ScanOptions{Inventory: partial}); !errors.Is(err, janitor.ErrIncomplete) {
+			t.Errorf("layout %d: an inventory that lacks what is old: %v", layout, err)
+		}
+	}
+}

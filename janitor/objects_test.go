@@ -1,0 +1,130 @@
+package janitor
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+)
+
+// Keys that come in pieces, in any order of the pieces and with repetitions,
+// are found again and stand in order.
+func TestObjectsAreThoseThatWereListed(t *testing.T) {
+	for seed := range uint64(200) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		want := map[string]buildcache.Object{}
+		for range random.IntN(300) {
+			key := []string{"", "build_cache/", "v3/manifests/spec/", "blobs/sha256/", "\xff"}[random.IntN(5)]
+			for range random.IntN(6) {
+				key += []string{"a", "b", "-", "/", "py-numpy", "\x00", "é"}[random.IntN(7)]
+			}
+			want[key] = buildcache.Object{Key: key, Size: random.Int64N(1 << 40), ETag: etags[random.IntN(len(etags))], ModTime: time.Unix(random.Int64N(1e9), random.Int64N(1e9)).UTC()}
+		}
+		var keys []string
+		for key := range want {
+			keys = append(keys, key)
+		}
+		slices.Sort(keys)
+		collectors := make([]collector, 1+random.IntN(3))
+		for range 1 + random.IntN(4) { // pieces, in order each; together they are all
+			c := &collectors[random.IntN(len(collectors))]
+			for _, key := range keys {
+				if random.IntN(2) == 0 {
+					c.add(want[key], kindOf(key))
+				}
+			}
+		}
+		for _, key := range keys {
+			collectors[0].add(want[key], kindOf(key))
+		}
+		all := merge(collectors)
+		if len(all.list) != len(keys) || all.keys.n != len(keys) {
+			t.Fatalf("seed %d: %d objects, %d keys, want %d", seed, len(all.list), all.keys.n, len(keys))
+		}
+		for i, key := range keys {
+			at, ok := all.find(key)
+			if !ok || at != objectID(i) || all.key(at) != key || all.get(at) != want[key] {
+				t.Fatalf("seed %d: %q is %d (%v): %+v, want %+v", seed, key, at, ok, all.get(at), want[key])
+			}
+			if at, ok := all.find(key + "\x00"); ok != (want[key+"\x00"].Key != "") || int(at) != i+1 {
+				t.Fatalf("seed %d: what follows %q is %d, %v", seed, key, at, ok)
+			}
+		}
+		n := 0
+		for i, key := range all.all() {
+			if string(key) != keys[i] {
+				t.Fatalf("seed %d: %q is not %q", seed, key, keys[i])
+			}
+			n++
+		}
+		if n != len(keys) {
+			t.Fatalf("seed %d: %d of %d", seed, n, len(keys))
+		}
+	}
+}
+
+var etags = []string{
+	"", "d41d8cd98f00b204e9800998ecf8427e", "d41d8cd98f00b204e9800998ecf8427e-7", "d41d8cd98f00b204e9800998ecf8427e-07", "d41d8cd98f00b204e9800998ecf8427e-99999",
+	"d41d8cd98f00b204e9800998ecf8427e-", "D41D8CD98F00B204E9800998ECF8427E", "1f-18c3e8f2a0b1c2d3", "x", `W/"d41d"`, "d41d8cd98f00b204e9800998ecf8427e-1-1",
+}
+
+func TestListingInPiecesMakesFewRuns(t *testing.T) {
+	var c collector
+	for page := range 20 {
+		for shard := range 8 {
+			for i := range 100 {
+				c.add(buildcache.Object{Key: fmt.Sprintf("blobs/sha256/%d/%05d", shard, 100*page+i)}, Foreign)
+			}
+		}
+	}
+	if len(c.runs) > 20 {
+		t.Errorf("%d runs of 20 pages of 8 shards", len(c.runs))
+	}
+	if all := merge([]collector{c}); len(all.list) != 16000 || len(all.keys.text) > 16000*16 {
+		t.Errorf("%d objects in %d bytes", len(all.list), len(all.keys.text))
+	}
+}
+
+func TestKinds(t *testing.T) {
+	hash, sum := strings.Repeat("a", 32), strings.Repeat("ab", 32)
+	for key, want := range map[string]Kind{
+		"build_cache/x-" + hash + ".spec.json":                    SpecFile,
+		"build_cache/x-" + hash + ".spec.json.sig":                SpecFile,
+		"build_cache/a/b/x-" + hash + ".spack":                    Tarball,
+		"build_cache/x" + hash + ".spack":                         Foreign,
+		"build_cache/-" + hash[1:] + "1.spack":                    Foreign,
+		"build_cache/index.json":                                  Index,
+		"build_cache/index.json.hash":                             Index,
+		"build_cache/_pgp/index.json":                             Key,
+		"v3/manifests/spec/x/x-1-" + hash + ".spec.manifest.json": Manifest,
+		"v3/manifests/index/index.manifest.json":                  IndexManifest,
+		"v3/manifests/index/view/index.manifest.json":             IndexManifest,
+		"v3/manifests/key/keys.manifest.json":                     OtherManifest,
+		"v3/layout.json":                                          Layout,
+		"blobs/sha256/ab/" + sum:                                  Blob,
+		"blobs/sha256/aa/" + sum:                                  Foreign,
+		"blobs/sha256/ab/" + sum[2:]:                              Foreign,
+		"blobs/sha256/AB/" + strings.ToUpper(sum):                 Foreign,
+		"blobs/sha512/ab/" + sum:                                  Foreign,
+		Prefix + "lease.json":                                     Own,
+		"README":                                                  Foreign,
+	} {
+		if got := kindOf(key); got != want {
+			t.Errorf("%s: got %s, want %s", key, got, want)
+		}
+		var back Kind
+		text, _ := want.MarshalText()
+		if err := back.UnmarshalText(text); err != nil || back != want {
+			t.Errorf("%s read back: %s, %v", want, back, err)
+		}
+	}
+	for key, want := range map[string]bool{"v4/x": true, "v10/layout.json": true, "v3/x": false, "v/x": false, "v4": false, "views/x": false, "v4a/x": false} {
+		if got := fromTheFuture(key); got != want {
+			t.Errorf("%s: got %v, want %v", key, got, want)
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package targets
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/s3test"
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+// A bucket that is planned by its inventory, and emptied by somebody else: the
+// index goes first, nothing is deleted, and two manifests say what is to be.
+func TestPruneByInventoryForBatchOperations(t *testing.T) {
+	server := s3test.MinIO(t)
+	for name, value := range map[string]string{
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_ENDPOINT_URL": server.Endpoint, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": server.AccessKey, "AWS_SECRET_ACCESS_KEY": server.SecretKey,
+	} {
+		t.Setenv(name, value)
+	}
+	root, err := filepath.Abs("../../testdata/spack/v3-unsigned")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, deliveries := server.NewBucket(t), server.NewBucket(t)
+	cache := os.DirFS(filepath.Join(root, "cache"))
+	objects := 0
+	err = fs.WalkDir(cache, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		body, err := fs.ReadFile(cache, path)
+		if err != nil {
+			return err
+		}
+		objects++
+		return server.PutAt(t.Context(), bucket, "mirror/"+path, body, time.Now().Add(-100*24*time.Hour))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest := server.Inventory(t, bucket, deliveries, false, time.Now().Add(-time.Hour))
+	locks, err := readLocks([]string{lockOf(t, root, "env-b")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	a, err := start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "s3://" + bucket + "/mirror"
+	roots, policy := janitor.Roots{Locks: locks}, janitor.Policy{Grace: 48 * time.Hour, MaxFraction: 1}
+	prune := func(r janitorRun) error {
+		r.app, r.yes = a, true
+		return r.each(t.Context(), &url, func(m *mirrorStore) error { return r.prune(t.Context(), m, roots, policy) })
+	}
+	if err := prune(janitorRun{inventory: "s3://" + deliveries + "/" + manifest, batch: "out/delete.csv"}); err != nil {
+		t.Fatal(err)
+	}
+	first, second := lines(t, "out/delete.csv"), lines(t, "out/delete-2.csv")
+	for _, line := range first {
+		if !strings.HasPrefix(line, bucket+",mirror/v3/manifests/spec/") {
+			t.Errorf("in the first step: %s", line)
+		}
+	}
+	for _, line := range second {
+		if !strings.HasPrefix(line, bucket+",mirror/blobs/sha256/") {
+			t.Errorf("in the second step: %s", line)
+		}
+	}
+	if len(first) == 0 || len(second) < 2*len(first) {
+		t.Errorf("%d and then %d objects", len(first), len(second))
+	}
+	if n := count(t, a, url); n < objects {
+		t.Errorf("%d objects of %d are left", n, objects)
+	}
+	if err := prune(janitorRun{inventory: "s3://" + deliveries + "/nothing/manifest.json", dry: true}); err == nil || !strings.Contains(err.Error(), "inventory nothing/manifest.json: ") {
+		t.Errorf("no inventory: %v", err)
+	}
+	url = t.TempDir()
+	if err := prune(janitorRun{inventory: "x/manifest.json"}); err == nil || !strings.Contains(err.Error(), "are for buckets") {
+		t.Errorf("a folder: %v", err)
+	}
+}
+
+func lockOf(t *testing.T, root, name string) (path string) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(p, ".lock") && strings.Contains(p, name) {
+			path = p
+		}
+		return err
+	})
+	if err != nil || path == "" {
+		t.Fatalf("no lockfile of %s: %v", name, err)
+	}
+	return path
+}
+
+func lines(t *testing.T, file string) []string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(text)), "\n")
+}
+
+func count(t *testing.T, a *app, url string) (n int) {
+	t.Helper()
+	store, _, err := a.openStore(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(keysOf(t.Context(), t, store))
+}
+
+func keysOf(ctx context.Context, t *testing.T, store buildcache.Store) (keys []string) {
+	t.Helper()
+	for o, err := range store.List(ctx, "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(o.Key, janitor.Prefix) {
+			keys = append(keys, o.Key)
+		}
+	}
+	return keys
+}
