@@ -3,6 +3,7 @@ package janitor
 import (
 	"bytes"
 	"container/heap"
+	"encoding/binary"
 	"encoding/hex"
 	"iter"
 	"strconv"
@@ -74,21 +75,20 @@ const (
 
 func (o *objects) pack(text string) (e etag) {
 	sum, parts, multi := strings.Cut(text, "-")
-	n, err := strconv.ParseUint(parts, 10, 16)
-	switch raw, hexErr := hex.DecodeString(sum); {
+	n, err := uint64(0), error(nil)
+	if multi {
+		n, err = strconv.ParseUint(parts, 10, 16)
+	}
+	switch _, hexErr := hex.Decode(e.sum[:], []byte(sum[:min(len(sum), 32)])); {
 	case text == "":
-		return e
-	case hexErr == nil && len(raw) == len(e.sum) && !multi && text == strings.ToLower(text):
-		e.form = md5ETag
-		copy(e.sum[:], raw)
-	case hexErr == nil && len(raw) == len(e.sum) && err == nil && text == strings.ToLower(sum)+"-"+strconv.FormatUint(n, 10):
-		e.form, e.parts = partsETag, uint16(n)
-		copy(e.sum[:], raw)
+	case hexErr == nil && err == nil && len(sum) == 32 && sum == strings.ToLower(sum) && (!multi || parts == strconv.FormatUint(n, 10)):
+		e.form, e.parts = md5ETag, uint16(n)
+		if multi {
+			e.form = partsETag
+		}
 	default:
 		e.form = oddETag
-		for i, b := 0, uint64(len(o.odd)); i < 8; i++ {
-			e.sum[i] = byte(b >> (8 * i))
-		}
+		binary.LittleEndian.PutUint64(e.sum[:], uint64(len(o.odd)))
 		o.odd = append(o.odd, text)
 	}
 	return e
@@ -101,11 +101,7 @@ func (o *objects) etag(e etag) string {
 	case partsETag:
 		return hex.EncodeToString(e.sum[:]) + "-" + strconv.Itoa(int(e.parts))
 	case oddETag:
-		var n uint64
-		for i := range 8 {
-			n |= uint64(e.sum[i]) << (8 * i)
-		}
-		return o.odd[n]
+		return o.odd[binary.LittleEndian.Uint64(e.sum[:])]
 	}
 	return ""
 }

@@ -108,7 +108,10 @@ func (p *Plan) Going() iter.Seq[Going] {
 	all := slices.Collect(p.going())
 	d := p.scan.dag
 	slices.SortFunc(all, func(a, b id) int {
-		return cmp.Or(strings.Compare(d.name(a), d.name(b)), strings.Compare(d.version(a), d.version(b)), cmp.Compare(d.hash(a), d.hash(b)))
+		if c := cmp.Or(strings.Compare(d.name(a), d.name(b)), strings.Compare(d.version(a), d.version(b))); c != 0 {
+			return c
+		}
+		return cmp.Compare(d.hash(a), d.hash(b))
 	})
 	return func(yield func(Going) bool) {
 		used := p.used()

@@ -1,0 +1,100 @@
+package janitor_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/synth"
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+// A shelf of objects in order, which costs nothing to list.
+type sortedStore struct {
+	all    []buildcache.Object
+	bodies map[string][]byte
+}
+
+func (s *sortedStore) List(_ context.Context, prefix string) iter.Seq2[buildcache.Object, error] {
+	return func(yield func(buildcache.Object, error) bool) {
+		at, _ := slices.BinarySearchFunc(s.all, prefix, func(o buildcache.Object, key string) int { return strings.Compare(o.Key, key) })
+		for _, o := range s.all[at:] {
+			if !strings.HasPrefix(o.Key, prefix) || !yield(o, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s *sortedStore) Get(_ context.Context, key string) (io.ReadCloser, buildcache.Object, error) {
+	body, ok := s.bodies[key]
+	if !ok {
+		return nil, buildcache.Object{}, fs.ErrNotExist
+	}
+	at, _ := slices.BinarySearchFunc(s.all, key, func(o buildcache.Object, key string) int { return strings.Compare(o.Key, key) })
+	return io.NopCloser(bytes.NewReader(body)), s.all[at], nil
+}
+
+func synthetic(b *testing.B, specs, layout int) *sortedStore {
+	b.Helper()
+	s := &sortedStore{bodies: map[string][]byte{}}
+	c := synth.Cache{Specs: specs, Seed: 1, Layout: layout, Newest: old, Shallow: true}
+	err := c.Fill(func(o synth.Object) error {
+		s.all = append(s.all, buildcache.Object{Key: o.Key, Size: int64(len(o.Body)), ETag: sum(o.Body)[:32], ModTime: o.ModTime})
+		s.bodies[o.Key] = o.Body
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	slices.SortFunc(s.all, func(x, y buildcache.Object) int { return strings.Compare(x.Key, y.Key) })
+	return s
+}
+
+// BenchmarkPlan is a dry run without a network: what is left is the janitor's
+// own work.
+func BenchmarkPlan(b *testing.B) {
+	for _, layout := range []int{2, 3} {
+		for _, specs := range []int{1000, 10_000, 100_000} {
+			b.Run(fmt.Sprintf("layout=%d/specs=%d", layout, specs), func(b *testing.B) {
+				if specs > 10_000 && testing.Short() {
+					b.Skip("some GB of memory")
+				}
+				store := synthetic(b, specs, layout)
+				known := janitor.OpenKnown(b.TempDir() + "/known")
+				if _, err := janitor.NewScan(b.Context(), store, janitor.ScanOptions{Known: known}); err != nil {
+					b.Fatal(err)
+				}
+				if err := known.Save(); err != nil {
+					b.Fatal(err)
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					known := janitor.OpenKnown(b.TempDir() + "/known")
+					s, err := janitor.NewScan(b.Context(), store, janitor.ScanOptions{Known: known})
+					if err != nil {
+						b.Fatal(err)
+					}
+					p, err := janitor.NewPlan(s, janitor.Roots{}, janitor.Policy{NoRoots: true, MaxAge: now.Sub(store.all[len(store.all)/2].ModTime), MaxFraction: 1, Grace: day}, now)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if err := p.WriteJSON(io.Discard); err != nil {
+						b.Fatal(err)
+					}
+					if p.After.Specs == 0 || p.After.Specs == p.Before.Specs {
+						b.Fatalf("%+v", p.After)
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(specs), "ns/spec")
+			})
+		}
+	}
+}
