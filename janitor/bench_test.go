@@ -42,7 +42,7 @@ func (s *sortedStore) Get(_ context.Context, key string) (io.ReadCloser, buildca
 	return io.NopCloser(bytes.NewReader(body)), s.all[at], nil
 }
 
-func synthetic(b *testing.B, specs, layout int) *sortedStore {
+func synthetic(b *testing.B, specs, layout int) (*sortedStore, janitor.Roots) {
 	b.Helper()
 	s := &sortedStore{bodies: map[string][]byte{}}
 	c := synth.Cache{Specs: specs, Seed: 1, Layout: layout, Newest: old, Shallow: true}
@@ -55,7 +55,11 @@ func synthetic(b *testing.B, specs, layout int) *sortedStore {
 		b.Fatal(err)
 	}
 	slices.SortFunc(s.all, func(x, y buildcache.Object) int { return strings.Compare(x.Key, y.Key) })
-	return s
+	file, err := buildcache.ParseLockfile(c.Lockfile(c.Roots(specs / 20)...))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s, janitor.Roots{Locks: []janitor.Lock{{Name: "env", File: file}}}
 }
 
 // BenchmarkPlan is a dry run without a network: what is left is the janitor's
@@ -67,8 +71,9 @@ func BenchmarkPlan(b *testing.B) {
 				if specs > 10_000 && testing.Short() {
 					b.Skip("some GB of memory")
 				}
-				store := synthetic(b, specs, layout)
-				known := janitor.OpenKnown(b.TempDir() + "/known")
+				store, roots := synthetic(b, specs, layout)
+				path := b.TempDir() + "/known"
+				known := janitor.OpenKnown(path)
 				if _, err := janitor.NewScan(b.Context(), store, janitor.ScanOptions{Known: known}); err != nil {
 					b.Fatal(err)
 				}
@@ -77,12 +82,12 @@ func BenchmarkPlan(b *testing.B) {
 				}
 				b.ReportAllocs()
 				for b.Loop() {
-					known := janitor.OpenKnown(b.TempDir() + "/known")
+					known := janitor.OpenKnown(path)
 					s, err := janitor.NewScan(b.Context(), store, janitor.ScanOptions{Known: known})
 					if err != nil {
 						b.Fatal(err)
 					}
-					p, err := janitor.NewPlan(s, janitor.Roots{}, janitor.Policy{NoRoots: true, MaxAge: now.Sub(store.all[len(store.all)/2].ModTime), MaxFraction: 1, Grace: day}, now)
+					p, err := janitor.NewPlan(s, roots, janitor.Policy{MaxFraction: 1, Grace: day}, now)
 					if err != nil {
 						b.Fatal(err)
 					}
