@@ -48,7 +48,7 @@ func ParseLockfile(data []byte) (*Lockfile, error) {
 	if err := decode(data, &f); err != nil {
 		return nil, fmt.Errorf("no lockfile: %w", err)
 	}
-	if err := f.Meta.check(); err != nil {
+	if err := CheckLockfile(f.Meta.FileType, f.Meta.Version); err != nil {
 		return nil, fmt.Errorf("lockfile: %w", err)
 	}
 	l := &Lockfile{
@@ -85,10 +85,13 @@ type lockfileMeta struct {
 	SpecfileVersion int    `json:"specfile-version"`
 }
 
-func (m lockfileMeta) check() error {
-	switch v := m.Version; {
-	case m.FileType != "spack-lockfile":
-		return fmt.Errorf("%w: no spack.lock: its file type is %q, not \"spack-lockfile\"", ErrFormat, m.FileType)
+// CheckLockfile says whether a file whose _meta names this file type and
+// lockfile version is one that is known here: versions 4 to 6. Anything else is
+// ErrFormat, and tells the user what to do.
+func CheckLockfile(fileType string, version int) error {
+	switch v := version; {
+	case fileType != "spack-lockfile":
+		return fmt.Errorf("%w: no spack.lock: its file type is %q, not \"spack-lockfile\"", ErrFormat, fileType)
 	case v < 1:
 		return fmt.Errorf("%w: it does not say its version", ErrFormat)
 	case v < 4:

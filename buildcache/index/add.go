@@ -2,9 +2,9 @@ package index
 
 import "math"
 
-// add takes the record that was read over into the graph.
+// add takes the record that was read over into the graph of an index.
 func (p *reader) add() error {
-	g, rec, at := p.g, &p.rec, p.offset(p.i)
+	g, rec := p.g, &p.rec
 	id, err := p.id(rec.hash)
 	if err != nil {
 		return err
@@ -12,6 +12,23 @@ func (p *reader) add() error {
 	if g.nodes[id].flags&isEntry != 0 {
 		return p.fail("%s is there twice", rec.hash.text())
 	}
+	if err := p.link(); err != nil {
+		return err
+	}
+	p.put(id)
+	return nil
+}
+
+// put makes the record that was read an entry.
+func (p *reader) put(id uint32) {
+	g := p.g
+	g.nodes[id] = p.rec.node
+	g.order = push(g.order, id, p.hint, p.offset(p.i))
+}
+
+// link appends the edges of the record that was read.
+func (p *reader) link() error {
+	g, rec, at := p.g, &p.rec, p.offset(p.i)
 	if len(rec.deps) > math.MaxUint16 {
 		return p.fail("%s has %d dependencies", rec.hash.text(), len(rec.deps))
 	}
@@ -23,8 +40,6 @@ func (p *reader) add() error {
 		}
 		g.edges = push(g.edges, newEdge(to, d.types), p.hint, at)
 	}
-	g.nodes[id] = rec.node
-	g.order = push(g.order, id, p.hint, at)
 	return nil
 }
 

@@ -194,3 +194,70 @@ func TestIndexesOfSynthAgreeWithTheOracle(t *testing.T) {
 		}
 	}
 }
+
+// lockfile returns the path of a lockfile of that many nodes.
+func lockfile(b *testing.B, nodes int) string {
+	b.Helper()
+	dir := os.Getenv("INDEX_BENCH")
+	if dir == "" {
+		dir = b.TempDir()
+	}
+	name := filepath.Join(dir, fmt.Sprintf("spack-%d.lock", nodes))
+	if _, err := os.Stat(name); err == nil {
+		return name
+	}
+	c := synth.Cache{Specs: nodes, Seed: 1, Layout: 3}
+	if err := os.WriteFile(name, c.Lockfile(c.Roots(nodes)...), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	return name
+}
+
+// measureLock reports what a reader of lockfiles costs.
+func measureLock(b *testing.B, read func(name string) any) {
+	name := lockfile(b, 50_000)
+	info, err := os.Stat(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(info.Size())
+	b.ReportAllocs()
+	var l any
+	before := live()
+	for b.Loop() {
+		l = read(name)
+	}
+	b.ReportMetric(float64(live()-before)/50_000, "kept-B/node")
+	runtime.KeepAlive(l)
+}
+
+// BenchmarkReadLock reads a lockfile of 100 MB as a stream.
+func BenchmarkReadLock(b *testing.B) {
+	measureLock(b, func(name string) any {
+		f, err := os.Open(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			b.Fatal(err)
+		}
+		l, err := index.ReadLock(f, info.Size())
+		if err != nil {
+			b.Fatal(err)
+		}
+		return l
+	})
+}
+
+// BenchmarkReadLockfile reads the same with encoding/json.
+func BenchmarkReadLockfile(b *testing.B) {
+	measureLock(b, func(name string) any {
+		l, err := buildcache.ReadLockfile(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return l
+	})
+}

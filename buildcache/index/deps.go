@@ -55,7 +55,7 @@ func (p *reader) dependency() (d dep, err error) {
 			f = oldTypes
 			old, err = p.types()
 		default:
-			err = p.skip()
+			err = p.ignore(key)
 		}
 		if err == nil {
 			err = p.once(&seen, f, key)
@@ -88,7 +88,7 @@ func (p *reader) parameters() (types buildcache.DepTypes, err error) {
 			return types, err
 		}
 		if string(key) != "deptypes" {
-			err = p.skip()
+			err = p.ignore(key)
 		} else if err = p.once(&seen, 1, key); err == nil {
 			types, err = p.types()
 		}
@@ -99,7 +99,8 @@ func (p *reader) parameters() (types buildcache.DepTypes, err error) {
 }
 
 // types refuses a type that it does not know: whoever leaves an edge out takes
-// what it leads to for unused.
+// what it leads to for unused. It refuses an empty list: to some readers that
+// overrides the list of the older form, to others it does not.
 func (p *reader) types() (types buildcache.DepTypes, err error) {
 	if null, err := p.null(); null || err != nil {
 		return 0, err
@@ -108,7 +109,11 @@ func (p *reader) types() (types buildcache.DepTypes, err error) {
 		return 0, err
 	}
 	for n := 0; ; n++ {
-		if more, err := p.more(n, ']'); !more {
+		more, err := p.more(n, ']')
+		if err == nil && !more && n == 0 {
+			err = p.fail("a dependency of %s has a list of no types", p.rec.hash.text())
+		}
+		if !more {
 			return types, err
 		}
 		text, err := p.str()
@@ -149,7 +154,7 @@ func (p *reader) buildSpec() error {
 			break
 		}
 		if string(key) != "hash" {
-			err = p.skip()
+			err = p.ignore(key)
 		} else if err = p.once(&seen, 1, key); err == nil {
 			d.hash, err = p.hash()
 		}

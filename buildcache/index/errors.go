@@ -27,18 +27,22 @@ func (e *VersionError) Unwrap() error { return buildcache.ErrFormat }
 // errShort says that a value goes on behind the end of the buffer.
 var errShort = errors.New("index: more bytes are needed")
 
+// errNoIndex says that a graph is that of a lockfile: it says nothing of where
+// the entries of an index would stand.
+var errNoIndex = errors.New("index: the graph is not one of an index")
+
 // errChanged says that the file is not the one that was read.
 var errChanged = errors.New("the index is not the one that was read")
 
 // fail names the byte at which the scanner stands.
 func (s *scanner) fail(format string, args ...any) error {
-	return s.failAt(s.i, format, args...)
+	return s.failAt(s.offset(s.i), format, args...)
 }
 
-func (s *scanner) failAt(i int, format string, args ...any) error {
-	return fmt.Errorf("index: byte %d: %w: %s", s.offset(i), buildcache.ErrFormat, fmt.Sprintf(format, args...))
+func (s *scanner) failAt(offset int64, format string, args ...any) error {
+	return fmt.Errorf("%s: byte %d: %w: %s", s.what, offset, buildcache.ErrFormat, fmt.Sprintf(format, args...))
 }
 
-func truncated(offset int64) error {
-	return fmt.Errorf("index: byte %d: %w: %w: the file is cut off", offset, buildcache.ErrFormat, io.ErrUnexpectedEOF)
+func (s *scanner) truncated() error {
+	return fmt.Errorf("%s: byte %d: %w: %w: the file is cut off", s.what, s.offset(len(s.buf)), buildcache.ErrFormat, io.ErrUnexpectedEOF)
 }

@@ -77,3 +77,16 @@ func FuzzRewrite(f *testing.F) {
 		}
 	})
 }
+
+// FuzzLock compares with buildcache.ParseLockfile; see agree.
+func FuzzLock(f *testing.F) {
+	for _, tt := range hostileLocks {
+		f.Add([]byte(tt.text))
+	}
+	f.Add(locksOfSpack(f)["../../testdata/spack/v3-signed/locks/env-hello.spack.lock"])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := agree(data, int64(len(data)/2+1)); err != nil {
+			t.Error(err)
+		}
+	})
+}

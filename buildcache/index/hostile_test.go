@@ -128,6 +128,7 @@ var hostile = func() []struct {
 		{"dependency of type null", edit(`["run"]`, `[null]`), false},
 		{"dependency of types null", edit(`["run"]`, `null`), false},
 		{"dependency of no type", edit(`["run"]`, `[]`), false},
+		{"dependency of no type but of an old one", edit(`"parameters":{"deptypes":["run"]`, `"type":["run"],"parameters":{"deptypes":[]`), false},
 		{"dependency of a type that is no list", edit(`["run"]`, `"run"`), false},
 		{"deptypes twice", edit(`"deptypes":["run"]`, `"deptypes":["run"],"deptypes":["run"]`), false},
 		{"two virtuals", edit(`"virtuals":["c"]`, `"virtuals":["c","cxx"]`), true},

@@ -3,7 +3,8 @@
 //
 // An index of a million specs is 2 GB of JSON. Read keeps about 110 bytes of
 // each: what the graph needs, and where the record lies in the file. Rewrite
-// copies the records that stay, byte for byte as Spack wrote them.
+// copies the records that stay, byte for byte as Spack wrote them. ReadLock
+// reads a lockfile in the same way: it holds the same nodes.
 //
 // What it reads decides what gets deleted, so it refuses whatever it would have
 // to guess at: JSON that is not valid to its last byte, a key that it goes by
@@ -16,7 +17,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// A Graph is the DAG of an index. Its nodes are numbered from 0: the entries
+// A Graph is the DAG of an index, or of a lockfile (see Lock). Its nodes are numbered from 0: the entries
 // of the index, and the specs that entries name without being entries
 // themselves (see Missing).
 //

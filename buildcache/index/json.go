@@ -77,6 +77,9 @@ func (s *scanner) more(n int, bracket byte) (bool, error) {
 // valid until the window moves, and nil with every error.
 func (s *scanner) member(n int) (key []byte, err error) {
 	more, err := s.more(n, '}')
+	if err == nil && !more {
+		s.keys.close(n)
+	}
 	if !more {
 		return nil, err
 	}
@@ -85,6 +88,9 @@ func (s *scanner) member(n int) (key []byte, err error) {
 	}
 	if err := s.expect(':'); err != nil {
 		return nil, err
+	}
+	if s.keys.has(n, key) {
+		return nil, s.fail("the key %q is there twice", key)
 	}
 	return key, nil
 }

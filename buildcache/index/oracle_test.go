@@ -230,6 +230,9 @@ func oracleTypes(raw json.RawMessage) (types buildcache.DepTypes, err error) {
 		return 0, err
 	}
 	bits := map[string]buildcache.DepTypes{"build": buildcache.Build, "link": buildcache.Link, "run": buildcache.Run, "test": buildcache.Test}
+	if names != nil && len(names) == 0 {
+		return 0, errors.New("an empty list of types")
+	}
 	for _, n := range names {
 		if n == nil || bits[*n] == 0 {
 			return 0, errors.New("unknown type")

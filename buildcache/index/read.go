@@ -14,12 +14,14 @@ import (
 // an index that is cut off is io.ErrUnexpectedEOF as well, and one of a version
 // not known here a *VersionError.
 func Read(r io.Reader, size int64) (*Graph, error) {
-	p := &reader{scanner: newScanner(r, size), g: &Graph{names: newStrings(), table: newTable()}, hint: size}
+	p := &reader{scanner: newScanner("index", r, size), g: newGraph(), hint: size}
 	if err := p.document(); err != nil {
 		return nil, err
 	}
 	return p.g, nil
 }
+
+func newGraph() *Graph { return &Graph{names: newStrings(), table: newTable()} }
 
 // A reader fills a graph.
 type reader struct {
@@ -103,7 +105,9 @@ func (p *reader) object(known func(key []byte) (bool, error)) error {
 		}
 		read, err := known(key)
 		if !read && err == nil {
-			err = p.whole(p.skip)
+			if err = p.spelling(key); err == nil {
+				err = p.whole(p.skip)
+			}
 		}
 		if err != nil {
 			return err
@@ -116,22 +120,31 @@ func (p *reader) installs() error {
 		return err
 	}
 	p.g.open = p.offset(p.i)
+	if err := p.entries(p.values, p.add); err != nil {
+		return err
+	}
+	p.g.close = p.offset(p.i - 1)
+	return nil
+}
+
+// entries reads an object behind its brace. Its keys are hashes; value reads
+// what belongs to one, then add takes the record over.
+func (p *reader) entries(value, add func() error) error {
 	n, more := 0, true
 	entry := func() (err error) {
 		if more, err = p.more(n, '}'); !more {
 			return err
 		}
-		return p.record()
+		return p.record(value)
 	}
 	for ; ; n++ {
 		if err := p.whole(entry); err != nil {
 			return err
 		}
 		if !more {
-			p.g.close = p.offset(p.i - 1)
 			return nil
 		}
-		if err := p.add(); err != nil {
+		if err := add(); err != nil {
 			return err
 		}
 	}

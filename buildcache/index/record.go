@@ -6,7 +6,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// A record is an entry of the index while it is read.
+// A record is an entry of an index or a lockfile while it is read.
 type record struct {
 	node
 	hash hash
@@ -30,8 +30,8 @@ func (p *reader) once(seen *fields, f fields, key []byte) error {
 	return nil
 }
 
-// record reads an entry: its hash as key, and what belongs to it.
-func (p *reader) record() error {
+// record reads an entry: its hash as key, and with value what belongs to it.
+func (p *reader) record(value func() error) error {
 	if _, err := p.space(); err != nil {
 		return err
 	}
@@ -42,14 +42,14 @@ func (p *reader) record() error {
 	}
 	h, ok := parseHash(key)
 	if !ok {
-		return p.failAt(start, "%q is no spec hash", key)
+		return p.failAt(p.offset(start), "%q is no spec hash", key)
 	}
 	p.rec = record{hash: h, deps: p.rec.deps[:0]}
 	p.rec.at, p.rec.flags = p.offset(start), isEntry
 	if err := p.expect(':'); err != nil {
 		return err
 	}
-	if err := p.values(); err != nil {
+	if err := value(); err != nil {
 		return err
 	}
 	p.rec.size = uint32(p.i - start)
@@ -59,6 +59,7 @@ func (p *reader) record() error {
 // within returns where the next byte lies in the record.
 func (p *reader) within() uint32 { return uint32(p.offset(p.i) - p.rec.at) }
 
+// values reads what belongs to an entry of an index.
 func (p *reader) values() error {
 	const spec, refCount, inBuildcache, all = 1, 2, 4, 7
 	if err := p.enter('{'); err != nil {
@@ -82,7 +83,7 @@ func (p *reader) values() error {
 		case "in_buildcache":
 			f, err = inBuildcache, p.inBuildcache()
 		default:
-			err = p.skip()
+			err = p.ignore(key)
 		}
 		if err == nil {
 			err = p.once(&seen, f, key)
@@ -130,6 +131,7 @@ func (p *reader) inBuildcache() error {
 	return p.fail("in_buildcache is neither true nor false")
 }
 
+// spec reads a node, which is all that belongs to an entry of a lockfile.
 func (p *reader) spec() error {
 	const name, version, ownHash, required, external, buildSpec, dependencies = 1, 2, 4, 7, 8, 16, 32
 	if err := p.enter('{'); err != nil {
@@ -161,7 +163,7 @@ func (p *reader) spec() error {
 		case "dependencies":
 			f, err = dependencies, p.dependencies()
 		default:
-			err = p.skip()
+			err = p.ignore(key)
 		}
 		if err == nil {
 			err = p.once(&seen, f, key)

@@ -19,6 +19,9 @@ import (
 // A src that is another file than the one read is noticed where a value changes
 // and at the end. Who cannot be sure of it should Read what was written.
 func (g *Graph) Rewrite(dst io.Writer, src io.ReaderAt, keep Bits) error {
+	if g.close == 0 {
+		return errNoIndex
+	}
 	stay := g.reach(slices.Collect(keep.All()), anyType, nil)
 	refs := g.count(stay)
 	c := newCopier(dst, src, g.size)
@@ -85,6 +88,9 @@ func (c *copier) record(n *node, refs uint32, cached bool) {
 // ids that it does not have. src and otherSrc are the files that the two were
 // read from. Values such as ref_count stay as they are.
 func (g *Graph) Append(dst io.Writer, src io.ReaderAt, other *Graph, otherSrc io.ReaderAt, ids Bits) error {
+	if g.close == 0 || other.close == 0 {
+		return errNoIndex
+	}
 	c := newCopier(dst, src, g.size)
 	end := g.open
 	for _, id := range g.order {

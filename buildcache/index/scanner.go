@@ -15,20 +15,22 @@ const (
 // the window and parses the value again. That happens to one record in a
 // hundred, and spares all others the question.
 type scanner struct {
+	what  string // is read: an index or a lockfile
 	src   io.Reader
 	buf   []byte // the window
 	i     int    // the next byte in it
 	base  int64  // offset of the window in the file
 	depth int    // of objects and arrays
 	eof   bool   // nothing follows the window
+	keys  *keys  // of the objects that are open; nil where they may be there twice
 }
 
 // newScanner takes a smaller window for a small file; size is 0 if unknown.
-func newScanner(src io.Reader, size int64) *scanner {
+func newScanner(what string, src io.Reader, size int64) *scanner {
 	if size <= 0 || size > window {
 		size = window
 	}
-	return &scanner{src: src, buf: make([]byte, 0, size)}
+	return &scanner{what: what, src: src, buf: make([]byte, 0, size)}
 }
 
 // offset returns where buf[i] lies in the file.
@@ -37,13 +39,14 @@ func (s *scanner) offset(i int) int64 { return s.base + int64(i) }
 // whole parses what is not longer than maxWindow. parse must begin anew each
 // time that it is called.
 func (s *scanner) whole(parse func() error) error {
-	depth := s.depth
+	depth, open := s.depth, s.keys.mark()
 	for start := s.i; ; start = 0 {
 		err := parse()
 		if err != errShort {
 			return err
 		}
 		s.i, s.depth = start, depth
+		s.keys.reset(open)
 		if err := s.fill(); err != nil {
 			return err
 		}
@@ -54,7 +57,7 @@ func (s *scanner) whole(parse func() error) error {
 // longer where it begins there already.
 func (s *scanner) fill() error {
 	if s.eof {
-		return truncated(s.offset(len(s.buf)))
+		return s.truncated()
 	}
 	if s.i == 0 && len(s.buf) == cap(s.buf) {
 		if cap(s.buf) >= maxWindow {
@@ -85,7 +88,7 @@ func (s *scanner) read() error {
 			err = io.ErrNoProgress
 		}
 		if err != nil {
-			return fmt.Errorf("index: byte %d: %w", s.offset(len(s.buf)), err)
+			return fmt.Errorf("%s: byte %d: %w", s.what, s.offset(len(s.buf)), err)
 		}
 	}
 	return nil

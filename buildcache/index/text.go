@@ -24,7 +24,7 @@ func (s *scanner) str() ([]byte, error) {
 	}
 	var decoded string
 	if err := json.Unmarshal(s.buf[start-1:s.i], &decoded); err != nil {
-		return nil, s.failAt(start, "%v", err)
+		return nil, s.failAt(s.offset(start), "%v", err)
 	}
 	return append([]byte{}, decoded...), nil
 }
@@ -74,7 +74,7 @@ func (s *scanner) strEnd() (plain bool, err error) {
 			}
 			i = s.i
 		case c < ' ':
-			return false, s.failAt(i, "control character %q in a string", c)
+			return false, s.failAt(s.offset(i), "control character %q in a string", c)
 		case c >= utf8.RuneSelf:
 			plain = false // encoding/json takes broken UTF-8, too
 			i++
@@ -99,7 +99,7 @@ func (s *scanner) escape() error {
 				return errShort
 			}
 			if !isHex(s.buf[i]) {
-				return s.failAt(i, "%q in a \\u escape", s.buf[i])
+				return s.failAt(s.offset(i), "%q in a \\u escape", s.buf[i])
 			}
 		}
 		s.i += 6

@@ -46,6 +46,9 @@ func (s *scanner) skipObject() (members int, err error) {
 	if err := s.enter('{'); err != nil {
 		return 0, err
 	}
+	if s.keys != nil {
+		return s.skipMembers()
+	}
 	for n := 0; ; n++ {
 		if more, err := s.more(n, '}'); !more {
 			return n, err
@@ -58,6 +61,18 @@ func (s *scanner) skipObject() (members int, err error) {
 		}
 		if err := s.expect(':'); err != nil {
 			return 0, err
+		}
+		if err := s.skip(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// skipMembers is the rest of skipObject where no key may be there twice.
+func (s *scanner) skipMembers() (members int, err error) {
+	for n := 0; ; n++ {
+		if key, err := s.member(n); key == nil {
+			return n, err
 		}
 		if err := s.skip(); err != nil {
 			return 0, err
@@ -122,7 +137,7 @@ func (s *scanner) number() ([]byte, error) {
 	case !ok && i == s.i:
 		return nil, s.fail("want a value, got %q", b[i])
 	case !ok:
-		return nil, s.failAt(i, "%q in a number", b[i])
+		return nil, s.failAt(s.offset(i), "%q in a number", b[i])
 	}
 	text := b[s.i:i]
 	s.i = i
