@@ -55,11 +55,11 @@ func synthetic(b *testing.B, specs, layout int) (*sortedStore, janitor.Roots) {
 		b.Fatal(err)
 	}
 	slices.SortFunc(s.all, func(x, y buildcache.Object) int { return strings.Compare(x.Key, y.Key) })
-	file, err := buildcache.ParseLockfile(c.Lockfile(c.Roots(specs / 20)...))
+	lock, err := janitor.ParseLock("env", c.Lockfile(c.Roots(specs/20)...))
 	if err != nil {
 		b.Fatal(err)
 	}
-	return s, janitor.Roots{Locks: []janitor.Lock{{Name: "env", File: file}}}
+	return s, janitor.Roots{Locks: []janitor.Lock{lock}}
 }
 
 // BenchmarkPlan is a dry run without a network: what is left is the janitor's

@@ -1,7 +1,9 @@
 package janitor_test
 
 import (
+	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -22,11 +24,11 @@ func locks(t testing.TB, cache string, envs ...string) janitor.Roots {
 	t.Helper()
 	var roots janitor.Roots
 	for _, env := range envs {
-		l, err := buildcache.ReadLockfile(lockPath(cache, env))
+		l, err := janitor.ReadLock(env, func() (io.ReadCloser, error) { return os.Open(lockPath(cache, env)) })
 		if err != nil {
 			t.Fatal(err)
 		}
-		roots.Locks = append(roots.Locks, janitor.Lock{Name: env, File: l})
+		roots.Locks = append(roots.Locks, l)
 	}
 	return roots
 }

@@ -57,6 +57,20 @@ func (d *dag) lookup(h buildcache.Hash) (id, bool) {
 	return i, ok
 }
 
+// find looks a node of a graph up.
+func (d *dag) find(g *index.Graph, i uint32) (id, bool) {
+	if d.base != nil {
+		if at, ok := g.LookupIn(d.base, i); ok {
+			return at, true
+		}
+	}
+	if len(d.ids) == 0 {
+		return 0, false
+	}
+	at, ok := d.ids[g.Hash(i)]
+	return at, ok
+}
+
 // intern returns the number of a spec, a new one if need be.
 func (d *dag) intern(h buildcache.Hash) id {
 	if i, ok := d.lookup(h); ok {
@@ -140,13 +154,13 @@ func (d *dag) edges(i id) iter.Seq2[id, buildcache.DepTypes] {
 	}
 }
 
-// add takes what a spec file or, if not told, a lockfile says of a spec.
-func (d *dag) add(s *buildcache.Spec, told bool) id {
+// add takes what a spec file says of a spec.
+func (d *dag) add(s *buildcache.Spec) id {
 	i := d.intern(s.Hash)
 	if !d.told(i) || s.External && !d.external(i) {
 		n := d.node(i)
 		n.name, n.version, n.external = s.Name, s.Version, n.external || s.External
-		n.told = n.told || told
+		n.told = true
 	}
 	for _, dep := range s.Dependencies {
 		d.connect(i, edge{d.intern(dep.Hash), dep.Types})
@@ -177,22 +191,26 @@ func (d *dag) connect(i id, e edge) {
 	n.edges = append(n.edges, e)
 }
 
-// addGraph takes what an index says. It returns the numbers of its nodes here;
-// nil if they are the same.
-func (d *dag) addGraph(g *index.Graph) []id {
-	if d.base == g || d.len() == 0 {
+// addGraph takes what an index says or, if not told, a lockfile. It returns the
+// numbers of its nodes here; nil if they are the same.
+func (d *dag) addGraph(g *index.Graph, told bool) []id {
+	if told && (d.base == g || d.len() == 0) {
 		d.base, d.first = g, id(g.Len())
 		return nil
 	}
 	ids := make([]id, g.Len())
 	for i := range ids {
-		ids[i] = d.intern(g.Hash(id(i)))
+		at, ok := d.find(g, uint32(i))
+		if !ok {
+			at = d.intern(g.Hash(uint32(i)))
+		}
+		ids[i] = at
 	}
 	for _, i := range g.Entries() {
 		at := ids[i]
 		if !d.told(at) || g.External(i) && !d.external(at) {
 			n := d.node(at)
-			n.name, n.version, n.external, n.told = g.Name(i), g.VersionOf(i), n.external || g.External(i), true
+			n.name, n.version, n.external, n.told = g.Name(i), g.VersionOf(i), n.external || g.External(i), n.told || told
 		}
 		for to, types := range g.Deps(i) {
 			d.connect(at, edge{ids[to], types})

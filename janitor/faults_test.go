@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
@@ -115,7 +114,10 @@ func TestRegression4RootsThatSayNothingAreRefused(t *testing.T) {
 	m := loaded(t, "v3-signed")
 	w := newWorld(t, 1, 3)
 	w.add(0).External = nil
-	empty := janitor.Lock{Name: "empty", File: &buildcache.Lockfile{}}
+	empty, err := janitor.ParseLock("empty", []byte(`{"_meta":{"file-type":"spack-lockfile","lockfile-version":5,"specfile-version":4},"roots":[],"concrete_specs":{}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
 	tidy := bold
 	tidy.Packages = janitor.Packages{}
 	aged := bold

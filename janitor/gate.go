@@ -54,8 +54,12 @@ func (r *scanner) gate(ctx context.Context) error {
 			}
 		}
 	}
+	absent, err := r.absentRoots()
+	if err != nil {
+		return err
+	}
 	layouts := r.layouts()
-	for _, s := range r.absentRoots() {
+	for _, s := range absent {
 		for _, layout := range layouts {
 			checks = append(checks, func(ctx context.Context) (*Damage, error) {
 				_, err := r.unlisted(ctx, buildcache.SpecKeys(s, layout)...)
@@ -215,24 +219,30 @@ func (r *scanner) unlistedBlob(ctx context.Context, manifest objectID, key strin
 
 // absentRoots returns what lockfiles hold and was not listed. Most often nobody
 // has pushed it, or not here.
-func (r *scanner) absentRoots() []*buildcache.Spec {
+func (r *scanner) absentRoots() ([]*buildcache.Spec, error) {
 	var absent []*buildcache.Spec
 	seen := map[buildcache.Hash]bool{}
 	for _, l := range r.opts.Locks {
-		for hash, s := range l.File.Specs {
-			if !s.External && !r.holds(hash) && !seen[hash] {
-				seen[hash] = true
+		numbers := r.absent(l)
+		if len(numbers) == 0 {
+			continue
+		}
+		full, err := l.full() // where its files would lie is not in the graph
+		if err != nil {
+			return nil, fmt.Errorf("lock %s: %w", l.Name, err)
+		}
+		for _, i := range numbers {
+			s := full.Specs[l.lock.Hash(i)]
+			if s == nil {
+				return nil, fmt.Errorf("lock %s: it has changed meanwhile", l.Name)
+			}
+			if !seen[s.Hash] {
+				seen[s.Hash] = true
 				absent = append(absent, s)
 			}
 		}
 	}
-	return absent
-}
-
-// holds says whether a spec is in the cache.
-func (s *Scan) holds(h buildcache.Hash) bool {
-	at, ok := s.dag.lookup(h)
-	return ok && s.present.Has(at)
+	return absent, nil
 }
 
 // layouts returns those that the cache has anything of.

@@ -41,7 +41,7 @@ func (x *cacheIndex) id(i uint32) id {
 
 // learn puts an index into the dag.
 func (x *cacheIndex) learn(d *dag) {
-	x.ids = d.addGraph(x.graph)
+	x.ids = d.addGraph(x.graph, true)
 	x.cached = index.NewBits(d.len())
 	for _, i := range x.graph.Entries() {
 		if x.graph.InCache(i) {

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/synth"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
@@ -28,16 +27,16 @@ func TestRegression1OnePlanEndsOfManyThousand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := buildcache.ParseLockfile(c.Lockfile(c.Roots(1)...))
+	env, err := janitor.ParseLock("env", c.Lockfile(c.Roots(1)...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	other := synth.Cache{Specs: specs, Seed: 2, Layout: 3}
-	absent, err := buildcache.ParseLockfile(other.Lockfile(other.Roots(specs)...))
+	absent, err := janitor.ParseLock("elsewhere", other.Lockfile(other.Roots(specs)...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots := janitor.Roots{Locks: []janitor.Lock{{Name: "env", File: file}, {Name: "elsewhere", File: absent}}}
+	roots := janitor.Roots{Locks: []janitor.Lock{env, absent}}
 	policy := janitor.Policy{Grace: day, KeepLast: 1, MaxFraction: 1}
 	known := janitor.OpenKnown("")
 	began := time.Now()

@@ -295,14 +295,8 @@ func (p *Plan) mark(roots Roots, types buildcache.DepTypes) *marks {
 	for i, l := range roots.Locks {
 		m.keep("lock "+l.Name, direct[i]...)
 		m.keep("lock "+l.Name, needed[i]...)
-		absent := 0
-		for hash, n := range l.File.Specs {
-			if !n.External && !s.holds(hash) {
-				absent++
-			}
-		}
-		if absent > 0 {
-			p.Notes = append(p.Notes, fmt.Sprintf("lock %s: %d of its %d specs are not in the cache", l.Name, absent, len(l.File.Specs)))
+		if absent := len(s.absent(l)); absent > 0 {
+			p.Notes = append(p.Notes, fmt.Sprintf("lock %s: %d of its %d specs are not in the cache", l.Name, absent, len(l.lock.Entries())))
 		}
 	}
 	for _, pin := range roots.Pins {

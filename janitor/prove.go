@@ -91,20 +91,14 @@ func (s *Scan) stays(roots []id, types buildcache.DepTypes, goes func(id) bool) 
 // has it.
 func proveRoots(p Plan, s *Scan, roots Roots) error {
 	for _, l := range roots.Locks {
-		var hashes []buildcache.Hash
-		for _, r := range l.File.Roots {
-			hashes = append(hashes, r.Hash)
-		}
-		for _, n := range l.File.Closure(hashes, p.Policy.edges()) {
-			for _, hash := range []buildcache.Hash{n.Hash, n.BinaryHash()} {
-				at, ok := s.dag.lookup(hash)
-				if !ok || !s.present.Has(at) {
-					continue
-				}
-				all := s.all(at)
-				if i := slices.IndexFunc(all, p.objects.Has); i >= 0 {
-					return fmt.Errorf("%w: lock %s needs %s, whose %s %s would go", ErrUnproved, l.Name, n, s.objects.list[all[i]].kind, s.objects.key(all[i]))
-				}
+		for i := range l.lock.Mark(l.lock.Roots, p.Policy.edges()).All() {
+			at, ok := s.dag.find(l.lock.Graph, i)
+			if !ok || !s.present.Has(at) {
+				continue
+			}
+			all := s.all(at)
+			if i := slices.IndexFunc(all, p.objects.Has); i >= 0 {
+				return fmt.Errorf("%w: lock %s needs %s, whose %s %s would go", ErrUnproved, l.Name, s.dag.text(at), s.objects.list[all[i]].kind, s.objects.key(all[i]))
 			}
 		}
 	}

@@ -1,19 +1,54 @@
 package janitor
 
 import (
+	"bytes"
 	"fmt"
-	"maps"
+	"io"
+	"iter"
 	"slices"
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
 // A Lock is a lockfile whose specs stay, and where it comes from: a path, or
 // the image that it is attached to.
 type Lock struct {
 	Name string
-	File *buildcache.Lockfile
+	lock *index.Lock
+	open func() (io.ReadCloser, error)
+}
+
+// ReadLock reads a lockfile. open may be called again later, for what is not
+// kept of it.
+func ReadLock(name string, open func() (io.ReadCloser, error)) (Lock, error) {
+	body, err := open()
+	if err != nil {
+		return Lock{}, err
+	}
+	defer body.Close()
+	lock, err := index.ReadLock(body, 0)
+	return Lock{name, lock, open}, err
+}
+
+// ParseLock reads a lockfile that is there as a whole.
+func ParseLock(name string, text []byte) (Lock, error) {
+	return ReadLock(name, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil })
+}
+
+// full reads all that a lockfile says.
+func (l Lock) full() (*buildcache.Lockfile, error) {
+	body, err := l.open()
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return nil, err
+	}
+	return buildcache.ParseLockfile(text)
 }
 
 // Roots are what must stay, with all that it needs.
@@ -74,11 +109,12 @@ func (r Roots) check(s *Scan, noRoots bool) error {
 	}
 	present := false
 	for _, l := range r.Locks {
-		if len(l.File.Roots) == 0 || len(l.File.Specs) == 0 {
+		if len(l.lock.Roots) == 0 {
 			return fmt.Errorf("%w: lockfile %s holds no specs: if its environment is gone leave the file out", ErrRefused, l.Name)
 		}
-		for hash := range l.File.Specs {
-			present = present || s.holds(hash)
+		for range s.held(l) {
+			present = true
+			break
 		}
 	}
 	if !present && s.present.Count() > 0 {
@@ -87,30 +123,48 @@ func (r Roots) check(s *Scan, noRoots bool) error {
 	return nil
 }
 
+// held yields the specs of a lockfile that are in the cache, by their numbers
+// in the lockfile.
+func (s *Scan) held(l Lock) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for _, i := range l.lock.Entries() {
+			if at, ok := s.dag.find(l.lock.Graph, i); ok && s.present.Has(at) && !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// absent returns the specs of a lockfile that could be in the cache and are not.
+func (s *Scan) absent(l Lock) (absent []uint32) {
+	for _, i := range l.lock.Entries() {
+		if at, ok := s.dag.find(l.lock.Graph, i); !l.lock.External(i) && !(ok && s.present.Has(at)) {
+			absent = append(absent, i)
+		}
+	}
+	return absent
+}
+
 // learn puts what a lockfile says of its specs into the dag, and returns its
 // roots, and all that it needs: all its nodes, or what its roots need by edges
 // of some types.
 func (l Lock) learn(d *dag, types buildcache.DepTypes) (roots, needed []id) {
-	var hashes []buildcache.Hash
-	for _, r := range l.File.Roots {
-		hashes = append(hashes, r.Hash)
+	ids := d.addGraph(l.lock.Graph, false)
+	for _, i := range l.lock.Roots {
+		roots = append(roots, ids[i])
 	}
-	for _, h := range slices.Sorted(maps.Keys(l.File.Specs)) {
-		d.add(l.File.Specs[h], false)
-	}
-	for _, h := range hashes {
-		roots = append(roots, d.intern(h))
-	}
-	if types == everything {
-		for _, h := range slices.Sorted(maps.Keys(l.File.Specs)) {
-			needed = append(needed, d.intern(h))
-		}
-		return roots, needed
-	}
-	for _, s := range l.File.Closure(hashes, types) {
-		needed = append(needed, d.intern(s.Hash), d.intern(s.BinaryHash()))
+	for i := range l.needs(types) {
+		needed = append(needed, ids[i])
 	}
 	return roots, needed
+}
+
+// needs yields what the roots of a lockfile need, as it has them.
+func (l Lock) needs(types buildcache.DepTypes) iter.Seq[uint32] {
+	if types == everything {
+		return slices.Values(l.lock.Entries())
+	}
+	return l.lock.Mark(l.lock.Roots, types).All()
 }
 
 // everything is all edges: what a rebuild needs.

@@ -426,7 +426,7 @@ func (r *scanner) readSpecFiles(ctx context.Context) error {
 	})
 	for _, nodes := range dags {
 		for _, n := range nodes {
-			r.dag.add(n, true)
+			r.dag.add(n)
 		}
 	}
 	return err

@@ -213,11 +213,11 @@ func (w *world) lock(name string, roots ...*node) janitor.Lock {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	l, err := buildcache.ParseLockfile(text)
+	l, err := janitor.ParseLock(name, text)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return janitor.Lock{Name: name, File: l}
+	return l
 }
 
 // closure returns what specs need at run time, or altogether, themselves too.

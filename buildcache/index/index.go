@@ -95,6 +95,11 @@ func (g *Graph) Lookup(h buildcache.Hash) (id uint32, ok bool) {
 	return g.table.find(b, g.hashes)
 }
 
+// LookupIn finds a node of this graph in another one, by its hash.
+func (g *Graph) LookupIn(other *Graph, id uint32) (at uint32, ok bool) {
+	return other.table.find(g.hashes[id], other.hashes)
+}
+
 // Hash returns the DAG hash.
 func (g *Graph) Hash(id uint32) buildcache.Hash { return g.hashes[id].text() }
 

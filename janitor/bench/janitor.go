@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
+	"os"
 	"time"
 
-	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/s3"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
@@ -42,11 +43,11 @@ func prune(ctx context.Context, s step, store *s3.Store, r *report) error {
 
 func decide(ctx context.Context, s step, store *s3.Store, known *janitor.Known) (p janitor.Plan, err error) {
 	var roots janitor.Roots
-	file, err := buildcache.ReadLockfile(s.Lock)
+	lock, err := janitor.ReadLock(s.Lock, func() (io.ReadCloser, error) { return os.Open(s.Lock) })
 	if err != nil {
 		return p, err
 	}
-	roots.Locks = []janitor.Lock{{Name: s.Lock, File: file}}
+	roots.Locks = []janitor.Lock{lock}
 	scan, err := janitor.NewScan(ctx, store, janitor.ScanOptions{Known: known, Locks: roots.Locks})
 	if err != nil {
 		return p, err

@@ -3,6 +3,7 @@ package targets
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 
-	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
@@ -30,11 +30,11 @@ func readLocks(names []string) ([]janitor.Lock, error) {
 				continue
 			}
 			seen[path] = true
-			file, err := buildcache.ReadLockfile(path)
+			lock, err := janitor.ReadLock(path, func() (io.ReadCloser, error) { return os.Open(path) })
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("%s: %w", path, err)
 			}
-			locks = append(locks, janitor.Lock{Name: path, File: file})
+			locks = append(locks, lock)
 		}
 	}
 	return locks, nil
@@ -68,11 +68,11 @@ func (a *app) imageLocks(ctx context.Context, repositories []string, ignoreUnlab
 				a.Log.Warn("no lockfile is attached: what it needs does not count", "image", at)
 				continue
 			}
-			file, err := buildcache.ParseLockfile(lock.Text)
+			root, err := janitor.ParseLock(at, lock.Text)
 			if err != nil {
 				return nil, fmt.Errorf("lockfile of %s: %w", at, err)
 			}
-			locks = append(locks, janitor.Lock{Name: at, File: file})
+			locks = append(locks, root)
 		}
 	}
 	return locks, nil
