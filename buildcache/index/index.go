@@ -17,9 +17,9 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// A Graph is the DAG of an index, or of a lockfile (see Lock). Its nodes are numbered from 0: the entries
-// of the index, and the specs that entries name without being entries
-// themselves (see Missing).
+// A Graph is the DAG of an index, or of a lockfile (see Lock). Its nodes are
+// numbered from 0: the entries, and the specs that entries name without being
+// entries themselves (see Missing).
 //
 // A Graph does not change; its methods may be called from several goroutines.
 type Graph struct {

@@ -159,6 +159,7 @@ func TestReadLockTakesTheFirstOfRepeatedNodes(t *testing.T) {
 		own("", `,"include_concrete":{"/e":`+need(hashB)+`}`):                                        nil,
 		none + `{"/y":` + need(hashC) + `,"/x":` + need(hashB) + `}}`:                                {hashB},
 		none + `{"/x":` + need(hashB) + `,"/y":` + need(hashC) + `}}`:                                {hashB},
+		none + `{"/z":` + need(hashC) + `,"/x":` + need(hashB) + `,"/y":` + need(hashD) + `}}`:       {hashB},
 		none + `{"/y":` + need(hashC) + `,"/x":` + outer + `}}`:                                      {hashB},
 		none + `{"/w":` + need(hashD) + `,"/x":` + outer + `}}`:                                      {hashD},
 		none + `{"/x":` + outer + `,"/x/":` + need(hashD) + `,"/a":` + innermost(need(hashC)) + `}}`: {hashC},
@@ -289,6 +290,21 @@ func TestReadLockFindsKeysTwiceAmongMany(t *testing.T) {
 			if (err == nil) != (again < 0) {
 				t.Errorf("key %d twice: got %v", again, err)
 			}
+		}
+	}
+}
+
+// What is read again since the window ends in it must not count twice, nor make
+// the reader forget the object that it stands in.
+func TestReadLockFindsKeysTwiceWhereverItsWindowEnds(t *testing.T) {
+	once := `{"x":1,"y":{"y":{"long":1000000}},"z":{},` + smallLock[1:]
+	twice := strings.TrimSuffix(once, "}") + `,"x":2}`
+	for size := range int64(len(twice)) {
+		if _, err := index.ReadLock(strings.NewReader(once), size); err != nil {
+			t.Fatalf("window of %d bytes: %v", size, err)
+		}
+		if _, err := index.ReadLock(strings.NewReader(twice), size); err == nil || !strings.Contains(err.Error(), `the key "x" is there twice`) {
+			t.Fatalf("window of %d bytes: got %v", size, err)
 		}
 	}
 }
