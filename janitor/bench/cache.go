@@ -71,7 +71,7 @@ func (b *bench) choose(c *cache) error {
 	}
 	hashes := needed(g, c.recipe, low)
 	c.stay = len(hashes)
-	c.age = b.now.Sub(c.recipe.ModTime(c.recipe.Specs-low)) + 1000*time.Hour/time.Duration(c.recipe.Specs)
+	c.age = b.now.Sub(c.recipe.ModTime(c.recipe.Specs-low)) + 4000*time.Hour/time.Duration(c.recipe.Specs)
 	name := filepath.Join(b.dir, c.bucket)
 	c.big, c.small, c.stays = name+".lock", name+".small.lock", name+".stays"
 	var lines bytes.Buffer
