@@ -200,8 +200,3 @@ func (k *Known) remember(x *cacheIndex) {
 	}
 	k.putIndex(name, x)
 }
-
-func checksum(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
-}

@@ -47,14 +47,14 @@ func (Janitor) Prune(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	rules := a.config.Janitor
-	policy := janitor.Policy{
-		NoRoots:     or(noRoots, false),
-		KeepLast:    or(keepLast, rules.KeepLast),
-		MaxFraction: or(maxFraction, rules.MaxFraction),
-	}
+	policy, err := a.policy(ruleFlags{noRoots, maxAge, grace, usedSince, accessLog, keepLast})
 	run := janitorRun{app: a, dry: or(dryRun, false), yes: or(yes, false), json: or(json, false), planFile: or(plan, ""),
 		inventory: or(inventory, ""), batch: or(batchManifest, "")}
+	run.keepFor, err = durationOr(err, keepFor, 0)
+	if err != nil {
+		return err
+	}
+	policy.MaxFraction = or(maxFraction, a.config.Janitor.MaxFraction)
 	if f := policy.MaxFraction; !(f >= 0 && f <= 1) { // so that NaN is refused too
 		return wrongCall("--max-fraction is %v, want 0 to 1", f)
 	}
@@ -65,29 +65,15 @@ func (Janitor) Prune(ctx context.Context,
 	default:
 		return unknown("kind of build dependency", deps, []string{"keep", "drop"})
 	}
-	policy.MaxAge, err = durationOr(err, maxAge, rules.MaxAge)
-	policy.Grace, err = durationOr(err, grace, rules.Grace)
-	run.keepFor, err = durationOr(err, keepFor, 0)
-	if err == nil {
-		err = readUses(&policy, usedSince, accessLog)
-	}
-	if err != nil {
-		return err
-	}
 	if repo != nil {
 		if policy.Packages, err = readPackages(ctx, list(*repo)); err != nil {
 			return err
 		}
 	}
-	var roots janitor.Roots
-	if !policy.NoRoots && plan == nil || lock != nil || image != nil {
-		roots.Locks, err = a.roots(ctx, lock, image, or(ignoreUnlabelled, false))
-		if err != nil {
-			return err
-		}
-	}
-	for _, pin := range rules.Pins {
-		roots.Pins = append(roots.Pins, janitor.Pin(pin))
+	wanted := !policy.NoRoots && plan == nil || lock != nil || image != nil
+	roots, err := a.roots(ctx, wanted, lock, image, or(ignoreUnlabelled, false))
+	if err != nil {
+		return err
 	}
 	return run.each(ctx, mirror, func(m *mirrorStore) error {
 		return run.prune(ctx, m, roots, policy)
@@ -114,25 +100,14 @@ func (Janitor) Why(ctx context.Context, what string,
 	if err != nil {
 		return err
 	}
-	rules := a.config.Janitor
-	policy := janitor.Policy{NoRoots: or(noRoots, false), KeepLast: or(keepLast, rules.KeepLast), MaxFraction: 1}
-	policy.MaxAge, err = durationOr(err, maxAge, rules.MaxAge)
-	policy.Grace, err = durationOr(err, grace, rules.Grace)
-	if err == nil {
-		err = readUses(&policy, usedSince, accessLog)
-	}
+	policy, err := a.policy(ruleFlags{noRoots, maxAge, grace, usedSince, accessLog, keepLast})
 	if err != nil {
 		return err
 	}
-	roots := janitor.Roots{}
-	if !policy.NoRoots {
-		roots.Locks, err = a.roots(ctx, lock, image, or(ignoreUnlabelled, false))
-		if err != nil {
-			return err
-		}
-	}
-	for _, pin := range rules.Pins {
-		roots.Pins = append(roots.Pins, janitor.Pin(pin))
+	policy.MaxFraction = 1
+	roots, err := a.roots(ctx, !policy.NoRoots, lock, image, or(ignoreUnlabelled, false))
+	if err != nil {
+		return err
 	}
 	run := janitorRun{app: a, json: or(json, false)}
 	return run.each(ctx, mirror, func(m *mirrorStore) error {
@@ -249,16 +224,42 @@ func (Janitor) GcTrash(ctx context.Context,
 	})
 }
 
+// ruleFlags are those that say what stays whatever the roots are.
+type ruleFlags struct {
+	noRoots                             *bool
+	maxAge, grace, usedSince, accessLog *string
+	keepLast                            *int
+}
+
+// policy is what flags say, or the configuration where they are not given.
+func (a *app) policy(flags ruleFlags) (policy janitor.Policy, err error) {
+	rules := a.config.Janitor
+	policy = janitor.Policy{NoRoots: or(flags.noRoots, false), KeepLast: or(flags.keepLast, rules.KeepLast)}
+	policy.MaxAge, err = durationOr(err, flags.maxAge, rules.MaxAge)
+	policy.Grace, err = durationOr(err, flags.grace, rules.Grace)
+	if err == nil {
+		err = readUses(&policy, flags.usedSince, flags.accessLog)
+	}
+	return policy, err
+}
+
 // roots reads the lockfiles of files and of images that flags name, or the
-// configuration where they are not given.
-func (a *app) roots(ctx context.Context, lock, image *string, ignoreUnlabelled bool) ([]janitor.Lock, error) {
+// configuration where they are not given; with the pins of that.
+func (a *app) roots(ctx context.Context, wanted bool, lock, image *string, ignoreUnlabelled bool) (roots janitor.Roots, err error) {
+	for _, pin := range a.config.Janitor.Pins {
+		roots.Pins = append(roots.Pins, janitor.Pin(pin))
+	}
+	if !wanted {
+		return roots, nil
+	}
 	rules := a.config.Janitor.Roots
 	files, err := readLocks(listOr(lock, rules.Locks))
 	if err != nil {
-		return nil, err
+		return roots, err
 	}
 	published, err := a.imageLocks(ctx, listOr(image, rules.Images), ignoreUnlabelled)
-	return append(files, published...), err
+	roots.Locks = append(files, published...)
+	return roots, err
 }
 
 // readUses reads what was used, and for how long that counts. The two flags

@@ -29,18 +29,16 @@ func (Janitor) Report(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	rules := a.config.Janitor
-	policy := janitor.Policy{
-		MaxAge: time.Duration(rules.MaxAge), Grace: time.Duration(rules.Grace), KeepLast: rules.KeepLast, MaxFraction: 1,
+	policy, err := a.policy(ruleFlags{})
+	if err != nil {
+		return err
 	}
-	var roots janitor.Roots
-	if len(listOr(lock, rules.Roots.Locks)) > 0 || len(listOr(image, rules.Roots.Images)) > 0 {
-		if roots.Locks, err = a.roots(ctx, lock, image, or(ignoreUnlabelled, false)); err != nil {
-			return err
-		}
-	}
-	for _, pin := range rules.Pins {
-		roots.Pins = append(roots.Pins, janitor.Pin(pin))
+	policy.MaxFraction = 1
+	rules := a.config.Janitor.Roots
+	wanted := len(listOr(lock, rules.Locks)) > 0 || len(listOr(image, rules.Images)) > 0
+	roots, err := a.roots(ctx, wanted, lock, image, or(ignoreUnlabelled, false))
+	if err != nil {
+		return err
 	}
 	n := or(top, 10)
 	if n < 0 {
