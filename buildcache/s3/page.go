@@ -77,7 +77,7 @@ func (r *rawPage) check() (*page, error) {
 	if n := len(r.contents) + len(r.prefixes); r.count != "" && r.count != strconv.Itoa(n) {
 		return nil, cutf("a page of the listing holds %d keys and says %s", n, r.count)
 	}
-	p := &page{objects: make([]buildcache.Object, len(r.contents)), prefixes: r.prefixes, token: r.token}
+	p := &page{objects: make([]buildcache.Object, len(r.contents)), prefixes: r.prefixes, token: strings.Clone(r.token)} // else it would keep the whole page
 	for i := range r.contents {
 		if err := r.contents[i].check(r.encoding, &p.objects[i]); err != nil {
 			return nil, err
