@@ -92,8 +92,12 @@ func TestContainersAreBuiltWithEveryStage(t *testing.T) {
 
 func TestAFolderOfOursIsNoMirrorForAnotherHost(t *testing.T) {
 	c := Container{Name: "hello", Platform: "linux/amd64", Strip: true, Mirror: Mirror{URL: t.TempDir()}}
-	if _, err := c.buildCmd(Podman{URL: "unix:///s"}, "ctx", "install", nil, nil); err == nil {
-		t.Error("no error")
+	err := c.Mirror.seenFrom("ssh://builder", c.Platform)
+	if !IsHostError(err) || !strings.HasPrefix(err.Error(), "host ssh://builder: it does not see the mirror "+c.Mirror.URL+", which is a folder of this machine: give it one") {
+		t.Errorf("got %v", err)
+	}
+	if err := errors.Join(c.Mirror.seenFrom(Local, ""), c.Mirror.seenFrom(Emulate, ""), Mirror{URL: "s3://bucket"}.seenFrom("ssh://builder", "")); err != nil {
+		t.Error(err)
 	}
 	got, err := c.buildCmd(Podman{}, "ctx", "install", nil, nil)
 	if err != nil || !strings.Contains(strings.Join(got.Args, " "), "--build-arg=MIRROR=file:///mnt/mirror --volume="+c.Mirror.URL+":/mnt/mirror") {
@@ -126,12 +130,13 @@ RUN true
 }
 
 func TestTheTunnelIsOpenSSHAndAsksNothing(t *testing.T) {
-	c, err := tunnelCmd("ssh://me@host:2222", "/l.sock", "/r.sock")
+	c, err := tunnelCmd("ssh://me@host:2222", "/l.sock", "/r.sock", "127.0.0.1:99")
 	want := []string{
 		"ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ExitOnForwardFailure=yes",
-		"-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=30", "-o", "ControlPath=none", "-L", "/l.sock:/r.sock",
+		"-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=30", "-o", "ControlPath=none", "-o", "LogLevel=INFO",
+		"-L", "/l.sock:/r.sock", "-R", "127.0.0.1:0:127.0.0.1:99",
 		"-p", "2222", "-l", "me", "--", "host",
-		"exec sh -c 'umask 077; exec 3<&0; (cat <&3; kill $$) >/dev/null 2>&1 & exec podman system service --time=1800 unix:///r.sock 3<&-'",
+		"exec sh -c 'umask 077; exec 3<&0; (read -r _ <&3 || sleep 3; kill $$) >/dev/null 2>&1 & exec podman system service --time=1800 unix:///r.sock 3<&-'",
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -156,10 +161,11 @@ func TestHostsThatAreNoneAreRefused(t *testing.T) {
 
 func TestDialSaysWhatIsWrongWithAHost(t *testing.T) {
 	for says, want := range map[string]string{
-		"Host key verification failed.":                      "its key is not known",
-		"Permission denied (publickey).":                     "it takes none of your keys",
-		"ssh: connect to host x port 22: Connection refused": "nobody listens there",
-		"sh: 1: exec: podman: not found":                     "it has no podman",
+		"Host key verification failed.":                          "its key is not known",
+		"Permission denied (publickey).":                         "it takes none of your keys",
+		"ssh: connect to host x port 22: Connection refused":     "nobody listens there",
+		"sh: 1: exec: podman: not found":                         "it has no podman",
+		"Error: remote port forwarding failed for listen port 0": "it forwards no ports",
 	} {
 		_, err := Dial(t.Context(), Podman{Run: said{"ssh": "error: " + says}.run}, "ssh://host")
 		if !IsHostError(err) || !strings.Contains(err.Error(), want) {
