@@ -30,6 +30,9 @@ func (p Podman) command(args ...string) command.Cmd {
 	if p.URL != "" {
 		argv = append(argv, "--url="+p.URL)
 	}
+	if p.Chroot {
+		argv = append(argv, "--runtime=/bin/false") // podman does nothing at all where it finds no runtime; it will start none
+	}
 	return command.Cmd{Args: append(argv, args...), Env: p.Env}
 }
 

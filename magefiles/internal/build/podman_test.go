@@ -57,7 +57,7 @@ func TestBaseImagesAreBuiltInDockersFormat(t *testing.T) {
 		Spack: &Source{URL: "https://user:token@example.org/spack.git", Commit: "c1"}, Repos: []Source{{URL: "https://example.org/repo.git", Commit: "c2"}}}
 	c := b.buildCmd(Podman{URL: "unix:///s", Chroot: true}, "ctx", "key", false)
 	want := []string{
-		"podman", "--url=unix:///s", "build", "--format=docker", "--network=host", "--platform=linux/arm64",
+		"podman", "--url=unix:///s", "--runtime=/bin/false", "build", "--format=docker", "--network=host", "--platform=linux/arm64",
 		"--build-arg=BASE=localhost/spacktainers/debootstrap:bookworm-linux-arm64",
 		"--label=org.openbraininstitute.spacktainers.build-key=key",
 		"--label=org.opencontainers.image.title=builder",
@@ -220,6 +220,10 @@ func TestFailuresNamePackagesAndTheEndOfTheirLogs(t *testing.T) {
 	reproduce := "CONTAINERS_CONF=/c podman run --rm --interactive --tty --network=host --volume=" + dir + ":/context:ro --env=MIRROR=s3://cache --env=AWS_ACCESS_KEY_ID --env=AWS_SECRET_ACCESS_KEY b1 spacktainers reproduce abc"
 	if f.Reproduce != reproduce {
 		t.Errorf("got %s, want %s", f.Reproduce, reproduce)
+	}
+	e.Podman.Chroot = true
+	if got := e.reproduce(Container{}, dir, f.Packages[0]); got != "" {
+		t.Errorf("a shell where no container can be started: %s", got)
 	}
 	e.Podman.Run = said{"version": "error: Cannot connect"}.run
 	if err := e.explain(t.Context(), Container{Mirror: Mirror{URL: "s3://cache", Push: true}}, dir, log, errors.New("exit status 125")); !IsHostError(err) {
