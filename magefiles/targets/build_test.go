@@ -15,15 +15,23 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/tooltest"
 )
 
-// cloneSpack clones real Spack from where SPACKTAINERS_SPACK says: clonespack DIR.
+// cloneSpack clones real Spack, and its packages, from where two variables say: clonespack SPACK PACKAGES.
 func cloneSpack(ts *testscript.TestScript, neg bool, args []string) {
-	dir := ts.MkAbs(args[0])
-	ts.Check(ts.Exec("git", "-c", "safe.directory=*", "clone", "--quiet", "--depth=1", "file://"+os.Getenv(spackVariable), dir))
-	ts.Check(ts.Exec("git", "-C", dir, "checkout", "--quiet", "-B", "main"))
+	for i, variable := range []string{spackVariable, packagesVariable} {
+		if os.Getenv(variable) == "" {
+			continue
+		}
+		dir := ts.MkAbs(args[i])
+		ts.Check(ts.Exec("git", "-c", "safe.directory=*", "clone", "--quiet", "--depth=1", "file://"+os.Getenv(variable), dir))
+		ts.Check(ts.Exec("git", "-C", dir, "checkout", "--quiet", "-B", "main"))
+	}
 }
 
-// spackVariable names a git clone of Spack, for those tests that want the real one.
-const spackVariable = "SPACKTAINERS_SPACK"
+// These name git clones, of Spack and from its version 1.0 on of its packages, for a script that wants the real ones.
+const (
+	spackVariable    = "SPACKTAINERS_SPACK"
+	packagesVariable = "SPACKTAINERS_SPACK_PACKAGES"
+)
 
 // makeStandin writes a git repository with what the builder takes for Spack, the test double in testdata/spack-standin:
 // standin DIR.

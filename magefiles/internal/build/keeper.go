@@ -2,6 +2,7 @@ package build
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -31,7 +32,8 @@ type Keeper struct {
 
 // A deposit is what the step of one build gets.
 type deposit struct {
-	credentials map[string][]byte // by name; nil once they are taken
+	credentials map[string][]byte // by name
+	taken       bool
 	over        chan struct{}
 }
 
@@ -99,12 +101,11 @@ func (k *Keeper) take(pass string) (map[string][]byte, <-chan struct{}) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	d := k.deposits[pass]
-	if d == nil || d.credentials == nil {
+	if d == nil || d.taken {
 		return nil, nil
 	}
-	credentials := d.credentials
-	d.credentials = nil
-	return credentials, d.over
+	d.taken = true
+	return d.credentials, d.over
 }
 
 // drop ends a deposit, and with it the step that has taken it. The caller holds the lock.
@@ -115,11 +116,28 @@ func (k *Keeper) drop(pass string) {
 	}
 }
 
-// with leaves credentials for a build, hands podman's arguments for them to do, and takes them back. Addr is where the
+// leave takes credentials for the step of a build, and returns the pass for them and a function that ends the deposit.
+func (k *Keeper) leave(credentials map[string][]byte) (pass string, withdraw func()) {
+	pass = rand.Text()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.deposits[pass] = &deposit{credentials: credentials, over: make(chan struct{})}
+	return pass, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.drop(pass)
+	}
+}
+
+// tidyTime is how long podman may tidy up after its step has ended. Mage gives us five seconds for everything.
+const tidyTime = 2 * time.Second
+
+// with leaves credentials for a build, hands podman's argument for the pass to do, and takes them back. Addr is where the
 // build's steps find us. When ctx ends, the step ends first, and do has a while to end by itself before its own context
 // does: a podman whose step fails tidies up, an interrupted one does not.
 func (k *Keeper) with(ctx context.Context, addr string, credentials map[string][]byte, do func(ctx context.Context, args []string) error) error {
-	pass := rand.Text()
+	pass, withdraw := k.leave(credentials)
+	defer withdraw()
 	dir, err := os.MkdirTemp("", "spacktainers-pass-*")
 	if err != nil {
 		return err
@@ -129,28 +147,14 @@ func (k *Keeper) with(ctx context.Context, addr string, credentials map[string][
 	if err := os.WriteFile(file, []byte(addr+" "+pass+"\n"), 0o600); err != nil {
 		return err
 	}
-	withdraw := func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.drop(pass)
-	}
-	defer withdraw()
-	k.mu.Lock()
-	k.deposits[pass] = &deposit{credentials: credentials, over: make(chan struct{})}
-	k.mu.Unlock()
-
 	doing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {
 		withdraw()
 		time.AfterFunc(tidyTime, cancel)
 	})()
-	err = do(doing, []string{"--secret=id=" + passFile + ",src=" + file})
-	if ctx.Err() != nil && err != nil {
-		return context.Cause(ctx)
+	if err := do(doing, []string{"--secret=id=" + passFile + ",src=" + file}); err != nil {
+		return cmp.Or(context.Cause(ctx), err)
 	}
-	return err
+	return nil
 }
-
-// tidyTime is how long podman may tidy up after its step has ended. Mage gives us five seconds for everything.
-const tidyTime = 2 * time.Second
