@@ -117,13 +117,9 @@ func dial(ctx context.Context, p Podman, host string) (*Tunnel, error) {
 		stdin.Close()
 		t.ended <- err
 	}()
-	if err := t.wait(ctx, local); err != nil {
+	if err := t.wait(ctx, local, port); err != nil {
 		t.Close()
 		return nil, err
-	}
-	if t.Keeper = port.addr(); t.Keeper == "" {
-		t.Close()
-		return nil, errors.New("ssh does not say which port leads back to us")
 	}
 	return t, nil
 }
@@ -156,8 +152,8 @@ func (a *allocated) addr() string {
 	return "127.0.0.1:" + string(found[1])
 }
 
-// wait returns when podman answers, when ssh gives up, or when it took too long.
-func (t *Tunnel) wait(ctx context.Context, socket string) error {
+// wait returns when podman answers and the way back is known, when ssh gives up, or when it took too long.
+func (t *Tunnel) wait(ctx context.Context, socket string, port *allocated) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -178,11 +174,13 @@ func (t *Tunnel) wait(ctx context.Context, socket string) error {
 		if _, err := os.Stat(socket); err != nil {
 			continue
 		}
-		if err := t.ping(ctx); err == nil {
-			return nil
-		} else {
-			last = err
+		if last = t.ping(ctx); last != nil {
+			continue
 		}
+		if t.Keeper = port.addr(); t.Keeper != "" {
+			return nil
+		}
+		last = errors.New("ssh does not say which port of the host leads back to us")
 	}
 }
 
