@@ -2,6 +2,7 @@ package targets
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -14,15 +15,28 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/tooltest"
 )
 
-// makeStandin writes a git repository with what the builder takes for Spack: standin DIR. It is the test double in
-// testdata/spack-standin, or where SPACKTAINERS_SPACK names a clone of Spack, that.
+// cloneSpack clones real Spack, and its packages, from where two variables say: clonespack SPACK PACKAGES.
+func cloneSpack(ts *testscript.TestScript, neg bool, args []string) {
+	for i, variable := range []string{spackVariable, packagesVariable} {
+		if os.Getenv(variable) == "" {
+			continue
+		}
+		dir := ts.MkAbs(args[i])
+		ts.Check(ts.Exec("git", "-c", "safe.directory=*", "clone", "--quiet", "--depth=1", "file://"+os.Getenv(variable), dir))
+		ts.Check(ts.Exec("git", "-C", dir, "checkout", "--quiet", "-B", "main"))
+	}
+}
+
+// These name git clones, of Spack and from its version 1.0 on of its packages, for a script that wants the real ones.
+const (
+	spackVariable    = "SPACKTAINERS_SPACK"
+	packagesVariable = "SPACKTAINERS_SPACK_PACKAGES"
+)
+
+// makeStandin writes a git repository with what the builder takes for Spack, the test double in testdata/spack-standin:
+// standin DIR.
 func makeStandin(ts *testscript.TestScript, neg bool, args []string) {
 	dir := ts.MkAbs(args[0])
-	if clone := os.Getenv("SPACKTAINERS_SPACK"); clone != "" {
-		ts.Check(ts.Exec("git", "-c", "safe.directory=*", "clone", "--quiet", "--depth=1", "file://"+clone, dir))
-		ts.Check(ts.Exec("git", "-C", dir, "checkout", "--quiet", "-B", "main"))
-		return
-	}
 	caches := ts.Getenv("CACHES")
 	for to, from := range map[string]string{
 		".":           filepath.Join(caches, "..", "spack-standin"),
@@ -69,8 +83,9 @@ func emulates() (bool, error) {
 	return false, nil
 }
 
-// startSSHD starts an OpenSSH server on loopback, whose podman has a storage of its own: sshd NAME. It sets HOST to its
-// ssh:// URL, and puts an ssh on PATH that knows its key and has one for it; ssh.config says how.
+// startSSHD starts another host: an OpenSSH server in a network and a file system tree of its own, whose podman has a
+// storage of its own: sshd NAME. It sets HOST to its ssh:// URL, and puts an ssh on PATH that knows its key and has one for
+// it; ssh.config says how.
 func startSSHD(ts *testscript.TestScript, neg bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(dir, 0o700))
@@ -78,14 +93,14 @@ func startSSHD(ts *testscript.TestScript, neg bool, args []string) {
 	for _, key := range []string{"host", "user"} {
 		ts.Check(ts.Exec("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, key)))
 	}
-	port := freePort(ts)
 	put := func(name, format string, values ...any) {
 		ts.Check(os.WriteFile(filepath.Join(dir, name), fmt.Appendf(nil, format, values...), 0o755))
 	}
 	public, err := os.ReadFile(filepath.Join(dir, "host.pub"))
 	ts.Check(err)
-	put("known_hosts", "[127.0.0.1]:%d %s", port, public)
-	put("storage.conf", "[storage]\ndriver = \"overlay\"\ngraphroot = \"%[1]s/storage\"\nrunroot = \"%[1]s/run\"\n", dir)
+	ours, theirs := linkAddresses()
+	put("known_hosts", "%s %s", theirs, public)
+	put("storage.conf", "[storage]\ndriver = \"overlay\"\ngraphroot = \"%[1]s/storage\"\nrunroot = %[2]q\n", dir, filepath.Join(filepath.Dir(dir), ".hrun"))
 	put("ssh.config", "Host *\n  IdentityFile %[1]s/user\n  IdentitiesOnly yes\n  UserKnownHostsFile %[1]s/known_hosts\n", dir)
 	real, err := exec.LookPath("ssh")
 	ts.Check(err)
@@ -95,8 +110,7 @@ func startSSHD(ts *testscript.TestScript, neg bool, args []string) {
 	if conf := ts.Getenv("CONTAINERS_CONF"); conf != "" {
 		env += " CONTAINERS_CONF=" + conf
 	}
-	put("sshd.config", `Port %d
-ListenAddress 127.0.0.1
+	put("sshd.config", `ListenAddress %s
 HostKey %[2]s/host
 AuthorizedKeysFile %[2]s/user.pub
 PidFile %[2]s/pid
@@ -104,35 +118,50 @@ StrictModes no
 UsePAM no
 PermitRootLogin yes
 SetEnv %s
-`, port, dir, env)
-	server, err := exec.LookPath("/usr/sbin/sshd")
+`, theirs, dir, env)
+	startHost(ts, ours, theirs, filepath.Join(dir, "sshd.config"))
+	ts.Setenv("PATH", filepath.Join(dir, "bin")+string(os.PathListSeparator)+ts.Getenv("PATH"))
+	ts.Setenv("HOST", "ssh://root@"+theirs)
+}
+
+// linkAddresses returns two addresses for the ends of a cable, from those that are set aside for measuring networks.
+func linkAddresses() (ours, theirs string) {
+	at := 4 * rand.IntN(1<<14)
+	return fmt.Sprintf("198.18.%d.%d", at>>8, at&255+1), fmt.Sprintf("198.18.%d.%d", at>>8, at&255+2)
+}
+
+// startHost starts sshd where nothing of this machine's network is, at the other end of a cable.
+func startHost(ts *testscript.TestScript, ours, theirs, config string) {
+	const script = `ip link set lo up; echo; read -r _; ip addr add $1/30 dev eth0; ip link set eth0 up; exec /usr/sbin/sshd -D -e -f $2`
+	cmd := exec.Command("unshare", "--net", "--mount", "--propagation=private", "sh", "-c", script, "sh", theirs, config)
+	input, err := cmd.StdinPipe()
 	ts.Check(err)
-	cmd := exec.Command(server, "-D", "-e", "-f", filepath.Join(dir, "sshd.config"))
+	output, err := cmd.StdoutPipe()
+	ts.Check(err)
 	ts.Check(cmd.Start())
 	ts.Defer(func() { // sessions end with their clients
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	waitForPort(ts, port)
-	ts.Setenv("PATH", filepath.Join(dir, "bin")+string(os.PathListSeparator)+ts.Getenv("PATH"))
-	ts.Setenv("HOST", fmt.Sprintf("ssh://root@127.0.0.1:%d", port))
-}
-
-func freePort(ts *testscript.TestScript) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	_, err = output.Read(make([]byte, 1)) // now it is elsewhere
 	ts.Check(err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	cable := fmt.Sprintf("spackt%d", cmd.Process.Pid)
+	ts.Check(ts.Exec("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", fmt.Sprint(cmd.Process.Pid)))
+	ts.Check(ts.Exec("ip", "addr", "add", ours+"/30", "dev", cable))
+	ts.Check(ts.Exec("ip", "link", "set", cable, "up"))
+	_, err = input.Write([]byte("\n"))
+	ts.Check(err)
+	waitFor(ts, theirs+":22")
 }
 
-func waitForPort(ts *testscript.TestScript, port int) {
+func waitFor(ts *testscript.TestScript, address string) {
 	for range 100 {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		c, err := net.DialTimeout("tcp", address, time.Second)
 		if err == nil {
 			c.Close()
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	ts.Fatalf("nobody listens on port %d", port)
+	ts.Fatalf("nobody listens on %s", address)
 }

@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: func(condition string) (bool, error) { return hasTool(condition) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"flip": flipByte, "replace": replaceText, "mkbase": makeBase, "standin": makeStandin, "mkdebian": makeDebian, "sshd": startSSHD,
+			"flip": flipByte, "replace": replaceText, "mkbase": makeBase, "standin": makeStandin, "clonespack": cloneSpack, "mkdebian": makeDebian, "sshd": startSSHD,
 			"registry": startRegistry,
 		},
 	})
@@ -68,8 +68,11 @@ func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
 // fails the script instead of skipping it.
 func hasTool(condition string) (bool, error) {
 	name, ok := strings.CutPrefix(condition, "tool:")
-	if condition == "emulation" {
+	switch condition {
+	case "emulation":
 		return emulates()
+	case "spack":
+		return os.Getenv(spackVariable) != "", nil
 	}
 	if !ok {
 		return false, fmt.Errorf("unknown condition %q", condition)
@@ -81,7 +84,8 @@ func hasTool(condition string) (bool, error) {
 	return err == nil, nil
 }
 
-// privatePodman keeps podman's images and settings of a script in its folder.
+// privatePodman keeps podman's images and settings of a script in its folder. Where the path of a runroot has more than 50
+// letters, podman run does not see its container end, and waits for 20 seconds more: so that has a short name.
 func privatePodman(env *testscript.Env) error {
 	storage := filepath.Join(env.WorkDir, ".podman")
 	conf := filepath.Join(env.WorkDir, ".storage.conf")
@@ -89,7 +93,7 @@ func privatePodman(env *testscript.Env) error {
 	if os.Getuid() == 0 {
 		driver = "overlay" // ten times as fast
 	}
-	text := fmt.Sprintf("[storage]\ndriver = %q\ngraphroot = %q\nrunroot = %q\n", driver, storage, storage+"-run")
+	text := fmt.Sprintf("[storage]\ndriver = %q\ngraphroot = %q\nrunroot = %q\n", driver, storage, filepath.Join(env.WorkDir, ".run"))
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return err
 	}

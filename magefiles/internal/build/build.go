@@ -20,6 +20,7 @@ type Engine struct {
 	Builder BuiltBase
 	Runtime BuiltBase
 	Secrets Secrets
+	Keeper  *Keeper     // hands the secrets to build steps
 	Work    string      // a folder for what podman builds from; it stays, so that a failure can be looked into
 	Tree    image.Tree  // where images go
 	Watch   func(Event) // is told how a build goes on; may be nil
@@ -94,7 +95,11 @@ func (e Engine) podmanBuild(ctx context.Context, c Container, dir, step string, 
 	secrets := e.Secrets.values()
 	out := command.Redact(&watcher{log: log, event: e.event(c)}, secrets...)
 	defer out.Close()
-	return e.Secrets.with(func(args []string) error {
+	credentials, err := e.Secrets.read()
+	if err != nil {
+		return err
+	}
+	return e.Keeper.with(ctx, e.Podman.Keeper, credentials, func(ctx context.Context, args []string) error {
 		cmd, err := c.buildCmd(e.Podman, dir, step, args, labels)
 		if err != nil {
 			return err

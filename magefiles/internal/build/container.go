@@ -91,6 +91,15 @@ func (m Mirror) args() ([]string, error) {
 	return args, nil
 }
 
+// seenFrom says why a host can use no mirror that is a folder of this machine, and what to do about it.
+func (m Mirror) seenFrom(host, platform string) error {
+	if m.folder() == "" || host == Local || host == Emulate {
+		return nil
+	}
+	return &HostError{Host: host, Err: fmt.Errorf("it does not see the mirror %s, which is a folder of this machine: "+
+		"give it one that it can reach (mirror of %s in spacktainers.yaml, or --mirror: s3://… or https://…), or none (--mirror=)", m.URL, platform)}
+}
+
 // Inputs lists everything that decides what the image is. The concrete DAG is in it by the hashes of its roots, which
 // cover all that they depend on, compilers too: so the Spack that found it is not.
 func (c Container) inputs(lock *buildcache.Lockfile, runtimeKey string) []image.Input {
@@ -232,9 +241,6 @@ func (c Container) buildCmd(p Podman, context, step string, secrets, labels []st
 	mirror, err := c.Mirror.args()
 	if err != nil {
 		return command.Cmd{}, err
-	}
-	if p.URL != "" && c.Mirror.folder() != "" {
-		return command.Cmd{}, fmt.Errorf("the mirror %s is a folder of this machine: another host needs one that it can reach, s3:// or https://", c.Mirror.URL)
 	}
 	args = slices.Concat(args, mirror, secrets, labels, []string{"--tag=" + c.tag(), context})
 	return p.command(args...), nil

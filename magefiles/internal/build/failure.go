@@ -73,10 +73,10 @@ func (e Engine) explain(ctx context.Context, c Container, dir, log string, err e
 }
 
 // reproduce is the command line of a shell in the builder, in the environment in which Spack builds the package. Another
-// machine sees none of our folders. Credentials are those of whoever calls it.
+// machine sees none of our folders, and where no container can be started there is no such shell. Credentials are those of whoever calls it.
 func (e Engine) reproduce(c Container, dir string, p FailedPackage) string {
 	abs, err := filepath.Abs(dir)
-	if err != nil || e.Podman.URL != "" {
+	if err != nil || e.Podman.URL != "" || e.Podman.Chroot {
 		return ""
 	}
 	args := []string{"run", "--rm", "--interactive", "--tty", "--network=host", "--volume=" + abs + ":/context:ro"}

@@ -33,6 +33,7 @@ type Farm struct {
 	FailFast  bool // the first failure stops the others
 
 	mu      sync.Mutex
+	keeper  *Keeper
 	tunnels map[string]*Tunnel
 	busy    map[string]chan struct{} // one build at a time on each host
 	bases   map[string]BuiltBase     // by host, platform and name
@@ -122,7 +123,7 @@ func (f *Farm) lock(ctx context.Context, c *Container) error {
 		return err
 	}
 	c.Lock = nil
-	_, err = f.withHost(ctx, c.Platform, func(e Engine) error {
+	_, err = f.withHost(ctx, *c, func(e Engine) error {
 		c.Lock, err = e.Lock(ctx, *c)
 		return err
 	})
@@ -196,7 +197,7 @@ func (f *Farm) build(ctx context.Context, c Container, stop func()) Result {
 		result.Outcome, result.Record = UpToDate, plan.Record
 	default:
 		result.Outcome, plan.Container.Anew = Built, f.Force
-		result.Passed, result.Err = f.withHost(ctx, c.Platform, func(e Engine) error {
+		result.Passed, result.Err = f.withHost(ctx, c, func(e Engine) error {
 			result.Host = e.Host
 			result.Record, err = e.Build(ctx, plan.Container)
 			if f.FailFast && err != nil && !IsHostError(err) {
@@ -242,14 +243,18 @@ func (f *Farm) size(record image.Record) (sum int64) {
 	return sum
 }
 
-// withHost lets the first host that can do something for a platform, and returns what was wrong with those before it.
-func (f *Farm) withHost(ctx context.Context, platform string, do func(Engine) error) (passed []string, err error) {
+// withHost lets the first host that can do something for a container, and returns what was wrong with those before it.
+func (f *Farm) withHost(ctx context.Context, c Container, do func(Engine) error) (passed []string, err error) {
+	platform := c.Platform
 	hosts := f.Hosts[platform]
 	if len(hosts) == 0 {
 		return nil, fmt.Errorf("no host builds %s: name one under platforms in spacktainers.yaml, e.g. hosts: [%s]", platform, Emulate)
 	}
 	for _, host := range hosts {
-		err := f.onHost(ctx, host, platform, do)
+		err := c.Mirror.seenFrom(host, platform)
+		if err == nil {
+			err = f.onHost(ctx, host, platform, do)
+		}
 		if !IsHostError(err) || ctx.Err() != nil {
 			return passed, err
 		}
@@ -264,11 +269,15 @@ func (f *Farm) onHost(ctx context.Context, host, platform string, do func(Engine
 	if err != nil {
 		return err
 	}
-	p, err := f.open(ctx, host, platform)
+	keeper, err := f.keep()
 	if err != nil {
 		return err
 	}
-	e := Engine{Host: host, Podman: p, Secrets: f.Secrets, Work: filepath.Join(f.Work, "build"), Tree: f.Tree, Watch: f.Watch, Now: f.Now}
+	p, err := f.open(ctx, host, platform, keeper.Addr())
+	if err != nil {
+		return err
+	}
+	e := Engine{Host: host, Podman: p, Secrets: f.Secrets, Keeper: keeper, Work: filepath.Join(f.Work, "build"), Tree: f.Tree, Watch: f.Watch, Now: f.Now}
 	for name, to := range map[string]*BuiltBase{Builder: &e.Builder, Runtime: &e.Runtime} {
 		if *to, err = f.base(ctx, p, host, platform, name); err != nil {
 			return &HostError{Host: host, Err: err}
@@ -296,22 +305,36 @@ func (f *Farm) enter(ctx context.Context, host string) (leave func(), err error)
 	}
 }
 
+// keep returns the keeper of all builds.
+func (f *Farm) keep() (*Keeper, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.keeper != nil {
+		return f.keeper, nil
+	}
+	var err error
+	f.keeper, err = NewKeeper()
+	return f.keeper, err
+}
+
 // open returns podman on a host, for whoever has entered it.
-func (f *Farm) open(ctx context.Context, host, platform string) (Podman, error) {
+func (f *Farm) open(ctx context.Context, host, platform, keeper string) (Podman, error) {
+	here := f.Podman
+	here.Keeper = keeper
 	switch host {
 	case Local:
 		if platform != f.Native {
 			return Podman{}, &HostError{Host: host, Err: fmt.Errorf("it is %s", f.Native)}
 		}
-		return f.Podman, nil
+		return here, nil
 	case Emulate:
 		if platform == f.Native {
-			return f.Podman, nil
+			return here, nil
 		}
 		if err := f.Emulation(ctx, platform); err != nil {
 			return Podman{}, &HostError{Host: host, Err: err}
 		}
-		return f.Podman, nil
+		return here, nil
 	}
 	f.mu.Lock()
 	open := f.tunnels[host]
@@ -319,7 +342,7 @@ func (f *Farm) open(ctx context.Context, host, platform string) (Podman, error) 
 	if open != nil {
 		return open.Podman, nil
 	}
-	tunnel, err := Dial(ctx, f.Podman, host)
+	tunnel, err := Dial(ctx, here, host)
 	if err != nil {
 		return Podman{}, err
 	}
@@ -332,10 +355,13 @@ func (f *Farm) open(ctx context.Context, host, platform string) (Podman, error) 
 	return tunnel.Podman, nil
 }
 
-// Close ends the connections to other hosts.
+// Close ends the keeper and the connections to other hosts.
 func (f *Farm) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.keeper != nil {
+		f.keeper.Close()
+	}
 	for _, t := range f.tunnels {
 		t.Close()
 	}

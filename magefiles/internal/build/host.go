@@ -8,7 +8,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
@@ -41,19 +43,23 @@ const serviceTime = 30 * time.Minute
 // connectTime is how long a host may take to answer.
 const connectTime = 45 * time.Second
 
-// serviceScript runs podman's service until its standard input ends, which is when we are gone, however we went.
-const serviceScript = `umask 077; exec 3<&0; (cat <&3; kill $$) >/dev/null 2>&1 & exec podman system service --time=%d unix://%s 3<&-`
+// serviceScript runs podman's service until it reads a line, which is when we are done, or until its standard input ends,
+// which is when we are gone, however we went: then its build, whose step ends with us, has a moment to tidy up.
+const serviceScript = `umask 077; exec 3<&0; (read -r _ <&3 || sleep 3; kill $$) >/dev/null 2>&1 & exec podman system service --time=%d unix://%s 3<&-`
 
-// tunnelCmd starts podman's service on the host and forwards its socket to one of ours, in one connection. It is the
-// OpenSSH client with all that its user has configured, but it asks nothing and takes no unknown host's word.
-func tunnelCmd(host, local, remote string) (command.Cmd, error) {
+// tunnelCmd starts podman's service on the host, forwards its socket to one of ours and a port there to our keeper, in one
+// connection. It is the OpenSSH client with all that its user has configured, but it asks nothing and takes no unknown
+// host's word.
+func tunnelCmd(host, local, remote, keeper string) (command.Cmd, error) {
 	u, err := url.Parse(host)
 	if err != nil {
 		return command.Cmd{}, err
 	}
 	args := []string{
 		"ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ExitOnForwardFailure=yes",
-		"-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=30", "-o", "ControlPath=none", "-L", local + ":" + remote,
+		"-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=30", "-o", "ControlPath=none",
+		"-o", "LogLevel=INFO", // it says which port the host has chosen
+		"-L", local + ":" + remote, "-R", "127.0.0.1:0:" + keeper,
 	}
 	if u.Port() != "" {
 		args = append(args, "-p", u.Port())
@@ -62,7 +68,7 @@ func tunnelCmd(host, local, remote string) (command.Cmd, error) {
 		args = append(args, "-l", u.User.Username())
 	}
 	service := fmt.Sprintf(serviceScript, int(serviceTime.Seconds()), remote)
-	return command.Cmd{Args: append(args, "--", u.Hostname(), "exec sh -c '"+service+"'"), Stderr: discard{}}, nil
+	return command.Cmd{Args: append(args, "--", u.Hostname(), "exec sh -c '"+service+"'")}, nil
 }
 
 // A Tunnel is podman on another host.
@@ -92,10 +98,12 @@ func dial(ctx context.Context, p Podman, host string) (*Tunnel, error) {
 		return nil, err
 	}
 	local := filepath.Join(dir, "podman.sock")
-	cmd, err := tunnelCmd(host, local, "/tmp/spacktainers-"+strings.ToLower(rand.Text())+".sock")
+	cmd, err := tunnelCmd(host, local, "/tmp/spacktainers-"+strings.ToLower(rand.Text())+".sock", p.Keeper)
 	if err != nil {
 		return nil, err
 	}
+	port := &allocated{}
+	cmd.Stderr = port
 	stdin, input, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -109,15 +117,43 @@ func dial(ctx context.Context, p Podman, host string) (*Tunnel, error) {
 		stdin.Close()
 		t.ended <- err
 	}()
-	if err := t.wait(ctx, local); err != nil {
+	if err := t.wait(ctx, local, port); err != nil {
 		t.Close()
 		return nil, err
 	}
 	return t, nil
 }
 
-// wait returns when podman answers, when ssh gives up, or when it took too long.
-func (t *Tunnel) wait(ctx context.Context, socket string) error {
+// An allocated listens to ssh for the port of the host that leads back to us.
+type allocated struct {
+	mu   sync.Mutex
+	said []byte
+}
+
+var allocatedPort = regexp.MustCompile(`Allocated port (\d+) for remote forward`)
+
+func (a *allocated) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.said) < 1<<16 { // it comes first, and hosts may be talkative
+		a.said = append(a.said, p...)
+	}
+	return len(p), nil
+}
+
+// addr is where processes on the host find us; empty where ssh has not said.
+func (a *allocated) addr() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	found := allocatedPort.FindSubmatch(a.said)
+	if found == nil {
+		return ""
+	}
+	return "127.0.0.1:" + string(found[1])
+}
+
+// wait returns when podman answers and the way back is known, when ssh gives up, or when it took too long.
+func (t *Tunnel) wait(ctx context.Context, socket string, port *allocated) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -138,16 +174,19 @@ func (t *Tunnel) wait(ctx context.Context, socket string) error {
 		if _, err := os.Stat(socket); err != nil {
 			continue
 		}
-		if err := t.ping(ctx); err == nil {
-			return nil
-		} else {
-			last = err
+		if last = t.ping(ctx); last != nil {
+			continue
 		}
+		if t.Keeper = port.addr(); t.Keeper != "" {
+			return nil
+		}
+		last = errors.New("ssh does not say which port of the host leads back to us")
 	}
 }
 
 // Close ends podman's service on the host, and the connection.
 func (t *Tunnel) Close() {
+	_, _ = t.input.WriteString("done\n") // where ssh has ended, it need not be told
 	t.input.Close()
 	select {
 	case <-t.ended:
@@ -172,6 +211,8 @@ func explainSSH(err error) error {
 		{"Permission denied", "it takes none of your keys: look at ssh-add -l, and at authorized_keys on the host"},
 		{"Connection refused", "nobody listens there"},
 		{"Could not resolve hostname", "there is no host of that name"},
+		{"remote port forwarding failed", "it forwards no ports, by which credentials travel: look at AllowTcpForwarding in its sshd_config"},
+		{"remote forward failure", "it forwards no ports, by which credentials travel: look at AllowTcpForwarding in its sshd_config"},
 		{"open failed", "it forwards no sockets, or podman's service does not start: look at AllowStreamLocalForwarding in its sshd_config"},
 		{"podman: command not found", "it has no podman"},
 		{"podman: not found", "it has no podman"},

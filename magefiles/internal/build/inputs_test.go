@@ -148,34 +148,6 @@ func TestNothingIsUnpackedOutsideOfItsFolder(t *testing.T) {
 	}
 }
 
-// Regression 14 of the predecessor, as far as podman's command line goes: secrets are files, and gone afterwards.
-func TestSecretsAreFilesForAsLongAsABuildTakes(t *testing.T) {
-	public := filepath.Join(t.TempDir(), "key.pub")
-	write(t, public, "public")
-	var file string
-	err := Secrets{MirrorSecret: "canary", SigningPublic: public}.with(func(args []string) error {
-		line := strings.Join(args, " ")
-		if strings.Contains(line, "canary") || !strings.Contains(line, "--secret=id=signing_public,src="+public) {
-			t.Errorf("got %s", line)
-		}
-		_, file, _ = strings.Cut(args[0], "src=")
-		info, err := os.Stat(file)
-		if err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%s: %v, %v", file, info, err)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(file); !os.IsNotExist(err) {
-		t.Errorf("%s is still there: %v", file, err)
-	}
-	if err := (Secrets{SigningPrivate: "/nonexistent/key"}).with(func([]string) error { return nil }); err == nil {
-		t.Error("a key that is not there is no error")
-	}
-}
-
 func TestEventsTellStepsAndPackages(t *testing.T) {
 	var got []Event
 	e := Engine{Watch: func(ev Event) { got = append(got, ev) }}

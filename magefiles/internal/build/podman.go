@@ -1,8 +1,8 @@
 // Package build makes base images and containers with podman, here or on another host.
 //
 // What podman is told is decided by functions without side effects, so every command line can be tested without it.
-// Credentials reach podman as files, for single steps of a build: never as an argument, in a layer or in a log. What a
-// build leaves is an image layout with its record (package image); a build that breaks off leaves none.
+// Credentials go past podman, from our memory to single steps of a build: never as an argument, in a layer, in a log or on
+// a disk. What a build leaves is an image layout with its record (package image); a build that breaks off leaves none.
 package build
 
 import (
@@ -22,12 +22,16 @@ type Podman struct {
 	URL    string   // of another machine's podman: unix:///path/of/socket
 	Home   *Podman  // of this machine, where that is another one
 	Chroot bool     // build steps run in a chroot: where no container can be started
+	Keeper string   // where build steps find our keeper: HOST:PORT, as they see it
 }
 
 func (p Podman) command(args ...string) command.Cmd {
 	argv := []string{"podman"}
 	if p.URL != "" {
 		argv = append(argv, "--url="+p.URL)
+	}
+	if p.Chroot {
+		argv = append(argv, "--runtime=/bin/false") // podman does nothing at all where it finds no runtime; it will start none
 	}
 	return command.Cmd{Args: append(argv, args...), Env: p.Env}
 }

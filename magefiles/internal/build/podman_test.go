@@ -57,7 +57,7 @@ func TestBaseImagesAreBuiltInDockersFormat(t *testing.T) {
 		Spack: &Source{URL: "https://user:token@example.org/spack.git", Commit: "c1"}, Repos: []Source{{URL: "https://example.org/repo.git", Commit: "c2"}}}
 	c := b.buildCmd(Podman{URL: "unix:///s", Chroot: true}, "ctx", "key", false)
 	want := []string{
-		"podman", "--url=unix:///s", "build", "--format=docker", "--network=host", "--platform=linux/arm64",
+		"podman", "--url=unix:///s", "--runtime=/bin/false", "build", "--format=docker", "--network=host", "--platform=linux/arm64",
 		"--build-arg=BASE=localhost/spacktainers/debootstrap:bookworm-linux-arm64",
 		"--label=org.openbraininstitute.spacktainers.build-key=key",
 		"--label=org.opencontainers.image.title=builder",
@@ -92,8 +92,12 @@ func TestContainersAreBuiltWithEveryStage(t *testing.T) {
 
 func TestAFolderOfOursIsNoMirrorForAnotherHost(t *testing.T) {
 	c := Container{Name: "hello", Platform: "linux/amd64", Strip: true, Mirror: Mirror{URL: t.TempDir()}}
-	if _, err := c.buildCmd(Podman{URL: "unix:///s"}, "ctx", "install", nil, nil); err == nil {
-		t.Error("no error")
+	err := c.Mirror.seenFrom("ssh://builder", c.Platform)
+	if !IsHostError(err) || !strings.HasPrefix(err.Error(), "host ssh://builder: it does not see the mirror "+c.Mirror.URL+", which is a folder of this machine: give it one") {
+		t.Errorf("got %v", err)
+	}
+	if err := errors.Join(c.Mirror.seenFrom(Local, ""), c.Mirror.seenFrom(Emulate, ""), Mirror{URL: "s3://bucket"}.seenFrom("ssh://builder", "")); err != nil {
+		t.Error(err)
 	}
 	got, err := c.buildCmd(Podman{}, "ctx", "install", nil, nil)
 	if err != nil || !strings.Contains(strings.Join(got.Args, " "), "--build-arg=MIRROR=file:///mnt/mirror --volume="+c.Mirror.URL+":/mnt/mirror") {
@@ -126,12 +130,13 @@ RUN true
 }
 
 func TestTheTunnelIsOpenSSHAndAsksNothing(t *testing.T) {
-	c, err := tunnelCmd("ssh://me@host:2222", "/l.sock", "/r.sock")
+	c, err := tunnelCmd("ssh://me@host:2222", "/l.sock", "/r.sock", "127.0.0.1:99")
 	want := []string{
 		"ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ExitOnForwardFailure=yes",
-		"-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=30", "-o", "ControlPath=none", "-L", "/l.sock:/r.sock",
+		"-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=30", "-o", "ControlPath=none", "-o", "LogLevel=INFO",
+		"-L", "/l.sock:/r.sock", "-R", "127.0.0.1:0:127.0.0.1:99",
 		"-p", "2222", "-l", "me", "--", "host",
-		"exec sh -c 'umask 077; exec 3<&0; (cat <&3; kill $$) >/dev/null 2>&1 & exec podman system service --time=1800 unix:///r.sock 3<&-'",
+		"exec sh -c 'umask 077; exec 3<&0; (read -r _ <&3 || sleep 3; kill $$) >/dev/null 2>&1 & exec podman system service --time=1800 unix:///r.sock 3<&-'",
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -156,10 +161,11 @@ func TestHostsThatAreNoneAreRefused(t *testing.T) {
 
 func TestDialSaysWhatIsWrongWithAHost(t *testing.T) {
 	for says, want := range map[string]string{
-		"Host key verification failed.":                      "its key is not known",
-		"Permission denied (publickey).":                     "it takes none of your keys",
-		"ssh: connect to host x port 22: Connection refused": "nobody listens there",
-		"sh: 1: exec: podman: not found":                     "it has no podman",
+		"Host key verification failed.":                          "its key is not known",
+		"Permission denied (publickey).":                         "it takes none of your keys",
+		"ssh: connect to host x port 22: Connection refused":     "nobody listens there",
+		"sh: 1: exec: podman: not found":                         "it has no podman",
+		"Error: remote port forwarding failed for listen port 0": "it forwards no ports",
 	} {
 		_, err := Dial(t.Context(), Podman{Run: said{"ssh": "error: " + says}.run}, "ssh://host")
 		if !IsHostError(err) || !strings.Contains(err.Error(), want) {
@@ -214,6 +220,10 @@ func TestFailuresNamePackagesAndTheEndOfTheirLogs(t *testing.T) {
 	reproduce := "CONTAINERS_CONF=/c podman run --rm --interactive --tty --network=host --volume=" + dir + ":/context:ro --env=MIRROR=s3://cache --env=AWS_ACCESS_KEY_ID --env=AWS_SECRET_ACCESS_KEY b1 spacktainers reproduce abc"
 	if f.Reproduce != reproduce {
 		t.Errorf("got %s, want %s", f.Reproduce, reproduce)
+	}
+	e.Podman.Chroot = true
+	if got := e.reproduce(Container{}, dir, f.Packages[0]); got != "" {
+		t.Errorf("a shell where no container can be started: %s", got)
 	}
 	e.Podman.Run = said{"version": "error: Cannot connect"}.run
 	if err := e.explain(t.Context(), Container{Mirror: Mirror{URL: "s3://cache", Push: true}}, dir, log, errors.New("exit status 125")); !IsHostError(err) {

@@ -1,15 +1,11 @@
 package build
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"syscall"
 )
 
-// Secrets are what steps of a build may read, and nobody else. Values are written to files that only we can read, for as
-// long as a build takes; podman shows each to single steps below /run/secrets.
+// Secrets are what steps of a build may read, and nobody else.
 type Secrets struct {
 	MirrorKeyID    string // credentials of the build cache's bucket
 	MirrorSecret   string
@@ -18,68 +14,28 @@ type Secrets struct {
 	GitCredentials string // path of a file as git's credential store has it: https://user:token@host in each line
 }
 
-// with writes the secrets to files, hands podman's arguments for them to do, and removes the files.
-func (s Secrets) with(do func(args []string) error) (err error) {
-	dir, err := secretDir()
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if gone := os.RemoveAll(dir); err == nil {
-			err = gone
-		}
-	}()
-	var args []string
-	for _, secret := range []struct{ id, value, path string }{
-		{id: "mirror_access_key_id", value: s.MirrorKeyID},
-		{id: "mirror_secret_access_key", value: s.MirrorSecret},
-		{id: "signing_public", path: s.SigningPublic},
-		{id: "signing_private", path: s.SigningPrivate},
-		{id: "git_credentials", path: s.GitCredentials},
+// read returns the credentials that there are, by the names that the builder knows them by.
+func (s Secrets) read() (map[string][]byte, error) {
+	credentials := map[string][]byte{}
+	for _, secret := range []struct{ name, value, path string }{
+		{name: "mirror_access_key_id", value: s.MirrorKeyID},
+		{name: "mirror_secret_access_key", value: s.MirrorSecret},
+		{name: "signing_public", path: s.SigningPublic},
+		{name: "signing_private", path: s.SigningPrivate},
+		{name: "git_credentials", path: s.GitCredentials},
 	} {
-		path := secret.path
-		switch {
-		case secret.value != "":
-			path = filepath.Join(dir, secret.id)
-			if err := os.WriteFile(path, []byte(secret.value), 0o600); err != nil {
-				return err
-			}
-		case path == "":
-			continue
-		default:
-			if _, err := os.Stat(path); err != nil {
-				return fmt.Errorf("secret %s: %w", secret.id, err)
+		content := []byte(secret.value)
+		if secret.path != "" {
+			var err error
+			if content, err = os.ReadFile(secret.path); err != nil {
+				return nil, fmt.Errorf("secret %s: %w", secret.name, err)
 			}
 		}
-		args = append(args, "--secret=id="+secret.id+",src="+path)
-	}
-	return do(args)
-}
-
-// secretDir is in memory where the system has such a place: what is never on a disk need not be wiped from it. What a
-// killed process left there goes first.
-func secretDir() (string, error) {
-	parent := "/dev/shm"
-	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
-		parent = os.TempDir()
-	}
-	left, _ := filepath.Glob(filepath.Join(parent, "spacktainers-secrets-*"))
-	for _, dir := range left {
-		if abandoned(dir) {
-			os.RemoveAll(dir) // not ours, perhaps: then it stays
+		if len(content) > 0 {
+			credentials[secret.name] = content
 		}
 	}
-	return os.MkdirTemp(parent, fmt.Sprintf("spacktainers-secrets-%d-*", os.Getpid()))
-}
-
-// abandoned says whether the process that a folder of secrets is named for is gone.
-func abandoned(dir string) bool {
-	var pid int
-	if _, err := fmt.Sscanf(filepath.Base(dir), "spacktainers-secrets-%d-", &pid); err != nil {
-		return false
-	}
-	process, err := os.FindProcess(pid)
-	return err == nil && errors.Is(process.Signal(syscall.Signal(0)), os.ErrProcessDone)
+	return credentials, nil
 }
 
 // values are what no log may show.
