@@ -59,7 +59,7 @@ func (j Janitor) Apply(ctx context.Context, p Plan) (res Result, err error) {
 			return err
 		}
 		p.objects = slices.Clone(p.objects)
-		r := &run{Janitor: j, plan: p, res: &res, was: map[string]*text{}, now: map[string]*cacheIndex{}, deleted: index.NewBits(len(p.scan.objects.list))}
+		r := &run{Janitor: j, plan: p, res: &res, was: map[string]*text{}, now: map[string]*cacheIndex{}, deleted: index.NewBits(p.scan.objects.len())}
 		defer r.close()
 		return r.apply(ctx)
 	})
@@ -185,7 +185,7 @@ func (r *run) look(ctx context.Context) (*Scan, error) {
 	}
 	var notes []string
 	r.plan, notes = restrict(r.plan.decisions(), s)
-	r.deleted = index.NewBits(len(s.objects.list))
+	r.deleted = index.NewBits(s.objects.len())
 	clear(r.now)
 	for _, n := range notes {
 		r.Log("%s", n)
@@ -309,7 +309,7 @@ func (r *run) deleteSpecs(ctx context.Context) error {
 	s := r.plan.scan
 	var files []objectID
 	for i := range r.plan.objects.All() {
-		if k := s.objects.list[i].kind; k == SpecFile || k == Manifest {
+		if k := s.objects.at(i).kind; k == SpecFile || k == Manifest {
 			files = append(files, i)
 		}
 	}
@@ -344,7 +344,7 @@ func (r *run) deleteRest(ctx context.Context) error {
 	used := s.allUsedBlobs()
 	var rest []objectID
 	for i := range r.plan.objects.All() {
-		o := &s.objects.list[i]
+		o := s.objects.at(i)
 		if o.kind == Own || o.kind == Blob && (o.of == 0 || !used.Has(o.of-1)) || o.kind == Tarball && !s.owned(i) {
 			rest = append(rest, i)
 		}
@@ -360,7 +360,7 @@ func (r *run) rescue(ctx context.Context, before *Plan) error {
 	for _, at := range r.lost {
 		back[before.scan.dag.hash(at)] = true
 		for _, i := range before.scan.bySpec.of(at) {
-			o := &before.scan.objects.list[i]
+			o := before.scan.objects.at(i)
 			if o.kind != SpecFile && o.kind != Manifest || !before.objects.Has(i) {
 				continue
 			}
@@ -434,7 +434,7 @@ func (r *run) delete(ctx context.Context, what string, objects []objectID) (map[
 		if _, bad := failed[keys[i]]; !bad {
 			r.deleted.Set(o)
 			r.res.Objects++
-			r.res.Bytes += s.objects.list[o].size
+			r.res.Bytes += s.objects.at(o).size
 		}
 	}
 	if len(failed) > 0 {

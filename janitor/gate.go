@@ -32,6 +32,13 @@ func (r *scanner) gate(ctx context.Context) error {
 			return incomplete(x.object.Key)
 		}
 	}
+	for i := range r.of(IndexManifest) {
+		if key := r.objects.key(i); !r.asked[key] { // it was not there when indexes were listed
+			if _, err := r.unlisted(ctx, key); err != nil {
+				return err
+			}
+		}
+	}
 	if err := r.unlistedKeys(ctx); err != nil {
 		return err
 	}
@@ -209,7 +216,7 @@ func (r *scanner) unlistedTarball(ctx context.Context, at id) (*Damage, error) {
 
 func (r *scanner) unlistedBlob(ctx context.Context, manifest objectID, key string) (*Damage, error) {
 	d := &Damage{Key: key, What: "missing, though " + r.objects.key(manifest) + " names it: push its package again"}
-	if of := r.objects.list[manifest].of; of != 0 {
+	if of := r.objects.at(manifest).of; of != 0 {
 		d.Hash, d.Spec = r.dag.hash(of-1), r.dag.text(of-1)
 	}
 	var err error
@@ -250,7 +257,7 @@ func (s *Scan) layouts() []int {
 	var layouts []int
 	for layout, prefix := range map[int]string{2: "build_cache/", 3: "v3/"} {
 		i, _ := s.objects.find(prefix)
-		if int(i) < len(s.objects.list) && strings.HasPrefix(s.objects.key(i), prefix) {
+		if int(i) < s.objects.len() && strings.HasPrefix(s.objects.key(i), prefix) {
 			layouts = append(layouts, layout)
 		}
 	}

@@ -70,6 +70,10 @@ func (r *scanner) readIndexes(ctx context.Context) ([]*cacheIndex, error) {
 			keys = append(keys, o.Key)
 		}
 	}
+	r.asked = map[string]bool{}
+	for _, key := range keys {
+		r.asked[key] = true
+	}
 	found := make([]*cacheIndex, len(keys))
 	damage := make([]*Damage, len(keys))
 	group, gctx := errgroup.WithContext(ctx)

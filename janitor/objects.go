@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"iter"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -25,32 +26,84 @@ type object struct {
 	kind    Kind
 }
 
-// objects are all that was listed.
+// objects are all that was listed, in the order of their keys.
 type objects struct {
-	keys keyList
-	list []object
-	odd  []string // ETags that are no MD5 sums
+	chunks []*chunk // all but the last one are full
+	odd    []string // ETags that are no MD5 sums
 }
 
-func (o *objects) key(i objectID) string { return o.keys.at(i) }
+// A chunk is a number of objects that follow each other. In chunks a list can
+// grow without being copied, and go as it is read.
+type chunk struct {
+	keys keyList
+	list []object
+}
 
-func (o *objects) find(key string) (objectID, bool) { return o.keys.find(key) }
+const (
+	chunkBits = 12
+	chunkLen  = 1 << chunkBits
+)
+
+func (o *objects) len() int {
+	if len(o.chunks) == 0 {
+		return 0
+	}
+	last := len(o.chunks) - 1
+	return last<<chunkBits + len(o.chunks[last].list)
+}
+
+func (o *objects) at(i objectID) *object { return &o.chunks[i>>chunkBits].list[i%chunkLen] }
+
+func (o *objects) key(i objectID) string { return o.chunks[i>>chunkBits].keys.at(i % chunkLen) }
+
+// find returns the number of the first object whose key is not less than key,
+// and whether it is that one.
+func (o *objects) find(key string) (objectID, bool) {
+	c := sort.Search(len(o.chunks), func(c int) bool { return o.chunks[c].keys.at(0) > key })
+	if c == 0 {
+		return 0, false
+	}
+	i, ok := o.chunks[c-1].keys.find(key)
+	return objectID(c-1)<<chunkBits + i, ok
+}
 
 // all yields the objects with their keys, which are valid for one step.
 func (o *objects) all() iter.Seq2[objectID, []byte] {
 	return func(yield func(objectID, []byte) bool) {
-		c := o.keys.cursor()
-		for i := objectID(0); c.next(); i++ {
-			if !yield(i, c.key) {
-				return
+		var i objectID
+		for _, c := range o.chunks {
+			for keys := c.keys.cursor(); keys.next(); i++ {
+				if !yield(i, keys.key) {
+					return
+				}
 			}
 		}
 	}
 }
 
+// last returns the greatest key.
+func (o *objects) last() []byte {
+	if len(o.chunks) == 0 {
+		return nil
+	}
+	return o.chunks[len(o.chunks)-1].keys.last
+}
+
+// add appends an object whose key is greater than all others.
+func (o *objects) add(key string, x object) {
+	n := len(o.chunks)
+	if n == 0 || len(o.chunks[n-1].list) == chunkLen {
+		o.chunks = append(o.chunks, &chunk{list: make([]object, 0, chunkLen)})
+		n++
+	}
+	c := o.chunks[n-1]
+	c.keys.add(key)
+	c.list = append(c.list, x)
+}
+
 // get returns an object as the store said it.
 func (o *objects) get(i objectID) buildcache.Object {
-	x := &o.list[i]
+	x := o.at(i)
 	return buildcache.Object{Key: o.key(i), Size: x.size, ETag: o.etag(x.etag), ModTime: x.time()}
 }
 
@@ -116,10 +169,10 @@ type collector struct {
 // add takes an object into the run whose last key it follows most closely.
 func (c *collector) add(o buildcache.Object, kind Kind) {
 	run := c.last
-	if run == nil || string(run.keys.last) >= o.Key {
+	if run == nil || string(run.last()) >= o.Key {
 		run = nil
 		for _, r := range c.runs {
-			if string(r.keys.last) < o.Key && (run == nil || bytes.Compare(r.keys.last, run.keys.last) > 0) {
+			if string(r.last()) < o.Key && (run == nil || bytes.Compare(r.last(), run.last()) > 0) {
 				run = r
 			}
 		}
@@ -129,22 +182,16 @@ func (c *collector) add(o buildcache.Object, kind Kind) {
 		c.runs = append(c.runs, run)
 	}
 	c.last = run
-	run.append(o, kind)
-}
-
-func (o *objects) append(x buildcache.Object, kind Kind) {
-	o.keys.add(x.Key)
-	o.list = append(o.list, object{size: x.Size, written: x.ModTime.UnixNano(), etag: o.pack(x.ETag), kind: kind})
+	run.add(o.Key, object{size: o.Size, written: o.ModTime.UnixNano(), etag: run.pack(o.ETag), kind: kind})
 }
 
 // merge returns all runs in one. An object that was listed twice counts once.
+// The runs are taken apart.
 func merge(collectors []collector) *objects {
 	var heads runHeap
-	n := 0
 	for _, c := range collectors {
 		for _, r := range c.runs {
-			n += len(r.list)
-			if h := (&runHead{run: r, keys: r.keys.cursor()}); h.keys.next() {
+			if h := (&runHead{run: r}); h.next() {
 				heads = append(heads, h)
 			}
 		}
@@ -153,19 +200,20 @@ func merge(collectors []collector) *objects {
 		return heads[0].run
 	}
 	heap.Init(&heads)
-	all := &objects{list: make([]object, 0, n)}
+	all := &objects{}
 	for len(heads) > 0 {
 		h := heads[0]
-		if all.keys.n == 0 || !bytes.Equal(all.keys.last, h.keys.key) {
-			x := h.run.list[h.at]
+		if all.len() == 0 || !bytes.Equal(all.last(), h.keys.key) {
+			x := h.run.chunks[h.chunk].list[h.at]
 			if x.etag.form == oddETag {
 				x.etag = all.pack(h.run.etag(x.etag))
 			}
-			all.keys.add(string(h.keys.key))
-			all.list = append(all.list, x)
+			all.add(string(h.keys.key), x)
 		}
-		h.at++
-		if h.keys.next() {
+		if h.at == len(h.run.chunks[h.chunk].list)-1 {
+			h.run.chunks[h.chunk] = nil
+		}
+		if h.next() {
 			heap.Fix(&heads, 0)
 		} else {
 			heap.Pop(&heads)
@@ -176,9 +224,28 @@ func merge(collectors []collector) *objects {
 
 // A runHead is what comes next of a run.
 type runHead struct {
-	run  *objects
-	keys keyCursor
-	at   int
+	run       *objects
+	keys      keyCursor
+	chunk, at int
+	begun     bool
+}
+
+// next returns false at the end.
+func (h *runHead) next() bool {
+	switch {
+	case !h.begun:
+		h.begun = true
+		h.keys = h.run.chunks[0].keys.cursor()
+		return h.keys.next()
+	case h.keys.next():
+		h.at++
+		return true
+	case h.chunk+1 == len(h.run.chunks):
+		return false
+	}
+	h.chunk, h.at = h.chunk+1, 0
+	h.keys = h.run.chunks[h.chunk].keys.cursor()
+	return h.keys.next()
 }
 
 type runHeap []*runHead

@@ -166,7 +166,7 @@ func (p *Plan) Deletions() iter.Seq[Deletion] {
 			if !p.objects.Has(i) {
 				continue
 			}
-			o := &s.objects.list[i]
+			o := s.objects.at(i)
 			of := o.of
 			if o.kind == Blob && of != 0 {
 				of = owners[of-1]
@@ -254,7 +254,7 @@ func (p *Plan) allocate() {
 	p.why = append(p.why, make([]reason, p.scan.dag.len()-len(p.why))...)
 	p.needs = map[id]id{}
 	p.stay = index.NewBits(p.scan.dag.len())
-	p.objects = index.NewBits(len(p.scan.objects.list))
+	p.objects = index.NewBits(p.scan.objects.len())
 }
 
 func (p Plan) refuse(err error) (Plan, error) {
@@ -440,7 +440,7 @@ func (p *Plan) fill(m *marks) {
 			continue
 		}
 		for _, o := range p.scan.all(at) {
-			if of := &p.scan.objects.list[o]; of.kind != Blob || !used.Has(of.of-1) {
+			if of := p.scan.objects.at(o); of.kind != Blob || !used.Has(of.of-1) {
 				p.objects.Set(o)
 			}
 		}
@@ -450,7 +450,7 @@ func (p *Plan) fill(m *marks) {
 // used returns the blobs that manifests name, those of specs that go aside.
 func (p *Plan) used() index.Bits {
 	return p.scan.usedBlobs(func(manifest objectID) bool {
-		of := p.scan.objects.list[manifest].of
+		of := p.scan.objects.at(manifest).of
 		return of != 0 && p.goes(of-1)
 	})
 }
@@ -476,7 +476,7 @@ func (s *Scan) allUsedBlobs() index.Bits {
 // bytes returns the size of a spec's objects, those in use aside.
 func (p *Plan) bytes(at id, used index.Bits) (n int64) {
 	for _, i := range p.scan.all(at) {
-		if o := &p.scan.objects.list[i]; o.kind != Blob || !used.Has(o.of-1) {
+		if o := p.scan.objects.at(i); o.kind != Blob || !used.Has(o.of-1) {
 			n += o.size
 		}
 	}
@@ -490,7 +490,7 @@ func (p *Plan) orphans(m *marks) {
 	s, grace := p.scan, p.Policy.Grace
 	replaced := s.replaced()
 	for i := range s.of(Tarball, Blob) {
-		o := &s.objects.list[i]
+		o := s.objects.at(i)
 		if o.kind == Blob && o.of != 0 || o.kind == Tarball && (m.has(o.of-1) || s.owned(i)) {
 			continue
 		}
@@ -516,7 +516,7 @@ func (p *Plan) orphans(m *marks) {
 func (p *Plan) finish() {
 	p.Before, p.After = Totals{}, Totals{}
 	for i := range p.scan.of(SpecFile, Tarball, Manifest, Blob) {
-		size := p.scan.objects.list[i].size
+		size := p.scan.objects.at(i).size
 		p.Before.Objects++
 		p.Before.Bytes += size
 		if !p.objects.Has(i) {

@@ -14,7 +14,7 @@ import (
 // error is ErrUnproved.
 func Prove(p Plan, s *Scan) error {
 	for i := range p.objects.All() {
-		if k := s.objects.list[i].kind; !s.has(i) || !k.deletable() {
+		if k := s.objects.at(i).kind; !s.has(i) || !k.deletable() {
 			return fmt.Errorf("%w: %s is never deleted, or not there", ErrUnproved, s.objects.key(i))
 		}
 	}
@@ -36,7 +36,7 @@ func Prove(p Plan, s *Scan) error {
 		stay = append(stay, at)
 		for _, o := range s.own(at) {
 			if p.objects.Has(o) {
-				return fmt.Errorf("%w: %s stays without its %s %s", ErrUnproved, s.dag.text(at), s.objects.list[o].kind, s.objects.key(o))
+				return fmt.Errorf("%w: %s stays without its %s %s", ErrUnproved, s.dag.text(at), s.objects.at(o).kind, s.objects.key(o))
 			}
 		}
 	}
@@ -98,7 +98,7 @@ func proveRoots(p Plan, s *Scan, roots Roots) error {
 			}
 			all := s.all(at)
 			if i := slices.IndexFunc(all, p.objects.Has); i >= 0 {
-				return fmt.Errorf("%w: lock %s needs %s, whose %s %s would go", ErrUnproved, l.Name, s.dag.text(at), s.objects.list[all[i]].kind, s.objects.key(all[i]))
+				return fmt.Errorf("%w: lock %s needs %s, whose %s %s would go", ErrUnproved, l.Name, s.dag.text(at), s.objects.at(all[i]).kind, s.objects.key(all[i]))
 			}
 		}
 	}

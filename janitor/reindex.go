@@ -110,7 +110,7 @@ func (j Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int) (_ *tex
 	defer all.Close()
 	keep := index.NewBits(all.graph.Len())
 	for _, file := range files {
-		at := s.objects.list[file].of - 1
+		at := s.objects.at(file).of - 1
 		if i, ok := all.graph.Lookup(s.dag.hash(at)); ok && len(s.missing[at]) == 0 {
 			keep.Set(i)
 		}
@@ -168,7 +168,7 @@ func writeNode(w io.Writer, raw json.RawMessage, seen map[buildcache.Hash]bool) 
 
 // rawDAG reads the nodes of a spec file as they stand there, the spec first.
 func (r *scanner) rawDAG(ctx context.Context, file objectID) ([]json.RawMessage, error) {
-	key, hash := r.objects.key(file), r.dag.hash(r.objects.list[file].of-1)
+	key, hash := r.objects.key(file), r.dag.hash(r.objects.at(file).of-1)
 	text, err := r.specText(ctx, file)
 	if err != nil {
 		return nil, err
@@ -193,7 +193,7 @@ func (r *scanner) rawDAG(ctx context.Context, file objectID) ([]json.RawMessage,
 // spec blob that a manifest names.
 func (r *scanner) specText(ctx context.Context, file objectID) ([]byte, error) {
 	key := r.objects.key(file)
-	if r.objects.list[file].kind == SpecFile {
+	if r.objects.at(file).kind == SpecFile {
 		data, _, err := get(ctx, r.store, key)
 		if err == nil && strings.HasSuffix(key, ".sig") {
 			block, _ := clearsign.Decode(data)

@@ -22,7 +22,7 @@ func (s *Scan) replaced() map[string]replacedBlob {
 	found := map[string]replacedBlob{}
 	for i := range s.of(Own) {
 		if sum, ok := strings.CutPrefix(s.objects.key(i), replacedPrefix); ok && len(sum) == 64 {
-			found[blobsPrefix+sum[:2]+"/"+sum] = replacedBlob{i, s.objects.list[i].time()}
+			found[blobsPrefix+sum[:2]+"/"+sum] = replacedBlob{i, s.objects.at(i).time()}
 		}
 	}
 	return found

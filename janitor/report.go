@@ -126,8 +126,8 @@ func (r *Report) specs(s *Scan, now time.Time) {
 // objects counts them by kind, and those that belong to nothing.
 func (r *Report) objects(s *Scan) {
 	kinds := map[Kind]*Share{}
-	for i := range s.objects.list {
-		o := Object{s.objects.get(objectID(i)), s.objects.list[i].kind}
+	for i := range objectID(s.objects.len()) {
+		o := Object{s.objects.get(i), s.objects.at(i).kind}
 		if o.Kind == Own {
 			continue
 		}

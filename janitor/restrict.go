@@ -52,7 +52,7 @@ func restrict(d decisions, s *Scan) (Plan, []string) {
 			known.Set(at)
 		}
 	}
-	same, changed, lone := index.NewBits(len(s.objects.list)), index.NewBits(len(s.objects.list)), index.NewBits(len(s.objects.list))
+	same, changed, lone := index.NewBits(s.objects.len()), index.NewBits(s.objects.len()), index.NewBits(s.objects.len())
 	for x := range d.deletions {
 		i, ok := s.objects.find(x.Key)
 		switch {
@@ -69,7 +69,7 @@ func restrict(d decisions, s *Scan) (Plan, []string) {
 	notes := p.spare(known, same, changed)
 	used := p.used()
 	for i := range same.All() {
-		o := &s.objects.list[i]
+		o := s.objects.at(i)
 		switch {
 		case !o.kind.deletable():
 		case o.kind == Blob && o.of != 0 && used.Has(o.of-1):
@@ -112,11 +112,11 @@ func (p *Plan) spare(known, same, changed index.Bits) (notes []string) {
 // touched says how a spec differs from the one that was planned to go.
 func (s *Scan) touched(at id, same, changed index.Bits) string {
 	for _, i := range s.all(at) {
-		what := "its " + s.objects.list[i].kind.String() + " " + s.objects.key(i)
+		what := "its " + s.objects.at(i).kind.String() + " " + s.objects.key(i)
 		switch {
 		case changed.Has(i):
 			return what + " was written since"
-		case !same.Has(i) && s.objects.list[i].kind != Blob: // a blob that others use was not planned to go
+		case !same.Has(i) && s.objects.at(i).kind != Blob: // a blob that others use was not planned to go
 			return what + " is new"
 		}
 	}

@@ -146,7 +146,8 @@ type scanner struct {
 	*Scan
 	store buildcache.Store
 	opts  ScanOptions
-	refs  [][]blobRef // by manifest
+	refs  [][]blobRef     // by manifest
+	asked map[string]bool // indexes that were asked for
 }
 
 func newScanner(store buildcache.Store, opts ScanOptions) *scanner {
@@ -184,8 +185,8 @@ func (r *scanner) readListing(ctx context.Context) error {
 	r.took = time.Since(r.began)
 	r.learnIndexes(found)
 	r.objects = merge(lists)
-	for i := range r.objects.list {
-		if k := r.objects.list[i].kind; k != Own && k != Foreign {
+	for i := range objectID(r.objects.len()) {
+		if k := r.objects.at(i).kind; k != Own && k != Foreign {
 			return nil
 		}
 	}
@@ -279,9 +280,9 @@ func shards(first []buildcache.Object) []string {
 
 // readManifests reads every manifest: the blobs that they name are no orphans.
 func (r *scanner) readManifests(ctx context.Context) error {
-	for i := range r.objects.list {
-		if k := r.objects.list[i].kind; k == Manifest || k == IndexManifest || k == OtherManifest {
-			r.manifests = append(r.manifests, objectID(i))
+	for i := range objectID(r.objects.len()) {
+		if k := r.objects.at(i).kind; k == Manifest || k == IndexManifest || k == OtherManifest {
+			r.manifests = append(r.manifests, i)
 		}
 	}
 	r.refs = make([][]blobRef, len(r.manifests))
@@ -296,7 +297,7 @@ func (r *scanner) readManifests(ctx context.Context) error {
 			return err
 		}
 		m, err := buildcache.ParseManifest(data)
-		kind := &r.objects.list[r.manifests[i]].kind
+		kind := &r.objects.at(r.manifests[i]).kind
 		if err != nil && *kind == OtherManifest && !strings.HasSuffix(o.Key, ".manifest.json") {
 			*kind = Foreign // whatever it is, it is no manifest
 			return nil
@@ -321,7 +322,7 @@ func (r *scanner) gather(context.Context) error {
 	r.gatherBlobs()
 	counts := make([]uint32, r.dag.len())
 	for i, key := range r.objects.all() {
-		o := &r.objects.list[i]
+		o := r.objects.at(i)
 		if o.kind != SpecFile && o.kind != Manifest && o.kind != Tarball {
 			continue
 		}
@@ -333,7 +334,7 @@ func (r *scanner) gather(context.Context) error {
 		}
 		counts[at]++
 	}
-	r.bySpec = lists{start: make([]uint32, len(counts)+1), all: make([]uint32, 0, len(r.objects.list))}
+	r.bySpec = lists{start: make([]uint32, len(counts)+1), all: make([]uint32, 0, r.objects.len())}
 	var end uint32
 	for i, n := range counts {
 		r.bySpec.start[i] = end
@@ -343,13 +344,13 @@ func (r *scanner) gather(context.Context) error {
 	r.bySpec.all = make([]uint32, end)
 	next := slices.Clone(r.bySpec.start)
 	r.present = index.NewBits(len(counts))
-	for i := range r.objects.list {
-		o := &r.objects.list[i]
+	for i := range objectID(r.objects.len()) {
+		o := r.objects.at(i)
 		if o.of == 0 || o.kind == Blob {
 			continue
 		}
 		at := o.of - 1
-		r.bySpec.all[next[at]] = objectID(i)
+		r.bySpec.all[next[at]] = i
 		next[at]++
 		if o.kind != Tarball {
 			r.present.Set(at)
@@ -379,7 +380,7 @@ func (r *scanner) gatherBlobs() {
 	r.refs = nil
 	var sum [32]byte
 	for i, key := range r.objects.all() {
-		o := &r.objects.list[i]
+		o := r.objects.at(i)
 		if o.kind != Blob {
 			continue
 		}
@@ -410,7 +411,7 @@ func (r *scanner) readSpecFiles(ctx context.Context) error {
 			whole = whole && r.dag.told(to)
 		}
 		for _, o := range r.own(at) {
-			if !whole && r.objects.list[o].kind != Tarball {
+			if !whole && r.objects.at(o).kind != Tarball {
 				files = append(files, o)
 			}
 		}
@@ -434,8 +435,8 @@ func (r *scanner) readSpecFiles(ctx context.Context) error {
 
 // pack returns the package of a spec file or manifest, as far as it is known.
 func (s *Scan) pack(o objectID) *buildcache.Package {
-	p := &buildcache.Package{Spec: &buildcache.Spec{Hash: s.dag.hash(s.objects.list[o].of - 1)}, SpecKey: s.objects.key(o), Layout: 2}
-	if s.objects.list[o].kind == Manifest {
+	p := &buildcache.Package{Spec: &buildcache.Spec{Hash: s.dag.hash(s.objects.at(o).of - 1)}, SpecKey: s.objects.key(o), Layout: 2}
+	if s.objects.at(o).kind == Manifest {
 		p.Layout = 3
 	}
 	return p
@@ -449,8 +450,8 @@ func (s *Scan) specs() iter.Seq[id] { return s.present.All() }
 // makes no spec, and belongs to none.
 func (s *Scan) own(at id) []objectID {
 	all := s.bySpec.of(at)
-	file := slices.ContainsFunc(all, func(o objectID) bool { return s.has(o) && s.objects.list[o].kind == SpecFile })
-	drop := func(o objectID) bool { return !s.has(o) || !file && s.objects.list[o].kind == Tarball }
+	file := slices.ContainsFunc(all, func(o objectID) bool { return s.has(o) && s.objects.at(o).kind == SpecFile })
+	drop := func(o objectID) bool { return !s.has(o) || !file && s.objects.at(o).kind == Tarball }
 	if !slices.ContainsFunc(all, drop) {
 		return all
 	}
@@ -461,11 +462,11 @@ func (s *Scan) own(at id) []objectID {
 func (s *Scan) has(o objectID) bool { return !s.gone.Has(o) }
 
 // owned says whether a tarball is that of a spec with a spec file.
-func (s *Scan) owned(o objectID) bool { return slices.Contains(s.own(s.objects.list[o].of-1), o) }
+func (s *Scan) owned(o objectID) bool { return slices.Contains(s.own(s.objects.at(o).of-1), o) }
 
 // hasKind says whether a spec has an object of a kind.
 func (s *Scan) hasKind(at id, kind Kind) bool {
-	return slices.ContainsFunc(s.own(at), func(o objectID) bool { return s.objects.list[o].kind == kind })
+	return slices.ContainsFunc(s.own(at), func(o objectID) bool { return s.objects.at(o).kind == kind })
 }
 
 // hasLayout says whether a spec has a spec file or manifest in a layout.
@@ -494,7 +495,7 @@ func (s *Scan) all(at id) []objectID {
 func (s *Scan) uploaded(at id) time.Time {
 	var youngest *object
 	for _, i := range s.all(at) {
-		if o := &s.objects.list[i]; youngest == nil || o.written > youngest.written {
+		if o := s.objects.at(i); youngest == nil || o.written > youngest.written {
 			youngest = o
 		}
 	}
@@ -504,8 +505,8 @@ func (s *Scan) uploaded(at id) time.Time {
 // of returns the objects of some kinds, in the order of their keys.
 func (s *Scan) of(kinds ...Kind) iter.Seq[objectID] {
 	return func(yield func(objectID) bool) {
-		for i := range s.objects.list {
-			if s.has(objectID(i)) && slices.Contains(kinds, s.objects.list[i].kind) && !yield(objectID(i)) {
+		for i := range objectID(s.objects.len()) {
+			if s.has(i) && slices.Contains(kinds, s.objects.at(i).kind) && !yield(i) {
 				return
 			}
 		}
@@ -520,7 +521,7 @@ func (s *Scan) without(gone index.Bits, indexes []*cacheIndex) *Scan {
 	left.present = index.NewBits(64 * len(s.present))
 	for at := range s.specs() {
 		for _, o := range s.bySpec.of(at) {
-			if left.has(o) && s.objects.list[o].kind != Tarball {
+			if left.has(o) && s.objects.at(o).kind != Tarball {
 				left.present.Set(at)
 			}
 		}
@@ -540,7 +541,7 @@ func (s *Scan) Object(key string) (Object, bool) {
 	if !ok || !s.has(i) {
 		return Object{}, false
 	}
-	return Object{s.objects.get(i), s.objects.list[i].kind}, true
+	return Object{s.objects.get(i), s.objects.at(i).kind}, true
 }
 
 // A Spec is one that is in the cache: it has a spec file or a manifest.
@@ -557,7 +558,7 @@ func (s *Scan) Specs() iter.Seq[Spec] {
 		for at := range s.specs() {
 			spec := Spec{Hash: s.dag.hash(at), Name: s.dag.name(at), Version: s.dag.version(at), Indexed: s.indexed(at)}
 			for _, o := range s.all(at) {
-				spec.Objects = append(spec.Objects, Object{s.objects.get(o), s.objects.list[o].kind})
+				spec.Objects = append(spec.Objects, Object{s.objects.get(o), s.objects.at(o).kind})
 			}
 			if !yield(spec) {
 				return

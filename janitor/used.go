@@ -76,7 +76,7 @@ func markUsed(m *marks, policy Policy, now time.Time) {
 	for at := range m.scan.specs() {
 		last := policy.Uses[string(m.scan.dag.hash(at))]
 		for _, o := range m.scan.all(at) {
-			if m.scan.objects.list[o].kind != Blob {
+			if m.scan.objects.at(o).kind != Blob {
 				continue
 			}
 			if used := policy.Uses[m.scan.objects.key(o)]; used.After(last) {

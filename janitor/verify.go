@@ -50,7 +50,7 @@ func Verify(s *Scan) Findings {
 		}
 	}
 	for i := range s.of(Tarball, Blob) {
-		if o := &s.objects.list[i]; o.kind == Blob && o.of == 0 || o.kind == Tarball && !s.owned(i) {
+		if o := s.objects.at(i); o.kind == Blob && o.of == 0 || o.kind == Tarball && !s.owned(i) {
 			f.Orphans = append(f.Orphans, s.objects.key(i))
 		}
 	}
@@ -174,7 +174,7 @@ func (s *Scan) file(at id, layout int) (objectID, bool) {
 		kind = SpecFile
 	}
 	for _, o := range slices.Backward(s.own(at)) { // .spec.json.sig before .spec.json
-		if s.objects.list[o].kind == kind {
+		if s.objects.at(o).kind == kind {
 			return o, true
 		}
 	}
@@ -212,7 +212,7 @@ func (l listed) Get(ctx context.Context, key string) (io.ReadCloser, buildcache.
 func (l listed) List(ctx context.Context, prefix string) iter.Seq2[buildcache.Object, error] {
 	return func(yield func(buildcache.Object, error) bool) {
 		all := l.scan.objects
-		for i, _ := all.find(prefix); int(i) < len(all.list); i++ {
+		for i, _ := all.find(prefix); int(i) < all.len(); i++ {
 			o := all.get(i)
 			if !strings.HasPrefix(o.Key, prefix) || l.shows(o.Key) && !yield(o, ctx.Err()) {
 				return

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -78,6 +79,7 @@ func (b *bench) measure(ctx context.Context, s step, f *Figures) error {
 
 // child does a step, and reports on standard output.
 func child(text string) int {
+	debug.SetGCPercent(20) // as the janitor's targets do
 	r, err := do(context.Background(), text)
 	if err == nil {
 		err = json.NewEncoder(os.Stdout).Encode(r)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,6 +79,9 @@ type janitorRun struct {
 
 // each does something to all mirrors. One that fails does not stop the others.
 func (r janitorRun) each(ctx context.Context, mirrors *string, f func(*mirrorStore) error) error {
+	// What a scan holds are few big arrays without pointers, and what listings
+	// leave behind is a lot: to collect it often costs little and saves half.
+	defer debug.SetGCPercent(debug.SetGCPercent(20))
 	var urls []string
 	for _, p := range r.config.Platforms {
 		urls = append(urls, p.Mirror)
