@@ -16,12 +16,12 @@ import (
 )
 
 // slow makes each listing take its time, and counts those of a whole layout.
-func slow(m *memory) (lists func() int) {
+func slow(m *memory, long time.Duration) (lists func() int) {
 	var mu sync.Mutex
 	n := 0
 	m.cut = func(prefix string) error {
 		if prefix == "build_cache/" || prefix == "blobs/" {
-			time.Sleep(400 * time.Millisecond)
+			time.Sleep(long)
 			mu.Lock()
 			defer mu.Unlock()
 			n++
@@ -37,7 +37,7 @@ func TestBigCacheIsListedOnce(t *testing.T) {
 		m := loaded(t, name)
 		want := m.clone()
 		roots := locks(t, name, "env-b")
-		lists := slow(m)
+		lists := slow(m, 2*time.Second) // so that even a busy machine does the rest in four times that
 		p := plan(t, m, roots, bold)
 		r := apply(t, m, p)
 		if n := lists(); n != 1 {
@@ -71,7 +71,7 @@ func TestBigCacheIsListedAgainIfAnIndexChanged(t *testing.T) {
 		}
 		w.updateIndex(old)
 		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", other)}}
-		lists := slow(w.m)
+		lists := slow(w.m, 300*time.Millisecond)
 		p := plan(t, w.m, roots, bold)
 		top := w.add(0)
 		top.External, top.Dependencies = nil, []dep{{Name: base.Name, Hash: base.Hash}}

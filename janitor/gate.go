@@ -241,7 +241,7 @@ func (r *scanner) absentRoots() ([]*buildcache.Spec, error) {
 		for _, i := range numbers {
 			s := full.Specs[l.lock.Hash(i)]
 			if s == nil {
-				return nil, fmt.Errorf("lock %s: it has changed meanwhile", l.Name)
+				return nil, fmt.Errorf("lock %s: it has changed since it was read: run again", l.Name)
 			}
 			if !seen[s.Hash] {
 				seen[s.Hash] = true

@@ -13,30 +13,32 @@ type marks struct {
 	scan   *Scan
 	types  buildcache.DepTypes // edges to follow
 	marked index.Bits
-	rules  []string // the first one is that of none
-	rule   []uint16 // by spec: its number in rules
-	from   []uint32 // by spec: the one that needs it + 1; 0 for what a rule names itself
+	rules  []string          // the first one is that of none
+	number map[string]uint32 // of a rule in rules
+	rule   []uint32          // by spec: its number in rules
+	from   []uint32          // by spec: the one that needs it + 1; 0 for what a rule names itself
 }
 
 func newMarks(s *Scan, types buildcache.DepTypes) *marks {
 	n := s.dag.len()
-	return &marks{scan: s, types: types | splice, marked: index.NewBits(n), rules: []string{""}, rule: make([]uint16, n), from: make([]uint32, n)}
+	return &marks{
+		scan: s, types: types | splice, marked: index.NewBits(n), from: make([]uint32, n),
+		rules: []string{""}, number: map[string]uint32{}, rule: make([]uint32, n),
+	}
 }
 
 // keep marks specs and all that they need, nearest first.
 func (m *marks) keep(rule string, specs ...id) {
-	n := slices.Index(m.rules[max(0, len(m.rules)-8):], rule) // they come one after the other
-	if n >= 0 {
-		n += max(0, len(m.rules)-8)
-	} else {
-		n = len(m.rules)
-		m.rules = append(m.rules, rule)
+	n, ok := m.number[rule]
+	if !ok {
+		n = uint32(len(m.rules))
+		m.rules, m.number[rule] = append(m.rules, rule), n
 	}
 	var queue []id
 	add := func(at id, from uint32) {
 		if !m.marked.Has(at) {
 			m.marked.Set(at)
-			m.rule[at], m.from[at] = uint16(n), from
+			m.rule[at], m.from[at] = n, from
 			queue = append(queue, at)
 		}
 	}

@@ -128,3 +128,28 @@ func TestKinds(t *testing.T) {
 		}
 	}
 }
+
+// Rules that come again and again, such as dates of uses, count once each.
+func TestRulesAreToldApart(t *testing.T) {
+	const specs, dates = 70_000, 300
+	d := newDAG()
+	for i := range specs {
+		text := []byte(strings.Repeat("a", 32))
+		for at, n := 31, i; n > 0; at, n = at-1, n/26 {
+			text[at] = byte('a' + n%26)
+		}
+		d.intern(buildcache.Hash(text))
+	}
+	m := newMarks(&Scan{dag: d}, everything)
+	for i := range specs {
+		m.keep(fmt.Sprintf("used on day %d", i%dates), id(i))
+	}
+	for i := range specs {
+		if rule, chain := m.chain(id(i)); rule != fmt.Sprintf("used on day %d", i%dates) || len(chain) != 1 {
+			t.Fatalf("spec %d: %s, %v", i, rule, chain)
+		}
+	}
+	if len(m.rules) != dates+1 {
+		t.Errorf("%d rules, want %d", len(m.rules), dates)
+	}
+}

@@ -2,8 +2,11 @@ package targets
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -43,6 +46,33 @@ func bucketOf(mirror string) (inventory.Mirror, error) {
 	return inventory.Mirror{Bucket: bucket, Prefix: prefix}, nil
 }
 
+// readyToHandOver makes sure that handOver will work, before anything is
+// changed. What an earlier run has handed over goes: a second step of then must
+// not be taken for one of now.
+func (r janitorRun) readyToHandOver(mirror string) error {
+	if _, err := bucketOf(mirror); err != nil {
+		return err
+	}
+	if info, err := os.Stat(filepath.Dir(r.batch)); err != nil || !info.IsDir() {
+		return wrongCall("--batch-manifest=%s: there is no folder %s: make it first", r.batch, filepath.Dir(r.batch))
+	}
+	for step := 1; step <= 2; step++ {
+		if err := os.Remove(r.batchFile(step)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("batch manifest: %w", err)
+		}
+	}
+	return nil
+}
+
+// batchFile is where a step is handed over: FILE.csv, FILE-2.csv.
+func (r janitorRun) batchFile(step int) string {
+	if step == 1 {
+		return r.batch
+	}
+	ext := filepath.Ext(r.batch)
+	return fmt.Sprintf("%s-%d%s", strings.TrimSuffix(r.batch, ext), step, ext)
+}
+
 // handOver writes what somebody else shall delete. The first step must be done
 // before the second one begins: then no spec file names a tarball that is gone.
 func (r janitorRun) handOver(mirror string, step int, keys []string) error {
@@ -50,11 +80,7 @@ func (r janitorRun) handOver(mirror string, step int, keys []string) error {
 	if err != nil {
 		return err
 	}
-	file := r.batch
-	if step > 1 {
-		ext := filepath.Ext(file)
-		file = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(file, ext), step, ext)
-	}
+	file := r.batchFile(step)
 	if err := inventory.WriteBatch(file, in, targetsOf(keys)); err != nil {
 		return err
 	}

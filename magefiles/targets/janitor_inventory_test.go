@@ -81,6 +81,18 @@ func TestPruneByInventoryForBatchOperations(t *testing.T) {
 	if n := count(t, a, url); n < objects {
 		t.Errorf("%d objects of %d are left", n, objects)
 	}
+	if err := os.WriteFile("out/delete-2.csv", []byte("of another day"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := prune(janitorRun{batch: "out/delete.csv"}); err != nil {
+		t.Fatal(err)
+	}
+	if again := lines(t, "out/delete-2.csv"); len(again) < 2 {
+		t.Errorf("what another run has handed over is there still: %v", again)
+	}
+	if err := prune(janitorRun{batch: "nowhere/delete.csv"}); err == nil || !strings.Contains(err.Error(), "no folder nowhere: make it first") {
+		t.Errorf("a folder that is not there: %v", err)
+	}
 	if err := prune(janitorRun{inventory: "s3://" + deliveries + "/nothing/manifest.json", dry: true}); err == nil || !strings.Contains(err.Error(), "inventory nothing/manifest.json: ") {
 		t.Errorf("no inventory: %v", err)
 	}

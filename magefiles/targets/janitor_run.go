@@ -32,7 +32,7 @@ type mirrorStore struct {
 
 func (a *app) openMirror(ctx context.Context, url string) (*mirrorStore, error) {
 	s, requests, err := a.openStore(ctx, url)
-	known := janitor.OpenKnown(filepath.Join(workDir, "janitor", fileName(url)+".json"))
+	known := janitor.OpenKnown(filepath.Join(workDir, "janitor", fileName(url)+".known"))
 	return &mirrorStore{Store: s, url: url, known: known, requests: requests}, err
 }
 
@@ -188,8 +188,8 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, plan janitor.P
 	}
 	j := m.janitor(r.app, r.keepFor)
 	if r.batch != "" {
-		if _, err := bucketOf(m.url); err != nil {
-			return err // before anything is changed
+		if err := r.readyToHandOver(m.url); err != nil {
+			return err
 		}
 		j.HandOver = func(step int, keys []string) error { return r.handOver(m.url, step, keys) }
 	}
