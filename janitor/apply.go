@@ -115,6 +115,7 @@ type run struct {
 	deleted index.Bits             // objects, by the plan's scan
 	was     map[string]*text       // indexes as they were before, by key
 	now     map[string]*cacheIndex // as they are
+	others  bool                   // somebody else has written an index since the last scan
 	handed  int                    // steps that somebody else does
 	keeping *keeping               // nil: the store keeps no versions
 	lost    []id                   // gone, though what was pushed too late needs them
@@ -187,6 +188,7 @@ func (r *run) look(ctx context.Context) (*Scan, error) {
 	r.plan, notes = restrict(r.plan.decisions(), s)
 	r.deleted = index.NewBits(s.objects.len())
 	clear(r.now)
+	r.others = false
 	for _, n := range notes {
 		r.Log("%s", n)
 	}
@@ -198,7 +200,7 @@ func (r *run) look(ctx context.Context) (*Scan, error) {
 // too old.
 func (r *run) fresh(ctx context.Context) (*Scan, error) {
 	old := r.plan.scan
-	if r.HandOver == nil && (old.took < quick || !old.asOf.IsZero() || time.Since(old.began) > patience*old.took) {
+	if r.others || r.HandOver == nil && (old.took < quick || !old.asOf.IsZero() || time.Since(old.began) > patience*old.took) {
 		return nil, nil
 	}
 	indexes := slices.Clone(old.indexes)
@@ -275,9 +277,14 @@ func (r *run) swapAll(ctx context.Context, s *Scan) error {
 	return nil
 }
 
-// swap changes an index, and keeps what it was before.
+// swap changes an index, and keeps what it was before. One that is not as we
+// have read or left it was written by somebody else, who may have pushed.
 func (r *run) swap(ctx context.Context, key string, change change) error {
-	x, err := r.Janitor.swap(ctx, key, change, func(rep Replacement, was *text) error {
+	watch := func(ctx context.Context, x *cacheIndex) (was, now *text, err error) {
+		r.others = r.others || x.sum != r.sum(key)
+		return change(ctx, x)
+	}
+	x, err := r.Janitor.swap(ctx, key, watch, func(rep Replacement, was *text) error {
 		if r.was[key] == nil {
 			r.was[key], was.kept = was, true
 		}
@@ -291,6 +298,19 @@ func (r *run) swap(ctx context.Context, key string, change change) error {
 		r.now[key] = x
 	}
 	return err
+}
+
+// sum returns the checksum of an index as we have read or left it.
+func (r *run) sum(key string) string {
+	if x := r.now[key]; x != nil {
+		return x.sum
+	}
+	for _, x := range r.plan.scan.indexes {
+		if x.object.Key == key {
+			return x.sum
+		}
+	}
+	return ""
 }
 
 // reindex puts the entries of specs back that stay after all, with those that

@@ -88,6 +88,44 @@ func TestBigCacheIsListedAgainIfAnIndexChanged(t *testing.T) {
 	}
 }
 
+// Also whoever writes one after we have looked, and before we replace it.
+func TestBigCacheIsListedAgainIfAnIndexChangedJustNow(t *testing.T) {
+	for layout, key := range map[int]string{2: "build_cache/index.json", 3: "v3/manifests/index/index.manifest.json"} {
+		w := newWorld(t, 1, layout)
+		base, other := w.add(0), w.add(0)
+		base.External, other.External = nil, nil
+		for _, n := range w.nodes {
+			w.push(n, old)
+		}
+		w.updateIndex(old)
+		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", other)}}
+		slow(w.m, time.Second)
+		p := plan(t, w.m, roots, bold)
+		reads := 0
+		w.m.reading = func(k string) error {
+			if k != key {
+				return nil
+			}
+			if reads++; reads == 2 { // the first one has seen that nothing has changed
+				top := w.add(0)
+				top.External, top.Dependencies = nil, []dep{{Name: base.Name, Hash: base.Hash}}
+				top.Dependencies[0].Parameters.Deptypes = []string{"link"}
+				w.push(top, now)
+				w.updateIndex(now)
+			}
+			return nil
+		}
+		r := apply(t, w.m, p)
+		w.m.reading = nil
+		if reads < 2 || !w.present(base) || len(r.Stayed) != 1 {
+			t.Errorf("layout %d: what the new spec needs went: %v", layout, r.Stayed)
+		}
+		if !strings.Contains(indexOf(t, w.m), base.Hash) {
+			t.Errorf("layout %d: it is in no index", layout)
+		}
+	}
+}
+
 // inventory is a listing of another day.
 type inventory struct {
 	m  *memory
