@@ -1,110 +1,135 @@
 package janitor
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"sync"
-
-	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
 // Known remembers what was read before: in its file which blobs manifests
 // name, such that a run reads only the manifests that are new; and while it
-// lives the specs and indexes. It only saves work: without its file, or with
-// one that is not whole, everything is read.
+// lives the last scan, the specs and the indexes. It only saves work: without
+// its file, or with one that is not whole, everything is read.
 type Known struct {
 	path string
-	mu   sync.Mutex
-	text []byte                 // records, as in the file
-	at   map[fingerprint]uint32 // where in text
-	used map[fingerprint]bool   // those that this run has seen: the rest is forgotten
+	last *Scan // the newest; until there is one, the file is asked
 
 	dag     *dag
+	mu      sync.Mutex
 	indexes map[string]*cacheIndex
 }
 
-// A fingerprint stands for a manifest with its key, ETag and size.
-type fingerprint [16]byte
-
-func fingerprintOf(o buildcache.Object) (f fingerprint) {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", o.Key, o.ETag, o.Size))
-	copy(f[:], sum[:])
-	return f
-}
-
-// A blobRef is what a manifest says of a blob.
-type blobRef struct {
-	sum  [sha256.Size]byte
-	size int64
-	form blobForm
-}
-
-type blobForm uint8
-
-const (
-	specBlob blobForm = 1 << iota // not the tarball
-	zippedBlob
-)
-
-const refLen = sha256.Size + 8 + 1
-
-func refOf(b buildcache.Blob) (r blobRef) {
-	if _, err := hex.Decode(r.sum[:], []byte(b.Checksum)); err != nil {
-		panic(err) // ParseManifest takes no other checksum
-	}
-	r.size = b.Size
-	if b.MediaType == buildcache.MediaTypeSpec {
-		r.form |= specBlob
-	}
-	if b.Compression == "gzip" {
-		r.form |= zippedBlob
-	}
-	return r
-}
-
-// knownHead begins the file. Behind it come records: a fingerprint, the number
-// of blobs in a byte, then each blob's checksum, size and form. The file ends
-// with the sha256 of all before.
-const knownHead = "spacktainers: known manifests, version 1\n"
-
-// OpenKnown reads the file of one mirror. Without a path it remembers only
-// while it lives.
+// OpenKnown returns what is known of one mirror, by its file. Without a path it
+// remembers only while it lives.
 func OpenKnown(path string) *Known {
-	k := &Known{path: path, at: map[fingerprint]uint32{}, used: map[fingerprint]bool{}, dag: newDAG(), indexes: map[string]*cacheIndex{}}
-	if path == "" {
-		return k
-	}
-	text, err := os.ReadFile(path)
-	end := len(text) - sha256.Size
-	if err != nil || end < len(knownHead) || !bytes.HasPrefix(text, []byte(knownHead)) {
-		return k
-	}
-	if sum := sha256.Sum256(text[:end]); !bytes.Equal(sum[:], text[end:]) {
-		return k
-	}
-	k.text = text[len(knownHead):end:end]
-	for at := 0; at < len(k.text); {
-		k.at[fingerprint(k.text[at:])] = uint32(at)
-		at += len(fingerprint{}) + 1 + refLen*int(k.text[at+len(fingerprint{})])
-	}
-	return k
+	return &Known{path: path, dag: newDAG(), indexes: map[string]*cacheIndex{}}
 }
 
-// Save writes the file anew, with what this run has seen.
-func (k *Known) Save() error {
-	if k.path == "" {
+// A memory is what is remembered of a manifest. It is valid for one step of
+// the sequence that yields it.
+type memory struct {
+	key   []byte
+	stamp []byte // of the object whose content it was
+	blobs []blobRef
+}
+
+// memories yields what is known of manifests, in the order of their keys.
+func (k *Known) memories() iter.Seq[*memory] {
+	if k.last != nil {
+		return k.last.memories()
+	}
+	return func(yield func(*memory) bool) {
+		file, err := os.Open(k.path)
+		if err != nil {
+			return
+		}
+		defer file.Close()
+		if r := knownText(file); r != nil {
+			readMemories(r, yield)
+		}
+	}
+}
+
+// knownHead begins the file. Behind it come records in the order of their
+// keys: how many bytes a key shares with the one before, the rest of it, the
+// stamp, and the number of blobs, each with checksum, size and form; all
+// numbers and lengths are uvarints. The file ends with the sha256 of all
+// before.
+const knownHead = "spacktainers: known manifests, version 2\n"
+
+// knownText returns the records of a file that is whole, else nil.
+func knownText(file *os.File) *bufio.Reader {
+	info, err := file.Stat()
+	if err != nil {
 		return nil
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if err := k.save(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	end := info.Size() - sha256.Size
+	head, want := make([]byte, len(knownHead)), make([]byte, sha256.Size)
+	if _, err := file.ReadAt(head, 0); err != nil || string(head) != knownHead || end < int64(len(head)) {
+		return nil
+	}
+	if _, err := file.ReadAt(want, end); err != nil {
+		return nil
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(file, 0, end)); err != nil || !bytes.Equal(sum.Sum(nil), want) {
+		return nil
+	}
+	return bufio.NewReaderSize(io.NewSectionReader(file, int64(len(head)), end-int64(len(head))), 1<<16)
+}
+
+// readMemories ends where it cannot read on: what comes later is read anew.
+func readMemories(r *bufio.Reader, yield func(*memory) bool) {
+	var m memory
+	var err error
+	number := func() (n uint64) {
+		if err == nil {
+			n, err = binary.ReadUvarint(r)
+		}
+		return n
+	}
+	fill := func(to []byte, from uint64) []byte { // keeps so much of it
+		n := number()
+		if err == nil && (from > uint64(len(to)) || n > 1<<16) {
+			err = errors.ErrUnsupported
+		}
+		if err != nil {
+			return to
+		}
+		to = append(to[:from], make([]byte, n)...)
+		_, err = io.ReadFull(r, to[from:])
+		return to
+	}
+	for {
+		m.key = fill(m.key, number())
+		m.stamp = fill(m.stamp, 0)
+		m.blobs = m.blobs[:0]
+		for n := number(); n > 0 && err == nil; n-- {
+			var b blobRef
+			_, err = io.ReadFull(r, b.sum[:])
+			b.size, b.form = int64(number()), blobForm(number())
+			m.blobs = append(m.blobs, b)
+		}
+		if err != nil || !yield(&m) {
+			return
+		}
+	}
+}
+
+// Save writes the file anew, with what the last scan has seen.
+func (k *Known) Save() error {
+	if k.path == "" || k.last == nil {
+		return nil
+	}
+	if err := k.save(); err != nil {
 		return fmt.Errorf("known manifests: %w", err)
 	}
 	return nil
@@ -114,57 +139,68 @@ func (k *Known) save() error {
 	if err := os.MkdirAll(filepath.Dir(k.path), 0o755); err != nil {
 		return err
 	}
-	text := make([]byte, 0, len(knownHead)+len(k.text)+sha256.Size)
-	text = append(text, knownHead...)
-	for f := range k.used {
-		text = append(text, k.record(f)...)
-	}
-	sum := sha256.Sum256(text)
-	temp := k.path + ".new"
-	if err := os.WriteFile(temp, append(text, sum[:]...), 0o644); err != nil {
+	file, err := os.CreateTemp(filepath.Dir(k.path), filepath.Base(k.path)+".*")
+	if err != nil {
 		return err
 	}
-	return os.Rename(temp, k.path)
+	defer os.Remove(file.Name()) // if it was not renamed
+	sum := sha256.New()
+	w := bufio.NewWriterSize(io.MultiWriter(file, sum), 1<<16)
+	if err = writeMemories(w, k.last.memories()); err == nil {
+		_, err = file.Write(sum.Sum(nil))
+	}
+	if err := errors.Join(err, file.Chmod(0o644), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), k.path)
 }
 
-func (k *Known) record(f fingerprint) []byte {
-	record := k.text[k.at[f]:]
-	return record[:len(f)+1+refLen*int(record[len(f)])]
+func writeMemories(w *bufio.Writer, all iter.Seq[*memory]) error {
+	_, _ = w.WriteString(knownHead) // Flush returns its error, and those of all others
+	var last, b []byte
+	for m := range all {
+		shared := 0
+		for shared < min(len(last), len(m.key)) && last[shared] == m.key[shared] {
+			shared++
+		}
+		b = binary.AppendUvarint(b[:0], uint64(shared))
+		b = binary.AppendUvarint(b, uint64(len(m.key)-shared))
+		b = append(b, m.key[shared:]...)
+		b = binary.AppendUvarint(b, uint64(len(m.stamp)))
+		b = append(b, m.stamp...)
+		b = binary.AppendUvarint(b, uint64(len(m.blobs)))
+		for _, r := range m.blobs {
+			b = append(b, r.sum[:]...)
+			b = binary.AppendUvarint(b, uint64(r.size))
+			b = append(b, byte(r.form))
+		}
+		_, _ = w.Write(b)
+		last = append(last[:0], m.key...)
+	}
+	return w.Flush()
 }
 
-func (k *Known) get(o buildcache.Object) ([]blobRef, bool) {
-	if o.ETag == "" {
-		return nil, false
-	}
-	f := fingerprintOf(o)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if _, ok := k.at[f]; !ok {
-		return nil, false
-	}
-	k.used[f] = true
-	record := k.record(f)[len(f)+1:]
-	refs := make([]blobRef, len(record)/refLen)
-	for i := range refs {
-		b := record[refLen*i:]
-		refs[i] = blobRef{[sha256.Size]byte(b), int64(binary.LittleEndian.Uint64(b[sha256.Size:])), blobForm(b[refLen-1])}
-	}
-	return refs, true
-}
-
-func (k *Known) put(o buildcache.Object, refs []blobRef) {
-	if o.ETag == "" || len(refs) > 255 {
-		return
-	}
-	f := fingerprintOf(o)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.at[f], k.used[f] = uint32(len(k.text)), true
-	k.text = append(append(k.text, f[:]...), byte(len(refs)))
-	for _, r := range refs {
-		k.text = append(k.text, r.sum[:]...)
-		k.text = binary.LittleEndian.AppendUint64(k.text, uint64(r.size))
-		k.text = append(k.text, byte(r.form))
+// memories yields what the scan knows of the manifests that it has read.
+func (s *Scan) memories() iter.Seq[*memory] {
+	return func(yield func(*memory) bool) {
+		var m memory
+		n := uint32(0)
+		for i, key := range s.objects.all() {
+			if int(n) == len(s.manifests) {
+				return
+			}
+			if s.manifests[n] != i {
+				continue
+			}
+			m.key, m.stamp, m.blobs = key, s.objects.stamp(m.stamp[:0], i), m.blobs[:0]
+			for _, b := range s.blobsOf.of(n) {
+				m.blobs = append(m.blobs, s.blobs[b].blobRef)
+			}
+			if !s.unsure.Has(n) && len(m.stamp) > 0 && !yield(&m) {
+				return
+			}
+			n++
+		}
 	}
 }
 

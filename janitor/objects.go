@@ -17,7 +17,7 @@ import (
 // An objectID numbers the objects of a scan, in the order of their keys.
 type objectID = uint32
 
-// An object is what a listing says of one, without its key: 48 bytes.
+// An object is what a listing says of one, without its key: 40 bytes.
 type object struct {
 	size    int64
 	written int64  // nanoseconds since 1970
@@ -109,11 +109,11 @@ func (o *objects) get(i objectID) buildcache.Object {
 
 func (o *object) time() time.Time { return time.Unix(0, o.written).UTC() }
 
-// An etag is one in 20 bytes: the MD5 sum that most are, the number of parts
+// An etag is one in 19 bytes: the MD5 sum that most are, the number of parts
 // that some have behind it, or else a number in objects.odd.
 type etag struct {
 	sum   [16]byte
-	parts uint16
+	parts [2]byte // little-endian
 	form  etagForm
 }
 
@@ -135,7 +135,8 @@ func (o *objects) pack(text string) (e etag) {
 	switch _, hexErr := hex.Decode(e.sum[:], []byte(sum[:min(len(sum), 32)])); {
 	case text == "":
 	case hexErr == nil && err == nil && len(sum) == 32 && sum == strings.ToLower(sum) && (!multi || parts == strconv.FormatUint(n, 10)):
-		e.form, e.parts = md5ETag, uint16(n)
+		e.form = md5ETag
+		binary.LittleEndian.PutUint16(e.parts[:], uint16(n))
 		if multi {
 			e.form = partsETag
 		}
@@ -152,11 +153,26 @@ func (o *objects) etag(e etag) string {
 	case md5ETag:
 		return hex.EncodeToString(e.sum[:])
 	case partsETag:
-		return hex.EncodeToString(e.sum[:]) + "-" + strconv.Itoa(int(e.parts))
+		return hex.EncodeToString(e.sum[:]) + "-" + strconv.Itoa(int(binary.LittleEndian.Uint16(e.parts[:])))
 	case oddETag:
 		return o.odd[binary.LittleEndian.Uint64(e.sum[:])]
 	}
 	return ""
+}
+
+// stamp appends what tells the content of an object from any other under its
+// key: ETag and size. It appends nothing if there is no ETag.
+func (o *objects) stamp(to []byte, i objectID) []byte {
+	x := o.at(i)
+	e := x.etag
+	if e.form == noETag {
+		return to
+	}
+	to = binary.AppendUvarint(append(to, byte(e.form)), uint64(x.size))
+	if e.form == oddETag {
+		return append(to, o.etag(e)...)
+	}
+	return append(append(to, e.parts[:]...), e.sum[:]...)
 }
 
 // A collector takes a listing that comes in pieces, each of them in order, and

@@ -3,6 +3,7 @@ package janitor
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -29,9 +30,10 @@ type Scan struct {
 	objects   *objects
 	gone      index.Bits // objects that were deleted since
 	bySpec    lists      // spec files, tarballs and manifests by spec
-	manifests []objectID // ascending
-	blobsOf   lists      // blobs by manifest
+	manifests []objectID // those that were read, ascending
+	blobsOf   spans      // blobs by manifest
 	blobs     []blob
+	unsure    index.Bits      // manifests that must be read again next time
 	present   index.Bits      // specs that have a spec file or manifest
 	missing   map[id][]string // keys of what these should have and have not
 	indexes   []*cacheIndex
@@ -40,17 +42,6 @@ type Scan struct {
 
 	began time.Time // by this machine's clock
 	took  time.Duration
-}
-
-// A blob is one that manifests name.
-type blob struct {
-	blobRef
-	object uint32 // its number + 1; 0 if it was not listed
-}
-
-func (b *blob) key() string {
-	sum := hex.EncodeToString(b.sum[:])
-	return blobsPrefix + sum[:2] + "/" + sum
 }
 
 // lists are many short lists of numbers in one.
@@ -65,6 +56,11 @@ func (l *lists) of(i uint32) []uint32 {
 	}
 	return l.all[l.start[i]:l.start[i+1]]
 }
+
+// spans are many short lists in one, in no order.
+type spans struct{ from, to, all []uint32 }
+
+func (s *spans) of(i uint32) []uint32 { return s.all[s.from[i]:s.to[i]] }
 
 // Damage is something wrong with the cache that was so before we came.
 type Damage struct {
@@ -144,10 +140,10 @@ func scanOnce(ctx context.Context, store buildcache.Store, opts ScanOptions) (*S
 // A scanner fills a scan.
 type scanner struct {
 	*Scan
-	store buildcache.Store
-	opts  ScanOptions
-	refs  [][]blobRef     // by manifest
-	asked map[string]bool // indexes that were asked for
+	store   buildcache.Store
+	opts    ScanOptions
+	numbers blobTable
+	asked   map[string]bool // indexes that were asked for
 }
 
 func newScanner(store buildcache.Store, opts ScanOptions) *scanner {
@@ -278,39 +274,113 @@ func shards(first []buildcache.Object) []string {
 	return nil
 }
 
-// readManifests reads every manifest: the blobs that they name are no orphans.
+// readManifests reads every manifest that is not known: the blobs that they
+// name are no orphans. What it has read is remembered even if it fails.
 func (r *scanner) readManifests(ctx context.Context) error {
-	for i := range objectID(r.objects.len()) {
-		if k := r.objects.at(i).kind; k == Manifest || k == IndexManifest || k == OtherManifest {
-			r.manifests = append(r.manifests, i)
+	known, stop := iter.Pull(r.opts.Known.memories())
+	defer stop()
+	m, more := known()
+	var unread []uint32 // numbers in manifests
+	var stamp []byte
+	for i, key := range r.objects.all() {
+		if k := r.objects.at(i).kind; k != Manifest && k != IndexManifest && k != OtherManifest {
+			continue
+		}
+		n := uint32(len(r.manifests))
+		r.manifests = append(r.manifests, i)
+		r.blobsOf.from, r.blobsOf.to = append(r.blobsOf.from, 0), append(r.blobsOf.to, 0)
+		for more && bytes.Compare(m.key, key) < 0 {
+			m, more = known()
+		}
+		stamp = r.objects.stamp(stamp[:0], i)
+		if more && len(stamp) > 0 && bytes.Equal(m.key, key) && bytes.Equal(m.stamp, stamp) {
+			r.mention(n, m.blobs)
+		} else {
+			unread = append(unread, n)
 		}
 	}
-	r.refs = make([][]blobRef, len(r.manifests))
-	return r.each(ctx, len(r.manifests), func(ctx context.Context, i int) error {
-		o := r.objects.get(r.manifests[i])
-		if refs, ok := r.opts.Known.get(o); ok {
-			r.refs[i] = refs
-			return nil
-		}
-		data, at, err := r.get(ctx, o.Key)
-		if err != nil {
-			return err
-		}
-		m, err := buildcache.ParseManifest(data)
-		kind := &r.objects.at(r.manifests[i]).kind
-		if err != nil && *kind == OtherManifest && !strings.HasSuffix(o.Key, ".manifest.json") {
-			*kind = Foreign // whatever it is, it is no manifest
-			return nil
-		}
-		if err != nil {
-			return unreadable(o.Key, err)
-		}
-		for _, b := range m.Blobs {
-			r.refs[i] = append(r.refs[i], refOf(b))
-		}
-		r.opts.Known.put(at, r.refs[i])
-		return nil
+	found := make([]reading, len(unread))
+	err := r.each(ctx, len(unread), func(ctx context.Context, i int) (err error) {
+		found[i], err = r.readManifest(ctx, r.manifests[unread[i]])
+		return err
 	})
+	r.unsure = index.NewBits(len(r.manifests))
+	for i, n := range unread {
+		r.mention(n, found[i].blobs)
+		if !found[i].sure {
+			r.unsure.Set(n)
+		}
+	}
+	r.gatherBlobs()
+	r.opts.Known.last = r.Scan
+	return err
+}
+
+// A reading is what came of a manifest that was not known. It is sure if it is
+// that of the object that was listed.
+type reading struct {
+	blobs []blobRef
+	sure  bool
+}
+
+func (r *scanner) readManifest(ctx context.Context, i objectID) (found reading, err error) {
+	o := r.objects.get(i)
+	data, at, err := r.get(ctx, o.Key)
+	if err != nil {
+		return found, err
+	}
+	m, err := buildcache.ParseManifest(data)
+	kind := &r.objects.at(i).kind
+	if err != nil && *kind == OtherManifest && !strings.HasSuffix(o.Key, ".manifest.json") {
+		*kind = Foreign // whatever it is, it is no manifest
+		return found, nil
+	}
+	if err != nil {
+		return found, unreadable(o.Key, err)
+	}
+	for _, b := range m.Blobs {
+		found.blobs = append(found.blobs, refOf(b))
+	}
+	found.sure = at.ETag == o.ETag && at.Size == o.Size
+	return found, nil
+}
+
+// mention notes that a manifest names blobs.
+func (r *scanner) mention(manifest uint32, named []blobRef) {
+	r.blobsOf.from[manifest] = uint32(len(r.blobs))
+	for _, ref := range named {
+		r.blobs = append(r.blobs, blob{blobRef: ref})
+	}
+	r.blobsOf.to[manifest] = uint32(len(r.blobs))
+}
+
+// gatherBlobs makes one blob of all that have a checksum.
+func (r *scanner) gatherBlobs() {
+	mentions := r.blobs
+	r.blobs = mentions[:0] // they only get fewer
+	r.blobsOf.all = make([]uint32, len(mentions))
+	r.numbers = newBlobTable(len(mentions))
+	differ := index.NewBits(len(mentions))
+	for i, b := range mentions {
+		at := r.numbers.slot(&b.sum, r.blobs)
+		if *at == 0 {
+			r.blobs = append(r.blobs, b)
+			*at = uint32(len(r.blobs))
+		} else if r.blobs[*at-1].blobRef != b.blobRef {
+			differ.Set(uint32(i))
+		}
+		r.blobsOf.all[i] = *at - 1
+	}
+	if differ.Count() == 0 {
+		return
+	}
+	for n := range r.manifests {
+		for i := r.blobsOf.from[n]; i < r.blobsOf.to[n]; i++ {
+			if differ.Has(i) {
+				r.unsure.Set(uint32(n))
+			}
+		}
+	}
 }
 
 func unreadable(key string, err error) error {
@@ -319,7 +389,7 @@ func unreadable(key string, err error) error {
 
 // gather brings objects, specs and blobs together.
 func (r *scanner) gather(context.Context) error {
-	r.gatherBlobs()
+	r.findBlobs()
 	counts := make([]uint32, r.dag.len())
 	for i, key := range r.objects.all() {
 		o := r.objects.at(i)
@@ -359,26 +429,10 @@ func (r *scanner) gather(context.Context) error {
 	return nil
 }
 
-// gatherBlobs numbers the blobs that manifests name, and looks them up among
-// those that were listed.
-func (r *scanner) gatherBlobs() {
-	numbers := map[[32]byte]uint32{}
-	r.blobsOf.start = make([]uint32, 0, len(r.refs)+1)
-	for _, refs := range r.refs {
-		r.blobsOf.start = append(r.blobsOf.start, uint32(len(r.blobsOf.all)))
-		for _, ref := range refs {
-			n, ok := numbers[ref.sum]
-			if !ok {
-				n = uint32(len(r.blobs))
-				numbers[ref.sum] = n
-				r.blobs = append(r.blobs, blob{blobRef: ref})
-			}
-			r.blobsOf.all = append(r.blobsOf.all, n)
-		}
-	}
-	r.blobsOf.start = append(r.blobsOf.start, uint32(len(r.blobsOf.all)))
-	r.refs = nil
-	var sum [32]byte
+// findBlobs looks the blobs that manifests name up among those that were
+// listed.
+func (r *scanner) findBlobs() {
+	var sum [sha256.Size]byte
 	for i, key := range r.objects.all() {
 		o := r.objects.at(i)
 		if o.kind != Blob {
@@ -387,10 +441,11 @@ func (r *scanner) gatherBlobs() {
 		if _, err := hex.Decode(sum[:], key[len(blobsPrefix)+3:]); err != nil {
 			panic(err) // isBlob knows
 		}
-		if n, ok := numbers[sum]; ok {
-			r.blobs[n].object, o.of = i+1, n+1
+		if n := *r.numbers.slot(&sum, r.blobs); n != 0 {
+			r.blobs[n-1].object, o.of = i+1, n
 		}
 	}
+	r.numbers = blobTable{}
 }
 
 // blobsNamed returns the blobs of a manifest.

@@ -1,0 +1,74 @@
+package janitor
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"hash/maphash"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+)
+
+// A blobRef is what a manifest says of a blob.
+type blobRef struct {
+	sum  [sha256.Size]byte
+	size int64
+	form blobForm
+}
+
+type blobForm uint8
+
+const (
+	specBlob blobForm = 1 << iota // not the tarball
+	zippedBlob
+)
+
+func refOf(b buildcache.Blob) (r blobRef) {
+	if _, err := hex.Decode(r.sum[:], []byte(b.Checksum)); err != nil {
+		panic(err) // ParseManifest takes no other checksum
+	}
+	r.size = b.Size
+	if b.MediaType == buildcache.MediaTypeSpec {
+		r.form |= specBlob
+	}
+	if b.Compression == "gzip" {
+		r.form |= zippedBlob
+	}
+	return r
+}
+
+// A blob is one that manifests name.
+type blob struct {
+	blobRef
+	object uint32 // its number + 1; 0 if it was not listed
+}
+
+func (b *blob) key() string {
+	sum := hex.EncodeToString(b.sum[:])
+	return blobsPrefix + sum[:2] + "/" + sum
+}
+
+// A blobTable finds blobs by checksum: open addressing, with nothing but the
+// number of the blob in a slot, a tenth of what a map would take.
+type blobTable struct {
+	slots []uint32 // number + 1; 0 is free; a power of two of them
+	seed  maphash.Seed
+}
+
+// newBlobTable has room for n blobs.
+func newBlobTable(n int) blobTable {
+	size := 1
+	for size < n+n/2+1 {
+		size *= 2
+	}
+	return blobTable{make([]uint32, size), maphash.MakeSeed()}
+}
+
+// slot returns where the number of a blob is, or belongs.
+func (t *blobTable) slot(sum *[sha256.Size]byte, blobs []blob) *uint32 {
+	mask := uint64(len(t.slots) - 1)
+	i := maphash.Bytes(t.seed, sum[:]) & mask
+	for t.slots[i] != 0 && blobs[t.slots[i]-1].sum != *sum {
+		i = (i + 1) & mask
+	}
+	return &t.slots[i]
+}

@@ -1,0 +1,251 @@
+package janitor_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+// A rememberer scans a mirror in one process after the other, which share a
+// file.
+type rememberer struct {
+	t    *testing.T
+	m    *memory
+	file string
+	mu   sync.Mutex
+	read []string // manifests that the last scan has read
+}
+
+func newRememberer(t *testing.T, specs int) (*rememberer, *world) {
+	w := newWorld(t, 1, 3)
+	for range specs {
+		w.pushOne()
+	}
+	w.updateIndex(old)
+	r := &rememberer{t: t, m: w.m, file: filepath.Join(t.TempDir(), "sub", "mirror.known")}
+	w.m.reading = r.reading
+	return r, w
+}
+
+// pushOne pushes a new spec that is not external.
+func (w *world) pushOne() {
+	n := w.add(2)
+	n.External = nil
+	w.push(n, old)
+}
+
+func (r *rememberer) reading(key string) error {
+	if strings.HasPrefix(key, "v3/manifests/spec/") {
+		r.mu.Lock()
+		r.read = append(r.read, key)
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+// scan returns what is in the cache, and how many manifests were read for it.
+func (r *rememberer) scan() (specs []janitor.Spec, read int) {
+	r.t.Helper()
+	r.read = nil
+	known := janitor.OpenKnown(r.file)
+	s, err := janitor.NewScan(r.t.Context(), r.m, janitor.ScanOptions{Known: known})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := known.Save(); err != nil {
+		r.t.Fatal(err)
+	}
+	return slices.Collect(s.Specs()), len(r.read)
+}
+
+func TestManifestsAreReadOnce(t *testing.T) {
+	for what, etag := range map[string]func(i int) string{
+		"MD5 sums":      nil,
+		"parts":         func(i int) string { return strings.Repeat("ab", 16) + "-" + string(rune('1'+i)) },
+		"anything else": func(i int) string { return strings.Repeat("z", 1+i) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			r, w := newRememberer(t, 9)
+			if etag != nil {
+				for i, key := range slices.Sorted(keysOf(r.m)) {
+					o := r.m.objects[key]
+					o.etag = etag(i % 9)
+					r.m.objects[key] = o
+				}
+			}
+			specs, read := r.scan()
+			if read != 9 || len(specs) != 9 {
+				t.Fatalf("%d specs, %d manifests read, want 9", len(specs), read)
+			}
+			again, read := r.scan()
+			if read != 0 {
+				t.Errorf("%d manifests were read again", read)
+			}
+			for i := range specs {
+				if !slices.Equal(specs[i].Objects, again[i].Objects) {
+					t.Errorf("remembered %v, want %v", again[i].Objects, specs[i].Objects)
+				}
+			}
+			w.pushOne()
+			w.updateIndex(old)
+			if _, read := r.scan(); read != 1 {
+				t.Errorf("%d manifests were read after one more push", read)
+			}
+		})
+	}
+}
+
+func keysOf(m *memory) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for key := range m.objects {
+			if !yield(key) {
+				return
+			}
+		}
+	}
+}
+
+func TestChangedManifestIsReadAgain(t *testing.T) {
+	r, w := newRememberer(t, 5)
+	r.scan()
+	key := manifestOf(w.nodes[2])
+	r.m.set(key, append(r.m.data(key), ' '), old)
+	if _, read := r.scan(); read != 1 || r.read[0] != key {
+		t.Errorf("read %v, want %s", r.read, key)
+	}
+}
+
+func manifestOf(n *node) string {
+	return "v3/manifests/spec/" + n.Name + "/" + n.Name + "-" + n.Version + "-" + n.Hash + ".spec.manifest.json"
+}
+
+// What was listed and what was read were not the same object: nobody may take
+// the one for the other later.
+func TestManifestThatChangesWhileItIsReadIsNotRemembered(t *testing.T) {
+	r, w := newRememberer(t, 5)
+	key, once := manifestOf(w.nodes[2]), sync.Once{}
+	before := r.m.data(key)
+	r.m.reading = func(k string) error {
+		if k == key {
+			once.Do(func() { r.m.set(key, append(slices.Clone(before), ' '), old) })
+		}
+		return r.reading(k)
+	}
+	r.scan()
+	r.m.set(key, before, old) // as it was listed the first time
+	if _, read := r.scan(); read != 1 || r.read[0] != key {
+		t.Errorf("read %v, want %s", r.read, key)
+	}
+}
+
+// Of two manifests that do not agree on a blob only one can be remembered as it
+// is.
+func TestManifestsThatDisagreeAreReadAgain(t *testing.T) {
+	r, w := newRememberer(t, 4)
+	one, two := manifestOf(w.nodes[0]), manifestOf(w.nodes[1])
+	text := strings.Replace(string(r.m.data(one)), `"contentLength":`, `"contentLength":1`, 1)
+	r.m.set(two, []byte(text), old)
+	for range 2 {
+		r.scan()
+	}
+	if len(r.read) != 1 || r.read[0] != one && r.read[0] != two {
+		t.Errorf("read %v, want one of %s and %s", r.read, one, two)
+	}
+}
+
+func TestWhatAFailedScanHasReadIsKnown(t *testing.T) {
+	r, w := newRememberer(t, 6)
+	bad := manifestOf(w.nodes[5])
+	r.m.reading = func(key string) error {
+		if key == bad {
+			for { // after all others
+				r.mu.Lock()
+				n := len(r.read)
+				r.mu.Unlock()
+				if n == 5 {
+					return errors.New("no")
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+		return r.reading(key)
+	}
+	known := janitor.OpenKnown(r.file)
+	if _, err := janitor.NewScan(t.Context(), r.m, janitor.ScanOptions{Known: known}); err == nil {
+		t.Fatal("no error")
+	}
+	if err := known.Save(); err != nil {
+		t.Fatal(err)
+	}
+	r.m.reading = r.reading
+	if _, read := r.scan(); read != 1 || r.read[0] != bad {
+		t.Errorf("read %v, want %s", r.read, bad)
+	}
+}
+
+// Whatever happened to the file, it costs reads and nothing else.
+func TestDamagedMemoryIsForgotten(t *testing.T) {
+	r, _ := newRememberer(t, 7)
+	want, _ := r.scan()
+	whole, err := os.ReadFile(r.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(text []byte) {
+		t.Helper()
+		if err := os.WriteFile(r.file, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got, read := r.scan(); read != 7 || len(got) != len(want) {
+			t.Errorf("%d specs, %d manifests read, want 7", len(got), read)
+		}
+	}
+	for n := range 60 {
+		try(whole[:len(whole)*n/60])
+		flipped := slices.Clone(whole)
+		flipped[len(whole)*n/60] ^= 4
+		try(flipped)
+	}
+	for _, e := range dirEntries(t, filepath.Dir(r.file)) {
+		if e != "mirror.known" {
+			t.Errorf("%s was left behind", e)
+		}
+	}
+}
+
+func dirEntries(t *testing.T, dir string) (names []string) {
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// Nothing was listed: then nothing is known, and what was known before stays.
+func TestMemorySurvivesAMirrorThatCannotBeListed(t *testing.T) {
+	r, _ := newRememberer(t, 3)
+	r.scan()
+	r.m.cut = func(string) error { return buildcache.ErrFormat }
+	known := janitor.OpenKnown(r.file)
+	if _, err := janitor.NewScan(t.Context(), r.m, janitor.ScanOptions{Known: known}); err == nil {
+		t.Fatal("no error")
+	}
+	if err := known.Save(); err != nil {
+		t.Fatal(err)
+	}
+	r.m.cut = nil
+	if _, read := r.scan(); read != 0 {
+		t.Errorf("%d manifests were read again", read)
+	}
+}
