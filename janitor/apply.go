@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -422,22 +423,18 @@ func (r *run) delete(ctx context.Context, what string, objects []objectID) (map[
 		return failed, nil
 	}
 	s := r.plan.scan
-	keys := make([]string, len(objects))
-	for i, o := range objects {
-		keys[i] = s.objects.key(o)
-	}
-	if err := r.journal.write(ctx, Step{What: what, Keys: keys}); err != nil {
+	if err := r.journal.writeKeys(ctx, what, s.keys(objects)); err != nil {
 		return nil, err
 	}
-	r.Log("%s: %d", what, len(keys))
+	r.Log("%s: %d", what, len(objects))
 	if r.HandOver != nil {
 		r.handed++
 		for _, o := range objects {
 			r.deleted.Set(o)
 		}
-		return failed, r.HandOver(r.handed, keys)
+		return failed, r.HandOver(r.handed, slices.Collect(s.keys(objects)))
 	}
-	left := keys
+	left := objects
 	for try := 1; len(left) > 0 && try <= retries; try++ {
 		if try > 1 {
 			if err := pause(ctx, time.Duration(try)*100*time.Millisecond); err != nil {
@@ -448,14 +445,21 @@ func (r *run) delete(ctx context.Context, what string, objects []objectID) (map[
 		if err := r.deleteOnce(ctx, left, failed); err != nil {
 			return nil, err
 		}
-		left = slices.Sorted(maps.Keys(failed))
+		left = r.failed(left, failed)
 	}
-	for i, o := range objects {
-		if _, bad := failed[keys[i]]; !bad {
-			r.deleted.Set(o)
-			r.res.Objects++
-			r.res.Bytes += s.objects.at(o).size
-		}
+	for _, o := range objects {
+		r.deleted.Set(o)
+		r.res.Objects++
+		r.res.Bytes += s.objects.at(o).size
+	}
+	for _, o := range left {
+		r.deleted.Clear(o)
+		r.res.Objects--
+		r.res.Bytes -= s.objects.at(o).size
+	}
+	markers := r.keeping.marked(s.keys(objects))
+	if len(failed) == 0 && len(markers) == 0 {
+		return failed, nil // what the journal says next tells that this is done
 	}
 	if len(failed) > 0 {
 		if r.res.Failed == nil {
@@ -463,39 +467,58 @@ func (r *run) delete(ctx context.Context, what string, objects []objectID) (map[
 		}
 		maps.Copy(r.res.Failed, failed)
 	}
-	return failed, r.journal.write(ctx, Step{What: what + ": done", Failed: failed, Markers: r.keeping.marked(keys)})
+	return failed, r.journal.write(ctx, Step{What: what + ": done", Failed: failed, Markers: markers})
 }
 
-func (r *run) deleteOnce(ctx context.Context, keys []string, failed map[string]string) error {
-	chunks := slices.Collect(slices.Chunk(keys, batch))
-	errs := make([]error, len(chunks))
+// failed returns those objects that were not deleted.
+func (r *run) failed(objects []objectID, failed map[string]string) (left []objectID) {
+	for _, o := range objects {
+		if len(failed) == 0 {
+			return nil
+		}
+		if _, bad := failed[r.plan.scan.objects.key(o)]; bad {
+			left = append(left, o)
+		}
+	}
+	return left
+}
+
+// deleteOnce tries to delete objects, batch by batch, and notes what failed.
+func (r *run) deleteOnce(ctx context.Context, objects []objectID, failed map[string]string) error {
+	return r.deleteBatches(ctx, len(objects), failed, func(from, to int) []string {
+		return slices.Collect(r.plan.scan.keys(objects[from:to]))
+	})
+}
+
+// deleteBatches deletes n keys, which are made when they are needed.
+func (r *run) deleteBatches(ctx context.Context, n int, failed map[string]string, keys func(from, to int) []string) error {
+	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(batches)
-	for i, chunk := range chunks {
+	for from := 0; from < n; from += batch {
 		group.Go(func() error {
-			if errs[i] = ctx.Err(); errs[i] == nil {
-				errs[i] = r.remove(ctx, chunk)
+			if ctx.Err() != nil {
+				return nil
+			}
+			chunk := keys(from, min(n, from+batch))
+			err := r.remove(ctx, chunk)
+			mu.Lock()
+			defer mu.Unlock()
+			var per *buildcache.DeleteError
+			if errors.As(err, &per) {
+				for _, f := range per.Failed {
+					failed[f.Key] = f.Err.Error()
+				}
+			} else if err != nil {
+				for _, key := range chunk {
+					failed[key] = err.Error()
+				}
 			}
 			return nil
 		})
 	}
 	_ = group.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	for i, err := range errs {
-		var per *buildcache.DeleteError
-		if errors.As(err, &per) {
-			for _, f := range per.Failed {
-				failed[f.Key] = f.Err.Error()
-			}
-		} else if err != nil {
-			for _, key := range chunks[i] {
-				failed[key] = err.Error()
-			}
-		}
-	}
-	return nil
+	return context.Cause(ctx)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -128,7 +128,8 @@ func (c *collection) discard(ctx context.Context, objects []buildcache.Object) e
 		return nil
 	}
 	failed := map[string]string{}
-	if err := c.deleteOnce(ctx, keysOf(objects), failed); err != nil {
+	keys := keysOf(objects)
+	if err := c.deleteBatches(ctx, len(keys), failed, func(from, to int) []string { return keys[from:to] }); err != nil {
 		return err
 	}
 	for _, o := range objects {

@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"iter"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +36,7 @@ type opening struct {
 	Began     time.Time `json:"began"`
 	KeepUntil time.Time `json:"keep_until,omitzero"` // of the trash
 	Plan      Head      `json:"plan"`
-	Specs     []Going   `json:"specs"` // that go
+	Specs     []Going   `json:"specs,omitempty"` // that go
 }
 
 // A Step is an entry of the journal.
@@ -70,7 +73,7 @@ type Replacement struct {
 
 // begin opens the journal of a run; one that was begun before gets a number.
 func begin(ctx context.Context, store Store, p Plan, owner string, keepFor time.Duration, now func() time.Time) (*journal, error) {
-	o := opening{Owner: owner, Began: now(), Plan: p.Head, Specs: slices.Collect(p.Going())}
+	o := opening{Owner: owner, Began: now(), Plan: p.Head}
 	if keepFor > 0 {
 		o.KeepUntil = now().Add(keepFor)
 	}
@@ -79,38 +82,33 @@ func begin(ctx context.Context, store Store, p Plan, owner string, keepFor time.
 		if n > 1 {
 			j.run = fmt.Sprintf("%s-%d", p.Run, n)
 		}
-		key := openingKey(j.run)
-		there, err := exists(ctx, store, key)
-		if err != nil {
-			return nil, err
-		}
-		if there {
-			continue
-		}
 		o.Plan.Run = j.run
-		_, err = putJSON(ctx, store, key, o, buildcache.Condition{IfNoneMatch: true})
-		if errors.Is(err, buildcache.ErrChanged) {
-			err = isOurs(ctx, store, key, o, err)
+		ours, err := j.open(ctx, o, p.Going())
+		if ours || err != nil {
+			return j, err
 		}
-		return j, err
 	}
 }
 
-// isOurs makes sure that what is there is what we wrote: the reply to a write
-// can be lost, and its repetition is then refused.
-func isOurs(ctx context.Context, store Store, key string, v any, otherwise error) error {
-	want, err := json.Marshal(v)
+// open returns false if somebody else has begun a journal there.
+func (j *journal) open(ctx context.Context, o opening, specs iter.Seq[Going]) (bool, error) {
+	file, size, err := spool(func(w io.Writer) error { return writeObject(w, o, inLines("specs", specs)) })
 	if err != nil {
-		return err
+		return false, err
 	}
-	got, _, err := get(ctx, store, key)
+	defer file.Close()
+	key := openingKey(j.run)
+	err = putFile(ctx, j.store, key, file, size, buildcache.Condition{IfNoneMatch: true})
+	if !errors.Is(err, buildcache.ErrChanged) {
+		return true, err
+	}
+	// The reply to our own write can be lost, and its repetition is then refused.
+	want, err := io.ReadAll(io.NewSectionReader(file, 0, size))
 	if err != nil {
-		return err
+		return false, err
 	}
-	if !bytes.Equal(got, want) {
-		return otherwise
-	}
-	return nil
+	got, _, err := get(ctx, j.store, key)
+	return bytes.Equal(got, want), err
 }
 
 // write adds a step.
@@ -119,6 +117,41 @@ func (j *journal) write(ctx context.Context, s Step) error {
 	s.At = j.now()
 	_, err := putJSON(ctx, j.store, j.last(), s, buildcache.Condition{})
 	return err
+}
+
+// writeKeys adds a step with many keys.
+func (j *journal) writeKeys(ctx context.Context, what string, keys iter.Seq[string]) error {
+	j.n++
+	file, size, err := spool(func(w io.Writer) error {
+		return writeObject(w, Step{At: j.now(), What: what}, inLines("keys", keys))
+	})
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return putFile(ctx, j.store, j.last(), file, size, buildcache.Condition{})
+}
+
+// spool writes what need not fit into memory. The caller closes the file.
+func spool(write func(io.Writer) error) (file *os.File, size int64, err error) {
+	if file, err = scratch(); err != nil {
+		return nil, 0, err
+	}
+	if err = write(file); err == nil {
+		size, err = file.Seek(0, io.SeekCurrent)
+	}
+	if err != nil {
+		file.Close()
+	}
+	return file, size, err
+}
+
+func putFile(ctx context.Context, store Store, key string, file *os.File, size int64, cond buildcache.Condition) error {
+	_, err := store.Put(ctx, key, file, size, buildcache.PutOptions{ContentType: "application/json", Condition: cond})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", key, err)
+	}
+	return nil
 }
 
 // last is the key of the step that was written last.

@@ -277,6 +277,11 @@ func shards(first []buildcache.Object) []string {
 // readManifests reads every manifest that is not known: the blobs that they
 // name are no orphans. What it has read is remembered even if it fails.
 func (r *scanner) readManifests(ctx context.Context) error {
+	listed := 0
+	for range r.of(Blob) {
+		listed++
+	}
+	r.blobs = make([]blob, 0, listed) // about as many are named
 	known, stop := iter.Pull(r.opts.Known.memories())
 	defer stop()
 	m, more := known()
@@ -495,6 +500,17 @@ func (s *Scan) pack(o objectID) *buildcache.Package {
 		p.Layout = 3
 	}
 	return p
+}
+
+// keys yields the keys of some objects.
+func (s *Scan) keys(objects []objectID) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, o := range objects {
+			if !yield(s.objects.key(o)) {
+				return
+			}
+		}
+	}
 }
 
 // specs yields the specs that are in the cache: those with a spec file or a

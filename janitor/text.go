@@ -23,6 +23,16 @@ type text struct {
 	kept  bool // by somebody who closes it later
 }
 
+// scratch returns a file without a name, for what need not be in memory. It is
+// gone when it is closed.
+func scratch() (*os.File, error) {
+	file, err := os.CreateTemp("", "spacktainers-janitor-")
+	if err == nil {
+		_ = os.Remove(file.Name())
+	}
+	return file, err
+}
+
 // lend returns the text for somebody else to use, who cannot close it.
 func (t *text) lend() *text {
 	lent := *t
@@ -40,11 +50,10 @@ func (t *text) release() {
 // newText writes a text, and reads it back: what cannot be read never takes
 // the place of an index.
 func newText(write func(io.Writer) error) (*text, error) {
-	file, err := os.CreateTemp("", "spacktainers-index-")
+	file, err := scratch()
 	if err != nil {
 		return nil, err
 	}
-	_ = os.Remove(file.Name())
 	t := &text{File: file}
 	sum := sha256.New()
 	out := bufio.NewWriterSize(io.MultiWriter(file, sum), 1<<16)
@@ -79,11 +88,10 @@ func (x *cacheIndex) fetch(ctx context.Context, store buildcache.Store) (*text, 
 		return nil, fmt.Errorf("%w: %w", errMoved, &buildcache.ObjectError{Key: x.textKey(), Err: err})
 	}
 	defer body.Close()
-	file, err := os.CreateTemp("", "spacktainers-index-")
+	file, err := scratch()
 	if err != nil {
 		return nil, err
 	}
-	_ = os.Remove(file.Name())
 	sum := sha256.New()
 	_, err = io.Copy(io.MultiWriter(file, sum), body)
 	if err == nil && hex.EncodeToString(sum.Sum(nil)) != x.sum {

@@ -144,14 +144,14 @@ func (r *run) remove(ctx context.Context, keys []string) error {
 }
 
 // marked returns the delete markers that we have put on some objects.
-func (k *keeping) marked(keys []string) map[string]string {
+func (k *keeping) marked(keys iter.Seq[string]) map[string]string {
 	if k == nil {
 		return nil
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	found := map[string]string{}
-	for _, key := range keys {
+	for key := range keys {
 		if id := k.markers[key]; id != "" {
 			found[key] = id
 		}

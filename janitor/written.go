@@ -10,42 +10,46 @@ import (
 
 // WriteJSON writes a plan, one line for each spec and object.
 func (p *Plan) WriteJSON(w io.Writer) error {
-	head, err := json.Marshal(p.Head)
+	return writeObject(w, p.Head, inLines("specs", p.Going()), inLines("delete", p.Deletions()), inLines("keep", p.Kept()))
+}
+
+// writeObject writes a JSON object with the members of head, of which there is
+// one at least, and lists, which are not held in memory.
+func writeObject(w io.Writer, head any, lists ...func(*bufio.Writer) error) error {
+	text, err := json.Marshal(head)
 	if err != nil {
 		return err
 	}
 	out := bufio.NewWriterSize(w, 1<<16)
-	out.Write(bytes.TrimSuffix(head, []byte("}"))) //nolint:errcheck // Flush tells
-	err = writeList(out, "specs", p.Going())
-	if err == nil {
-		err = writeList(out, "delete", p.Deletions())
-	}
-	if err == nil {
-		err = writeList(out, "keep", p.Kept())
-	}
-	if err != nil {
-		return err
+	out.Write(bytes.TrimSuffix(text, []byte("}"))) //nolint:errcheck // Flush tells
+	for _, list := range lists {
+		if err := list(out); err != nil {
+			return err
+		}
 	}
 	out.WriteString("}\n") //nolint:errcheck // Flush tells
 	return out.Flush()
 }
 
-func writeList[T any](out *bufio.Writer, name string, list iter.Seq[T]) error {
-	out.WriteString(",\n" + `"` + name + `":[`) //nolint:errcheck // Flush tells
-	sep := "\n"
-	for v := range list {
-		line, err := json.Marshal(v)
-		if err != nil {
-			return err
+// inLines writes a member of an object, a line for each element.
+func inLines[T any](name string, list iter.Seq[T]) func(*bufio.Writer) error {
+	return func(out *bufio.Writer) error {
+		out.WriteString(",\n" + `"` + name + `":[`) //nolint:errcheck // Flush tells
+		sep := "\n"
+		for v := range list {
+			line, err := json.Marshal(v)
+			if err != nil {
+				return err
+			}
+			out.WriteString(sep) //nolint:errcheck // Flush tells
+			if _, err := out.Write(line); err != nil {
+				return err
+			}
+			sep = ",\n"
 		}
-		out.WriteString(sep) //nolint:errcheck // Flush tells
-		if _, err := out.Write(line); err != nil {
-			return err
-		}
-		sep = ",\n"
+		_, err := out.WriteString("]")
+		return err
 	}
-	_, err := out.WriteString("]")
-	return err
 }
 
 // MarshalJSON returns what WriteJSON writes.
