@@ -112,9 +112,9 @@ func (s *Store) deleteBatch(ctx context.Context, targets []target, marked func(k
 // tryDelete returns the keys that another attempt may delete and those that
 // it will not.
 func (s *Store) tryDelete(ctx context.Context, targets []target, marked func(key, id string)) (again, refused []buildcache.ObjectError, err error) {
-	var reply *xmlDeleted
-	options := []func(*awss3.Options){decodeWith(new(awss3.DeleteObjectsOutput), func(body []byte) (err error) {
-		reply, err = parseDeleted(body)
+	var deleted *xmlDeleted
+	options := []func(*awss3.Options){decodeWith(new(awss3.DeleteObjectsOutput), func(r *reply) (err error) {
+		deleted, err = parseDeleted(r.body.Bytes())
 		return err
 	})}
 	if s.md5 {
@@ -130,7 +130,7 @@ func (s *Store) tryDelete(ctx context.Context, targets []target, marked func(key
 	if _, err := s.client.DeleteObjects(ctx, in, options...); err != nil {
 		return nil, nil, err
 	}
-	for _, e := range reply.Errors {
+	for _, e := range deleted.Errors {
 		key, ok := strings.CutPrefix(e.Key, s.prefix)
 		if !ok || !asked[key] {
 			return nil, nil, fmt.Errorf("the server reports %s for %q, which was not to be deleted", e.Code, e.Key)
@@ -144,7 +144,7 @@ func (s *Store) tryDelete(ctx context.Context, targets []target, marked func(key
 			refused = append(refused, err)
 		}
 	}
-	for _, d := range reply.Deleted {
+	for _, d := range deleted.Deleted {
 		if key, ok := strings.CutPrefix(d.Key, s.prefix); ok && marked != nil && d.DeleteMarker && d.MarkerID != "" {
 			marked(key, d.MarkerID)
 		}
