@@ -33,6 +33,9 @@ func (s *Store) ListShards(ctx context.Context, prefix string, guess func(first 
 		if first.token != "" {
 			shards = guess(first.objects)
 		}
+		// The shards' listings include the first page again. To go on behind it
+		// takes trust that the server lists in byte order, and start-after, with
+		// which MinIO misses what is in a folder next to one such as folder-x.
 		all := s.listShards(ctx, prefix, shards)
 		if len(shards) == 0 {
 			all = s.rest(ctx, prefix, first)
