@@ -74,14 +74,21 @@ func (s *Store) deleteAll(ctx context.Context, targets []target, marked func(key
 // divide tells keys that XML can hold from those that it cannot. In a batch
 // such a key would be taken for another one.
 func divide(targets []target) (plain, odd []target) {
+	if !slices.ContainsFunc(targets, target.odd) { // as nearly always
+		return targets, nil
+	}
 	for _, t := range targets {
-		if strings.ContainsFunc(t.key, func(r rune) bool { return r < ' ' || r == '\uFFFD' || r == '\uFFFE' || r == '\uFFFF' }) {
+		if t.odd() {
 			odd = append(odd, t)
 		} else {
 			plain = append(plain, t)
 		}
 	}
 	return plain, odd
+}
+
+func (t target) odd() bool {
+	return strings.ContainsFunc(t.key, func(r rune) bool { return r < ' ' || r == '\uFFFD' || r == '\uFFFE' || r == '\uFFFF' })
 }
 
 // deleteBatch returns what is left of the targets. An error means that other
@@ -112,25 +119,25 @@ func (s *Store) deleteBatch(ctx context.Context, targets []target, marked func(k
 // tryDelete returns the keys that another attempt may delete and those that
 // it will not.
 func (s *Store) tryDelete(ctx context.Context, targets []target, marked func(key, id string)) (again, refused []buildcache.ObjectError, err error) {
-	var reply *xmlDeleted
-	options := []func(*awss3.Options){decodeWith(new(awss3.DeleteObjectsOutput), func(body []byte) (err error) {
-		reply, err = parseDeleted(body)
+	var deleted *xmlDeleted
+	options := []func(*awss3.Options){decodeWith(new(awss3.DeleteObjectsOutput), func(r *reply) (err error) {
+		deleted, err = parseDeleted(r.body.Bytes())
 		return err
 	})}
 	if s.md5 {
 		options = append(options, awss3.WithAPIOptions(smithyhttp.AddContentChecksumMiddleware))
 	}
-	ids := make([]types.ObjectIdentifier, len(targets))
-	asked := make(map[string]bool, len(targets))
-	for i, t := range targets {
-		ids[i].Key, ids[i].VersionId = ref(s.prefix+t.key), optional(t.version)
-		asked[t.key] = true
-	}
-	in := &awss3.DeleteObjectsInput{Bucket: &s.bucket, Delete: &types.Delete{Objects: ids, Quiet: ref(marked == nil)}}
+	in := &awss3.DeleteObjectsInput{Bucket: &s.bucket, Delete: &types.Delete{Objects: s.identify(targets), Quiet: ref(marked == nil)}}
 	if _, err := s.client.DeleteObjects(ctx, in, options...); err != nil {
 		return nil, nil, err
 	}
-	for _, e := range reply.Errors {
+	asked := map[string]bool{}
+	if len(deleted.Errors) > 0 {
+		for _, t := range targets {
+			asked[t.key] = true
+		}
+	}
+	for _, e := range deleted.Errors {
 		key, ok := strings.CutPrefix(e.Key, s.prefix)
 		if !ok || !asked[key] {
 			return nil, nil, fmt.Errorf("the server reports %s for %q, which was not to be deleted", e.Code, e.Key)
@@ -144,12 +151,34 @@ func (s *Store) tryDelete(ctx context.Context, targets []target, marked func(key
 			refused = append(refused, err)
 		}
 	}
-	for _, d := range reply.Deleted {
+	for _, d := range deleted.Deleted {
 		if key, ok := strings.CutPrefix(d.Key, s.prefix); ok && marked != nil && d.DeleteMarker && d.MarkerID != "" {
 			marked(key, d.MarkerID)
 		}
 	}
 	return again, refused, nil
+}
+
+// identify says what to delete, with all whole keys in one piece of memory.
+func (s *Store) identify(targets []target) []types.ObjectIdentifier {
+	size := 0
+	for _, t := range targets {
+		size += len(s.prefix) + len(t.key)
+	}
+	var all strings.Builder
+	all.Grow(size)
+	keys := make([]string, len(targets))
+	ids := make([]types.ObjectIdentifier, len(targets))
+	for i := range targets {
+		from := all.Len()
+		all.WriteString(s.prefix)
+		all.WriteString(targets[i].key)
+		keys[i] = all.String()[from:]
+		if ids[i].Key = &keys[i]; targets[i].version != "" {
+			ids[i].VersionId = &targets[i].version
+		}
+	}
+	return ids
 }
 
 // deleting is what a request for these targets needs permission for.

@@ -13,7 +13,8 @@ import (
 )
 
 // List yields the objects whose keys begin with prefix, page by page, in the
-// server's order.
+// server's order. The keys and ETags of a page share memory: who keeps few of
+// them for long should clone those.
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[buildcache.Object, error] {
 	return func(yield func(buildcache.Object, error) bool) {
 		for p, err := range s.pages(ctx, prefix, "") {
@@ -77,8 +78,8 @@ func (s *Store) page(ctx context.Context, prefix, delimiter, token string) (*pag
 		in.ContinuationToken = &token
 	}
 	var p *page
-	_, err := s.client.ListObjectsV2(ctx, in, decodeWith(new(awss3.ListObjectsV2Output), func(body []byte) (err error) {
-		if p, err = decodePage(body); err != nil {
+	_, err := s.client.ListObjectsV2(ctx, in, decodeWith(new(awss3.ListObjectsV2Output), func(r *reply) (err error) {
+		if p, err = decodePage(r); err != nil {
 			return err
 		}
 		return p.relate(s.prefix, prefix)

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -14,7 +15,8 @@ import (
 // decodeWith has a successful reply decoded by decode instead of the SDK,
 // whose decoder takes an empty body for an empty result, and a page of a
 // listing for 55 000 allocations. Replies that are errors stay with the SDK.
-func decodeWith(result any, decode func(body []byte) error) func(*awss3.Options) {
+// decode must keep nothing of the reply, whose memory is used again.
+func decodeWith(result any, decode func(*reply) error) func(*awss3.Options) {
 	return awss3.WithAPIOptions(func(stack *middleware.Stack) error {
 		const step = "OperationDeserializer"
 		sdk, ok := stack.Deserialize.Get(step)
@@ -29,7 +31,7 @@ func decodeWith(result any, decode func(body []byte) error) func(*awss3.Options)
 type decoder struct {
 	sdk    middleware.DeserializeMiddleware
 	result any // of the type that the operation returns; stays empty
-	decode func([]byte) error
+	decode func(*reply) error
 }
 
 func (d *decoder) ID() string { return d.sdk.ID() }
@@ -45,12 +47,58 @@ func (d *decoder) HandleDeserialize(ctx context.Context, in middleware.Deseriali
 		return d.sdk.HandleDeserialize(ctx, in, answered{out, metadata, err})
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return out, metadata, &cutError{fmt.Sprintf("a reply broke off after %d bytes", len(body)), err}
+	r := newReply()
+	defer r.done()
+	if err := r.read(resp.Body, resp.ContentLength); err != nil {
+		return out, metadata, &cutError{fmt.Sprintf("a reply broke off after %d bytes", r.body.Len()), err}
 	}
 	out.Result = d.result
-	return out, metadata, d.decode(body)
+	return out, metadata, d.decode(r)
+}
+
+// A reply is one that is being read. Pages are so big, and so many, that their
+// memory is used again.
+type reply struct {
+	body bytes.Buffer
+	raw  rawPage // of a listing, room for it
+}
+
+// replies are those that are not in use. A sync.Pool would forget them every
+// few pages where garbage is collected often.
+var replies = make(chan *reply, inFlight)
+
+// biggest is how many bytes a reply has room for from the outset. 1000 keys of
+// the greatest length that is allowed need no more, unless they are escaped.
+const biggest = 2 << 20
+
+func newReply() *reply {
+	select {
+	case r := <-replies:
+		return r
+	default:
+		return new(reply)
+	}
+}
+
+// done lets others use the memory.
+func (r *reply) done() {
+	if r.body.Cap() > 2*biggest {
+		return
+	}
+	r.body.Reset()
+	select {
+	case replies <- r:
+	default:
+	}
+}
+
+// read takes all of a body; length is what the server says of it, or -1.
+func (r *reply) read(body io.Reader, length int64) error {
+	if 0 < length && length <= biggest {
+		r.body.Grow(int(length) + bytes.MinRead) // so that the end is seen without more room
+	}
+	_, err := r.body.ReadFrom(body)
+	return err
 }
 
 // answered hands on a reply that is already here.

@@ -107,6 +107,7 @@ func (o *Options) client(c *awss3.Options) {
 		c.HTTPClient = b.WithTransportOptions(func(t *http.Transport) {
 			t.ResponseHeaderTimeout = 2 * time.Minute // after the whole request; a batch delete takes a while
 			t.MaxIdleConnsPerHost = 32
+			t.ReadBufferSize = 64 << 10 // with 4 kB a decompressor makes a system call for every 4 kB
 		})
 	}
 	c.HTTPClient = &counting{next: c.HTTPClient, requests: o.Requests}

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/url"
@@ -43,22 +44,23 @@ func cutf(format string, args ...any) error {
 
 // A rawPage is a page as its XML says it.
 type rawPage struct {
-	truncated string // true or false
-	token     string
-	count     string // KeyCount; some servers leave it out
-	encoding  string // url, or nothing
+	truncated []byte // true or false
+	token     []byte
+	count     []byte // KeyCount; some servers leave it out
+	encoding  []byte // url, or nothing
 	contents  []rawObject
-	prefixes  []string
+	prefixes  [][]byte
+	plain     []byte // holds some of the above
 }
 
-type rawObject struct{ key, modified, etag, size string }
+type rawObject struct{ key, modified, etag, size []byte }
 
 // decodePage reads a page: fast if it looks as servers write it, else with
 // encoding/xml. A page without its end is a cutError.
-func decodePage(body []byte) (*page, error) {
-	raw, err := scanPage(body)
+func decodePage(r *reply) (*page, error) {
+	raw, err := &r.raw, r.raw.scan(r.body.Bytes())
 	if errors.Is(err, errUnusual) {
-		raw, err = parsePage(body)
+		raw, err = parsePage(r.body.Bytes())
 	}
 	if err != nil {
 		return nil, err
@@ -66,62 +68,98 @@ func decodePage(body []byte) (*page, error) {
 	return raw.check()
 }
 
-// check makes a page of a rawPage that is sound in itself.
+// check makes a page of a rawPage that is sound in itself. The page shares no
+// memory with it.
 func (r *rawPage) check() (*page, error) {
-	if r.truncated != "true" && r.truncated != "false" {
+	if string(r.truncated) != "true" && string(r.truncated) != "false" {
 		return nil, cutf("a page of the listing does not say whether it is the last one (IsTruncated %q)", r.truncated)
 	}
-	if (r.truncated == "true") != (r.token != "") {
+	if (string(r.truncated) == "true") != (len(r.token) > 0) {
 		return nil, cutf("a page of the listing says IsTruncated %s and NextContinuationToken %q", r.truncated, r.token)
 	}
-	if n := len(r.contents) + len(r.prefixes); r.count != "" && r.count != strconv.Itoa(n) {
+	if n := len(r.contents) + len(r.prefixes); len(r.count) > 0 && string(r.count) != strconv.Itoa(n) {
 		return nil, cutf("a page of the listing holds %d keys and says %s", n, r.count)
 	}
-	p := &page{objects: make([]buildcache.Object, len(r.contents)), prefixes: r.prefixes, token: strings.Clone(r.token)} // else it would keep the whole page
+	p := &page{objects: make([]buildcache.Object, len(r.contents)), prefixes: make([]string, len(r.prefixes)), token: string(r.token)}
+	text := newTexts(r)
 	for i := range r.contents {
-		if err := r.contents[i].check(r.encoding, &p.objects[i]); err != nil {
+		if err := r.contents[i].check(text, &p.objects[i]); err != nil {
 			return nil, err
 		}
 	}
 	for i := range p.prefixes {
-		if err := unescape(&p.prefixes[i], r.encoding); err != nil {
+		var err error
+		if p.prefixes[i], err = text.unescape(r.prefixes[i]); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
 }
 
-func (r *rawObject) check(encoding string, o *buildcache.Object) (err error) {
-	if err := unescape(&r.key, encoding); err != nil {
+func (r *rawObject) check(text *texts, o *buildcache.Object) (err error) {
+	if o.Key, err = text.unescape(r.key); err != nil {
 		return err
 	}
-	if r.key == "" {
+	if o.Key == "" {
 		return errors.New("listing: an object without a key")
 	}
-	o.Key, o.ETag = strings.Clone(r.key), strings.Clone(unquote(r.etag)) // not to keep the page
-	if o.ModTime, err = time.Parse(time.RFC3339, r.modified); err != nil {
-		return fmt.Errorf("listing: %s: LastModified %q", r.key, r.modified)
+	o.ETag = unquote(text.add(r.etag))
+	if o.ModTime, err = parseTime(r.modified); err != nil {
+		return fmt.Errorf("listing: %s: LastModified %q", o.Key, r.modified)
 	}
-	if o.Size, err = strconv.ParseInt(r.size, 10, 64); err != nil || o.Size < 0 {
-		return fmt.Errorf("listing: %s: Size %q", r.key, r.size)
+	if o.Size, err = strconv.ParseInt(string(r.size), 10, 64); err != nil || o.Size < 0 {
+		return fmt.Errorf("listing: %s: Size %q", o.Key, r.size)
 	}
 	return nil
 }
 
+// parseTime is time.Parse, which would want a string.
+func parseTime(text []byte) (t time.Time, err error) {
+	if t.UnmarshalText(text) == nil {
+		return t, nil
+	}
+	return time.Parse(time.RFC3339, string(text)) // which may take what RFC 3339 does not
+}
+
+// texts are the strings of a page, in one piece of memory: apart they would be
+// two allocations for each object.
+type texts struct {
+	all      strings.Builder
+	encoding string
+}
+
+func newTexts(r *rawPage) *texts {
+	size := 0
+	for i := range r.contents {
+		size += len(r.contents[i].key) + len(r.contents[i].etag)
+	}
+	for _, prefix := range r.prefixes {
+		size += len(prefix)
+	}
+	t := &texts{encoding: string(r.encoding)}
+	t.all.Grow(size)
+	return t
+}
+
+func (t *texts) add(text []byte) string {
+	from := t.all.Len()
+	t.all.Write(text)
+	return t.all.String()[from:]
+}
+
 // unescape undoes encoding-type=url, which servers echo if they heed it.
-func unescape(key *string, encoding string) error {
-	if encoding == "" || !strings.ContainsAny(*key, "%+") {
-		return nil
+func (t *texts) unescape(key []byte) (string, error) {
+	if t.encoding == "" || bytes.IndexByte(key, '%') < 0 && bytes.IndexByte(key, '+') < 0 {
+		return t.add(key), nil
 	}
-	if encoding != "url" {
-		return fmt.Errorf("listing: unknown EncodingType %q", encoding)
+	if t.encoding != "url" {
+		return "", fmt.Errorf("listing: unknown EncodingType %q", t.encoding)
 	}
-	plain, err := url.QueryUnescape(*key)
+	plain, err := url.QueryUnescape(string(key))
 	if err != nil {
-		return fmt.Errorf("listing: key %q: %w", *key, err)
+		return "", fmt.Errorf("listing: key %q: %w", key, err)
 	}
-	*key = plain
-	return nil
+	return plain, nil
 }
 
 func unquote(etag string) string {

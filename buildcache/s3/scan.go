@@ -1,8 +1,8 @@
 package s3
 
 import (
+	"bytes"
 	"errors"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -11,41 +11,45 @@ import (
 // ASCII, repeated fields, or an error.
 var errUnusual = errors.New("unusual XML")
 
-// scanPage reads a page as servers write it, with a twentieth of the
-// allocations of encoding/xml. It is exact: what it returns is what parsePage
-// would.
-func scanPage(body []byte) (raw *rawPage, err error) {
-	s := &scanner{rest: string(body)} // what is taken from it shares its memory
+// scan reads a page as servers write it, with next to no allocations. It is
+// exact: what it finds is what parsePage would. That shares memory with body.
+func (r *rawPage) scan(body []byte) (err error) {
+	s := &scanner{rest: body, plain: r.plain[:0]}
 	defer func() {
 		if r := recover(); r != nil {
 			if r != errUnusual { //nolint:errorlint // the very value
 				panic(r)
 			}
-			raw, err = nil, errUnusual
+			err = errUnusual
 		}
+		r.plain = s.plain
 	}()
+	*r = rawPage{contents: r.contents[:0], prefixes: r.prefixes[:0]}
 	s.prolog()
-	return s.page(), nil
+	s.page(r)
+	return nil
 }
 
 // A scanner walks over XML of one shape. It panics with errUnusual, so that
 // no step can be forgotten to be checked.
-type scanner struct{ rest string }
+type scanner struct {
+	rest  []byte
+	plain []byte // texts that are not in the body as they are
+}
 
-func (s *scanner) page() *rawPage {
+func (s *scanner) page(raw *rawPage) {
 	s.expect("<ListBucketResult")
 	if s.skip(` xmlns="`) {
 		s.until('"', false)
 	}
 	s.expect(">")
-	raw := &rawPage{contents: make([]rawObject, 0, 1000)}
 	var seen fields
 	for {
-		switch name := s.open(); name {
+		switch name := s.open(); string(name) {
 		case "/ListBucketResult":
 			s.space()
 			s.check(len(s.rest) == 0)
-			return raw
+			return
 		case "IsTruncated":
 			seen.once(s, 0)
 			raw.truncated = s.text(name)
@@ -61,9 +65,10 @@ func (s *scanner) page() *rawPage {
 		case "Contents":
 			raw.contents = append(raw.contents, s.object())
 		case "CommonPrefixes":
-			s.check(s.open() == "Prefix")
-			raw.prefixes = append(raw.prefixes, s.text("Prefix"))
-			s.check(s.open() == "/CommonPrefixes")
+			inner := s.open()
+			s.check(string(inner) == "Prefix")
+			raw.prefixes = append(raw.prefixes, s.text(inner))
+			s.check(string(s.open()) == "/CommonPrefixes")
 		default:
 			s.ignore(name)
 		}
@@ -73,7 +78,7 @@ func (s *scanner) page() *rawPage {
 func (s *scanner) object() (o rawObject) {
 	var seen fields
 	for {
-		switch name := s.open(); name {
+		switch name := s.open(); string(name) {
 		case "/Contents":
 			return o
 		case "Key":
@@ -110,14 +115,20 @@ func (s *scanner) check(ok bool) {
 }
 
 func (s *scanner) skip(text string) bool {
-	rest, ok := strings.CutPrefix(s.rest, text)
-	s.rest = rest
-	return ok
+	if len(s.rest) < len(text) || string(s.rest[:len(text)]) != text {
+		return false
+	}
+	s.rest = s.rest[len(text):]
+	return true
 }
 
 func (s *scanner) expect(text string) { s.check(s.skip(text)) }
 
-func (s *scanner) space() { s.rest = strings.TrimLeft(s.rest, " \t\n") }
+func (s *scanner) space() {
+	for len(s.rest) > 0 && (s.rest[0] == ' ' || s.rest[0] == '\t' || s.rest[0] == '\n') {
+		s.rest = s.rest[1:]
+	}
+}
 
 func (s *scanner) prolog() {
 	s.skip(`<?xml version="1.0" encoding="UTF-8"?>`)
@@ -126,13 +137,13 @@ func (s *scanner) prolog() {
 
 // open reads a tag without attributes, and the space before it. It returns
 // the name, with a slash in front for an end tag, behind for an empty one.
-func (s *scanner) open() string {
+func (s *scanner) open() []byte {
 	s.space()
 	s.expect("<")
-	i := strings.IndexByte(s.rest, '>')
+	i := bytes.IndexByte(s.rest, '>')
 	s.check(i > 0)
 	name := s.rest[:i]
-	for j, c := range []byte(name) {
+	for j, c := range name {
 		s.check('a' <= c|0x20 && c|0x20 <= 'z' || c == '/' && i > 1 && (j == 0) != (j == i-1))
 	}
 	s.rest = s.rest[i+1:]
@@ -140,59 +151,78 @@ func (s *scanner) open() string {
 }
 
 // until returns what comes before c, checked to be plain text.
-func (s *scanner) until(c byte, references bool) string {
-	i := strings.IndexByte(s.rest, c)
+func (s *scanner) until(c byte, references bool) []byte {
+	i := bytes.IndexByte(s.rest, c)
 	s.check(i >= 0)
 	text := s.rest[:i]
 	s.rest = s.rest[i+1:]
 	ascii := true
-	for _, b := range []byte(text) {
+	for _, b := range text {
 		s.check(b >= ' ' && b != '<' && b != '>' && (references || b != '&'))
 		ascii = ascii && b < utf8.RuneSelf
 	}
 	if !ascii { // XML forbids two characters that UTF-8 allows
-		s.check(utf8.ValidString(text) && !strings.ContainsAny(text, "\uFFFE\uFFFF"))
+		s.check(utf8.Valid(text) && !bytes.ContainsAny(text, "\uFFFE\uFFFF"))
 	}
 	return text
 }
 
 // text reads the rest of an element that holds nothing but text.
-func (s *scanner) text(name string) string {
+func (s *scanner) text(name []byte) []byte {
 	raw := s.until('<', true)
 	s.expect("/")
-	s.expect(name)
+	s.check(bytes.HasPrefix(s.rest, name))
+	s.rest = s.rest[len(name):]
 	s.expect(">")
-	if strings.IndexByte(raw, '&') < 0 {
+	if bytes.IndexByte(raw, '&') < 0 {
 		return raw
 	}
 	return s.dereference(raw)
 }
 
-var references = map[string]byte{"amp": '&', "lt": '<', "gt": '>', "quot": '"', "apos": '\'', "#34": '"', "#39": '\'', "#38": '&', "#60": '<', "#62": '>', "#xA": '\n', "#x9": '\t', "#xD": '\r'}
-
-func (s *scanner) dereference(raw string) string {
-	var b strings.Builder
-	b.Grow(len(raw))
+// dereference leaves the body as it is: encoding/xml may have to read it yet.
+func (s *scanner) dereference(raw []byte) []byte {
+	from := len(s.plain)
 	for {
-		i := strings.IndexByte(raw, '&')
+		i := bytes.IndexByte(raw, '&')
 		if i < 0 {
-			b.WriteString(raw)
-			return b.String()
+			s.plain = append(s.plain, raw...)
+			return s.plain[from:len(s.plain):len(s.plain)]
 		}
-		b.WriteString(raw[:i])
+		s.plain = append(s.plain, raw[:i]...)
 		raw = raw[i+1:]
-		end := strings.IndexByte(raw, ';')
+		end := bytes.IndexByte(raw, ';')
 		s.check(end > 0)
-		c, ok := references[raw[:end]]
-		s.check(ok)
-		b.WriteByte(c)
+		s.plain = append(s.plain, s.reference(raw[:end]))
 		raw = raw[end+1:]
 	}
 }
 
+func (s *scanner) reference(name []byte) byte {
+	switch string(name) {
+	case "#34", "quot":
+		return '"'
+	case "#39", "apos":
+		return '\''
+	case "#38", "amp":
+		return '&'
+	case "#60", "lt":
+		return '<'
+	case "#62", "gt":
+		return '>'
+	case "#xA":
+		return '\n'
+	case "#x9":
+		return '\t'
+	case "#xD":
+		return '\r'
+	}
+	panic(errUnusual)
+}
+
 // ignore skips the rest of an element of text, or of one that holds such.
-func (s *scanner) ignore(name string) {
-	switch name {
+func (s *scanner) ignore(name []byte) {
+	switch string(name) {
 	case "Prefix/", "Delimiter/", "StartAfter/", "ContinuationToken/", "Owner/":
 		return
 	}

@@ -21,7 +21,7 @@ const inFlight = 8
 // another. They need not cover everything: what lies outside of them is found
 // on the way to them and listed as well, at the cost of a request for each
 // level of folders above them. What fits on one page is one request, and so is
-// each page without shards.
+// each page without shards. Strings share memory as those of List do.
 func (s *Store) ListShards(ctx context.Context, prefix string, guess func(first []buildcache.Object) (shards []string)) iter.Seq2[buildcache.Object, error] {
 	return func(yield func(buildcache.Object, error) bool) {
 		first, err := s.page(ctx, prefix, "", "")
@@ -33,6 +33,9 @@ func (s *Store) ListShards(ctx context.Context, prefix string, guess func(first 
 		if first.token != "" {
 			shards = guess(first.objects)
 		}
+		// The shards' listings include the first page again. To go on behind it
+		// takes trust that the server lists in byte order, and start-after, with
+		// which MinIO misses what is in a folder next to one such as folder-x.
 		all := s.listShards(ctx, prefix, shards)
 		if len(shards) == 0 {
 			all = s.rest(ctx, prefix, first)

@@ -62,8 +62,8 @@ func (s *Store) versionsPage(ctx context.Context, prefix string, from [2]string)
 		KeyMarker: optional(from[0]), VersionIdMarker: optional(from[1]),
 	}
 	var p *versionsPage
-	_, err := s.client.ListObjectVersions(ctx, in, decodeWith(new(awss3.ListObjectVersionsOutput), func(body []byte) (err error) {
-		if p, err = decodeVersions(body); err != nil {
+	_, err := s.client.ListObjectVersions(ctx, in, decodeWith(new(awss3.ListObjectVersionsOutput), func(r *reply) (err error) {
+		if p, err = decodeVersions(r); err != nil {
 			return err
 		}
 		return p.relate(s.prefix, prefix)
@@ -90,13 +90,15 @@ type xmlVersions struct {
 	ID          string `xml:"NextVersionIdMarker"`
 	Encoding    string `xml:"EncodingType"`
 	Versions    []struct {
-		XMLName                                 xml.Name
-		Key, IsLatest, LastModified, ETag, Size string
-		ID                                      string `xml:"VersionId"`
+		XMLName                       xml.Name
+		Key, LastModified, ETag, Size []byte
+		IsLatest                      string
+		ID                            string `xml:"VersionId"`
 	} `xml:",any"`
 }
 
-func decodeVersions(body []byte) (*versionsPage, error) {
+func decodeVersions(r *reply) (*versionsPage, error) {
+	body := r.body.Bytes()
 	var x xmlVersions
 	if err := xml.Unmarshal(body, &x); err != nil {
 		return nil, &cutError{fmt.Sprintf("a page of the versions cannot be read after %d bytes", len(body)), err}
@@ -104,23 +106,28 @@ func decodeVersions(body []byte) (*versionsPage, error) {
 	if x.IsTruncated != "true" && x.IsTruncated != "false" || (x.IsTruncated == "true") != (x.Key != "") {
 		return nil, cutf("a page of the versions says IsTruncated %q and NextKeyMarker %q", x.IsTruncated, x.Key)
 	}
-	p := &versionsPage{next: [2]string{x.Key, x.ID}}
-	if err := unescape(&p.next[0], x.Encoding); err != nil {
+	p := &versionsPage{next: [2]string{"", x.ID}}
+	var err error
+	if p.next[0], err = (&texts{encoding: x.Encoding}).unescape([]byte(x.Key)); err != nil { // apart: it is kept for long
 		return nil, err
 	}
+	raw := rawPage{encoding: []byte(x.Encoding)}
 	for _, entry := range x.Versions {
 		v := buildcache.Version{ID: entry.ID, Latest: entry.IsLatest == "true", Deleted: entry.XMLName.Local == "DeleteMarker"}
 		if !v.Deleted && entry.XMLName.Local != "Version" {
 			continue
 		}
 		if v.Deleted {
-			entry.Size = "0"
+			entry.Size = []byte("0")
 		}
-		raw := rawObject{entry.Key, entry.LastModified, entry.ETag, entry.Size}
-		if err := raw.check(x.Encoding, &v.Object); err != nil {
+		raw.contents = append(raw.contents, rawObject{entry.Key, entry.LastModified, entry.ETag, entry.Size})
+		p.versions = append(p.versions, v)
+	}
+	text := newTexts(&raw)
+	for i := range p.versions {
+		if err := raw.contents[i].check(text, &p.versions[i].Object); err != nil {
 			return nil, err
 		}
-		p.versions = append(p.versions, v)
 	}
 	return p, nil
 }

@@ -8,12 +8,12 @@ import (
 // xmlPage is a page for encoding/xml.
 type xmlPage struct {
 	XMLName     xml.Name `xml:"ListBucketResult"`
-	IsTruncated string
-	Token       string `xml:"NextContinuationToken"`
-	KeyCount    string
-	Encoding    string `xml:"EncodingType"`
-	Contents    []struct{ Key, LastModified, ETag, Size string }
-	Prefixes    []string `xml:"CommonPrefixes>Prefix"`
+	IsTruncated []byte
+	Token       []byte `xml:"NextContinuationToken"`
+	KeyCount    []byte
+	Encoding    []byte `xml:"EncodingType"`
+	Contents    []struct{ Key, LastModified, ETag, Size []byte }
+	Prefixes    [][]byte `xml:"CommonPrefixes>Prefix"`
 }
 
 // parsePage reads any page that is XML.
