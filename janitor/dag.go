@@ -47,13 +47,15 @@ func newDAG() *dag { return &dag{ids: map[buildcache.Hash]id{}, more: map[id]*no
 // len returns the number of specs.
 func (d *dag) len() int { return int(d.first) + len(d.added) }
 
-func (d *dag) lookup(h buildcache.Hash) (id, bool) {
+func (d *dag) lookup(h buildcache.Hash) (id, bool) { return d.lookupText([]byte(h)) }
+
+func (d *dag) lookupText(h []byte) (id, bool) {
 	if d.base != nil {
-		if i, ok := d.base.Lookup(h); ok {
+		if i, ok := d.base.LookupText(h); ok {
 			return i, true
 		}
 	}
-	i, ok := d.ids[h]
+	i, ok := d.ids[buildcache.Hash(h)]
 	return i, ok
 }
 
@@ -72,13 +74,15 @@ func (d *dag) find(g *index.Graph, i uint32) (id, bool) {
 }
 
 // intern returns the number of a spec, a new one if need be.
-func (d *dag) intern(h buildcache.Hash) id {
-	if i, ok := d.lookup(h); ok {
+func (d *dag) intern(h buildcache.Hash) id { return d.internText([]byte(h)) }
+
+func (d *dag) internText(h []byte) id {
+	if i, ok := d.lookupText(h); ok {
 		return i
 	}
-	i := id(d.len())
-	d.ids[h] = i
-	d.added = append(d.added, h)
+	i, hash := id(d.len()), buildcache.Hash(h)
+	d.ids[hash] = i
+	d.added = append(d.added, hash)
 	return i
 }
 

@@ -17,7 +17,7 @@ type keyList struct {
 const block = 16
 
 // add appends a key that is greater than all others.
-func (k *keyList) add(key string) {
+func (k *keyList) add(key []byte) {
 	shared := 0
 	if k.n%block == 0 {
 		k.blocks = append(k.blocks, uint32(len(k.text)))

@@ -1,6 +1,7 @@
 package janitor
 
 import (
+	"bytes"
 	"fmt"
 	"path"
 	"slices"
@@ -107,6 +108,13 @@ func kindV3(key string) Kind {
 		return OtherManifest
 	}
 	return Foreign
+}
+
+// hashOf returns the hash in the key of a spec file, tarball or manifest: the
+// last dash stands before it, and it is followed by a dot.
+func hashOf(key []byte) []byte {
+	hash, _, _ := bytes.Cut(key[bytes.LastIndexByte(key, '-')+1:], []byte("."))
+	return hash
 }
 
 const blobsPrefix = "blobs/sha256/"

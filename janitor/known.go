@@ -113,10 +113,10 @@ func readMemories(r *bufio.Reader, yield func(*memory) bool) {
 		m.stamp = fill(m.stamp, 0)
 		m.blobs = m.blobs[:0]
 		for n := number(); n > 0 && err == nil; n-- {
-			var b blobRef
+			m.blobs = append(m.blobs, blobRef{})
+			b := &m.blobs[len(m.blobs)-1]
 			_, err = io.ReadFull(r, b.sum[:])
 			b.size, b.form = int64(number()), blobForm(number())
-			m.blobs = append(m.blobs, b)
 		}
 		if err != nil || !yield(&m) {
 			return

@@ -28,15 +28,16 @@ type object struct {
 
 // objects are all that was listed, in the order of their keys.
 type objects struct {
-	chunks []*chunk // all but the last one are full
-	odd    []string // ETags that are no MD5 sums
+	chunks []*chunk
+	first  []objectID // of each chunk
+	odd    []string   // ETags that are no MD5 sums
 }
 
 // A chunk is a number of objects that follow each other. In chunks a list can
-// grow without being copied, and go as it is read.
+// grow without being copied, and become part of another one.
 type chunk struct {
 	keys keyList
-	list []object
+	list []object // not more than chunkLen
 }
 
 const (
@@ -49,22 +50,38 @@ func (o *objects) len() int {
 		return 0
 	}
 	last := len(o.chunks) - 1
-	return last<<chunkBits + len(o.chunks[last].list)
+	return int(o.first[last]) + len(o.chunks[last].list)
 }
 
-func (o *objects) at(i objectID) *object { return &o.chunks[i>>chunkBits].list[i%chunkLen] }
+// where returns the chunk that an object is in, and its place there. Few chunks
+// are not full, so that it is this one or one of the next.
+func (o *objects) where(i objectID) (*chunk, uint32) {
+	n := int(i >> chunkBits)
+	for n+1 < len(o.first) && o.first[n+1] <= i {
+		n++
+	}
+	return o.chunks[n], i - o.first[n]
+}
 
-func (o *objects) key(i objectID) string { return o.chunks[i>>chunkBits].keys.at(i % chunkLen) }
+func (o *objects) at(i objectID) *object {
+	c, n := o.where(i)
+	return &c.list[n]
+}
+
+func (o *objects) key(i objectID) string {
+	c, n := o.where(i)
+	return c.keys.at(n)
+}
 
 // find returns the number of the first object whose key is not less than key,
 // and whether it is that one.
 func (o *objects) find(key string) (objectID, bool) {
-	c := sort.Search(len(o.chunks), func(c int) bool { return o.chunks[c].keys.at(0) > key })
-	if c == 0 {
+	n := sort.Search(len(o.chunks), func(n int) bool { return o.chunks[n].keys.at(0) > key })
+	if n == 0 {
 		return 0, false
 	}
-	i, ok := o.chunks[c-1].keys.find(key)
-	return objectID(c-1)<<chunkBits + i, ok
+	i, ok := o.chunks[n-1].keys.find(key)
+	return o.first[n-1] + i, ok
 }
 
 // all yields the objects with their keys, which are valid for one step.
@@ -90,15 +107,33 @@ func (o *objects) last() []byte {
 }
 
 // add appends an object whose key is greater than all others.
-func (o *objects) add(key string, x object) {
+func (o *objects) add(key []byte, x object) {
 	n := len(o.chunks)
 	if n == 0 || len(o.chunks[n-1].list) == chunkLen {
-		o.chunks = append(o.chunks, &chunk{list: make([]object, 0, chunkLen)})
+		c := &chunk{list: make([]object, 0, chunkLen)}
+		if n > 0 { // most are alike
+			like := len(o.chunks[n-1].keys.text)
+			c.keys.text = make([]byte, 0, like+like/16)
+		}
+		o.addChunk(c)
 		n++
 	}
 	c := o.chunks[n-1]
 	c.keys.add(key)
 	c.list = append(c.list, x)
+}
+
+// addChunk appends objects whose keys are greater than all others.
+func (o *objects) addChunk(c *chunk) {
+	o.first = append(o.first, objectID(o.len()))
+	o.chunks = append(o.chunks, c)
+}
+
+// take makes the ETag of an object of another list one of this.
+func (o *objects) take(x *object, from *objects) {
+	if x.etag.form == oddETag {
+		x.etag = o.pack(from.etag(x.etag))
+	}
 }
 
 // get returns an object as the store said it.
@@ -180,15 +215,20 @@ func (o *objects) stamp(to []byte, i objectID) []byte {
 type collector struct {
 	runs []*objects
 	last *objects // where the object before went
+	end  []byte   // a key from which on another run is closer; nil: none is
+	key  []byte
 }
 
 // add takes an object into the run whose last key it follows most closely.
 func (c *collector) add(o buildcache.Object, kind Kind) {
+	c.key = append(c.key[:0], o.Key...)
+	follows := func(r *objects) bool { return bytes.Compare(r.last(), c.key) < 0 }
 	run := c.last
-	if run == nil || string(run.last()) >= o.Key {
+	other := run == nil || !follows(run) || c.end != nil && bytes.Compare(c.end, c.key) <= 0
+	if other {
 		run = nil
 		for _, r := range c.runs {
-			if string(r.last()) < o.Key && (run == nil || bytes.Compare(r.last(), run.last()) > 0) {
+			if follows(r) && (run == nil || bytes.Compare(r.last(), run.last()) > 0) {
 				run = r
 			}
 		}
@@ -197,12 +237,21 @@ func (c *collector) add(o buildcache.Object, kind Kind) {
 		run = &objects{}
 		c.runs = append(c.runs, run)
 	}
-	c.last = run
-	run.add(o.Key, object{size: o.Size, written: o.ModTime.UnixNano(), etag: run.pack(o.ETag), kind: kind})
+	run.add(c.key, object{size: o.Size, written: o.ModTime.UnixNano(), etag: run.pack(o.ETag), kind: kind})
+	if !other {
+		return
+	}
+	c.last, c.end = run, nil
+	for _, r := range c.runs {
+		if !follows(r) && r != run && (c.end == nil || bytes.Compare(r.last(), c.end) < 0) {
+			c.end = r.last()
+		}
+	}
 }
 
 // merge returns all runs in one. An object that was listed twice counts once.
-// The runs are taken apart.
+// The runs are taken apart: chunks that lie between those of others are not
+// copied.
 func merge(collectors []collector) *objects {
 	var heads runHeap
 	for _, c := range collectors {
@@ -219,17 +268,22 @@ func merge(collectors []collector) *objects {
 	all := &objects{}
 	for len(heads) > 0 {
 		h := heads[0]
-		if all.len() == 0 || !bytes.Equal(all.last(), h.keys.key) {
-			x := h.run.chunks[h.chunk].list[h.at]
-			if x.etag.form == oddETag {
-				x.etag = all.pack(h.run.etag(x.etag))
+		c, more := h.run.chunks[h.chunk], false
+		isNew := all.len() == 0 || !bytes.Equal(all.last(), h.keys.key)
+		if isNew && h.at == 0 && heads.before(c.keys.last) {
+			for i := range c.list {
+				all.take(&c.list[i], h.run)
 			}
-			all.add(string(h.keys.key), x)
+			all.addChunk(c)
+			more = h.skip()
+		} else {
+			if x := c.list[h.at]; isNew {
+				all.take(&x, h.run)
+				all.add(h.keys.key, x)
+			}
+			more = h.next()
 		}
-		if h.at == len(h.run.chunks[h.chunk].list)-1 {
-			h.run.chunks[h.chunk] = nil
-		}
-		if h.next() {
+		if more {
 			heap.Fix(&heads, 0)
 		} else {
 			heap.Pop(&heads)
@@ -251,16 +305,26 @@ func (h *runHead) next() bool {
 	switch {
 	case !h.begun:
 		h.begun = true
-		h.keys = h.run.chunks[0].keys.cursor()
-		return h.keys.next()
+		return h.open(0)
 	case h.keys.next():
 		h.at++
 		return true
-	case h.chunk+1 == len(h.run.chunks):
+	}
+	return h.skip()
+}
+
+// skip goes to the next chunk, and gives up the one that it was in.
+func (h *runHead) skip() bool {
+	h.run.chunks[h.chunk] = nil
+	return h.open(h.chunk + 1)
+}
+
+func (h *runHead) open(chunk int) bool {
+	if chunk == len(h.run.chunks) {
 		return false
 	}
-	h.chunk, h.at = h.chunk+1, 0
-	h.keys = h.run.chunks[h.chunk].keys.cursor()
+	h.chunk, h.at = chunk, 0
+	h.keys = h.run.chunks[chunk].keys.cursor()
 	return h.keys.next()
 }
 
@@ -269,7 +333,18 @@ type runHeap []*runHead
 func (h runHeap) Len() int           { return len(h) }
 func (h runHeap) Less(i, j int) bool { return bytes.Compare(h[i].keys.key, h[j].keys.key) < 0 }
 func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *runHeap) Push(x any)        { *h = append(*h, x.(*runHead)) }
+
+// before says whether a key comes before all that follow the first head.
+func (h runHeap) before(key []byte) bool {
+	for i := 1; i < min(3, len(h)); i++ {
+		if bytes.Compare(key, h[i].keys.key) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *runHeap) Push(x any) { *h = append(*h, x.(*runHead)) }
 func (h *runHeap) Pop() any {
 	last := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]

@@ -81,11 +81,51 @@ func TestListingInPiecesMakesFewRuns(t *testing.T) {
 			}
 		}
 	}
-	if len(c.runs) > 20 {
+	if len(c.runs) > 8 {
 		t.Errorf("%d runs of 20 pages of 8 shards", len(c.runs))
 	}
 	if all := merge([]collector{c}); all.len() != 16000 {
 		t.Errorf("%d objects", all.len())
+	}
+}
+
+// What lies between the objects of other runs is not copied.
+func TestRunsThatDoNotMixAreNotCopied(t *testing.T) {
+	var c collector
+	const pages = 40
+	for page := range pages {
+		for _, prefix := range []string{"build_cache/arch-gcc-", "build_cache/arch/gcc-"} {
+			for i := range 1000 {
+				c.add(buildcache.Object{Key: fmt.Sprintf("%s%05d", prefix, 1000*page+i), Size: int64(page*1000 + i)}, Foreign)
+			}
+		}
+	}
+	if len(c.runs) != 2 {
+		t.Fatalf("%d runs, want 2", len(c.runs))
+	}
+	before := map[*chunk]bool{}
+	for _, r := range c.runs {
+		for _, chunk := range r.chunks {
+			before[chunk] = true
+		}
+	}
+	all := merge([]collector{c})
+	copied := 0
+	for _, chunk := range all.chunks {
+		if !before[chunk] {
+			copied++
+		}
+	}
+	if copied > 2 {
+		t.Errorf("%d of %d chunks were copied", copied, len(all.chunks))
+	}
+	for i := range objectID(2 * pages * 1000) {
+		if want := fmt.Sprintf("%05d", i%(pages*1000)); !strings.HasSuffix(all.key(i), want) || all.at(i).size != int64(i%(pages*1000)) {
+			t.Fatalf("object %d is %s, %d bytes", i, all.key(i), all.at(i).size)
+		}
+		if at, ok := all.find(all.key(i)); !ok || at != i {
+			t.Fatalf("%s is found at %d, not %d", all.key(i), at, i)
+		}
 	}
 }
 

@@ -401,8 +401,7 @@ func (r *scanner) gather(context.Context) error {
 		if o.kind != SpecFile && o.kind != Manifest && o.kind != Tarball {
 			continue
 		}
-		hash, _ := buildcache.KeyHash(string(key))
-		at := r.dag.intern(hash)
+		at := r.dag.internText(hashOf(key))
 		o.of = at + 1
 		if int(at) >= len(counts) {
 			counts = append(counts, make([]uint32, int(at)+1-len(counts))...)

@@ -87,8 +87,11 @@ func (g *Graph) Entries() []uint32 { return g.order }
 func (g *Graph) Missing(id uint32) bool { return g.nodes[id].flags&isEntry == 0 }
 
 // Lookup finds a node by its full hash; it may be a missing one.
-func (g *Graph) Lookup(h buildcache.Hash) (id uint32, ok bool) {
-	b, ok := parseHash([]byte(h))
+func (g *Graph) Lookup(h buildcache.Hash) (id uint32, ok bool) { return g.LookupText([]byte(h)) }
+
+// LookupText is Lookup for a hash that is part of some text.
+func (g *Graph) LookupText(h []byte) (id uint32, ok bool) {
+	b, ok := parseHash(h)
 	if !ok {
 		return 0, false
 	}
