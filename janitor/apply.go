@@ -30,6 +30,8 @@ type Janitor struct {
 	// step may begin before the one before it is done. Nothing is deleted
 	// then; the indexes are changed all the same, which must come first.
 	HandOver func(step int, keys []string) error
+
+	ahead time.Duration // how far our clock is ahead of the store's
 }
 
 // A Result is what a run did.
@@ -55,8 +57,9 @@ func (j Janitor) Apply(ctx context.Context, p Plan) (res Result, err error) {
 	if p.Empty() {
 		return res, nil
 	}
+	j.Scan.Known = p.scan.known // specs have the same numbers in both
 	err = j.leased(ctx, p.Run, func(ctx context.Context) error {
-		if err := j.clock(ctx, p.Policy.Grace); err != nil {
+		if err := j.clock(p.Policy.Grace); err != nil {
 			return err
 		}
 		p.objects = slices.Clone(p.objects)
@@ -95,14 +98,10 @@ func (j *Janitor) leased(ctx context.Context, what string, f func(context.Contex
 }
 
 // clock makes sure that ours is not so far ahead of the store's that what is
-// young looks old. The lease was written just now.
-func (j Janitor) clock(ctx context.Context, grace time.Duration) error {
-	_, o, err := get(ctx, j.Store, leaseKey)
-	if err != nil {
-		return fmt.Errorf("lease: %w", err)
-	}
-	if ahead := j.Now().Sub(o.ModTime); grace > 0 && ahead > grace/2 {
-		return fmt.Errorf("%w: the clock here is %s ahead of the mirror's, which makes young objects look old: set it right", ErrRefused, ahead.Round(time.Minute))
+// young looks old.
+func (j *Janitor) clock(grace time.Duration) error {
+	if grace > 0 && j.ahead > grace/2 {
+		return fmt.Errorf("%w: the clock here is %s ahead of the mirror's, which makes young objects look old: set it right", ErrRefused, j.ahead.Round(time.Minute))
 	}
 	return nil
 }
@@ -198,7 +197,8 @@ func (r *run) look(ctx context.Context) (*Scan, error) {
 }
 
 // fresh returns the scan of the plan less what was deleted, or nil if it is
-// too old.
+// too old, or an index is not as it was. As long as nothing is done the latter
+// need not be asked: what comes next is to change the indexes, which tells.
 func (r *run) fresh(ctx context.Context) (*Scan, error) {
 	old := r.plan.scan
 	if r.others || r.HandOver == nil && (old.took < quick || !old.asOf.IsZero() || time.Since(old.began) > patience*old.took) {
@@ -209,6 +209,9 @@ func (r *run) fresh(ctx context.Context) (*Scan, error) {
 		if n := r.now[x.object.Key]; n != nil {
 			indexes[i] = n
 		}
+		if r.journal == nil {
+			continue
+		}
 		if etag, err := etagOf(ctx, r.Store, x.object.Key); err != nil || etag != indexes[i].object.ETag {
 			return nil, err
 		}
@@ -217,7 +220,7 @@ func (r *run) fresh(ctx context.Context) (*Scan, error) {
 		r.plan.objects.Clear(i)
 	}
 	s := old.without(slices.Clone(r.deleted), indexes)
-	r.plan.scan = s
+	r.plan.scan, s.known.last = s, s
 	return s, Prove(r.plan, s)
 }
 
@@ -282,10 +285,12 @@ func (r *run) swapAll(ctx context.Context, s *Scan) error {
 // have read or left it was written by somebody else, who may have pushed.
 func (r *run) swap(ctx context.Context, key string, change change) error {
 	watch := func(ctx context.Context, x *cacheIndex) (was, now *text, err error) {
-		r.others = r.others || x.sum != r.sum(key)
+		if had := r.index(key); had == nil || had.sum != x.sum {
+			r.others = true
+		}
 		return change(ctx, x)
 	}
-	x, err := r.Janitor.swap(ctx, key, watch, func(rep Replacement, was *text) error {
+	x, err := r.Janitor.swap(ctx, key, r.index(key), watch, func(rep Replacement, was *text) error {
 		if r.was[key] == nil {
 			r.was[key], was.kept = was, true
 		}
@@ -301,17 +306,17 @@ func (r *run) swap(ctx context.Context, key string, change change) error {
 	return err
 }
 
-// sum returns the checksum of an index as we have read or left it.
-func (r *run) sum(key string) string {
+// index returns an index as we have read or left it; nil if we have not.
+func (r *run) index(key string) *cacheIndex {
 	if x := r.now[key]; x != nil {
-		return x.sum
+		return x
 	}
 	for _, x := range r.plan.scan.indexes {
 		if x.object.Key == key {
-			return x.sum
+			return x
 		}
 	}
-	return ""
+	return nil
 }
 
 // reindex puts the entries of specs back that stay after all, with those that

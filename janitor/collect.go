@@ -243,14 +243,6 @@ func deleteVersions(ctx context.Context, store versioned, versions []buildcache.
 // last: killed in between, the next collection does the rest.
 func (c *collection) journals(ctx context.Context) error {
 	var notes, openings []string
-	for o, err := range c.Store.List(ctx, scratchPrefix) { // of those who were killed
-		if err != nil {
-			return err
-		}
-		if c.Now().Sub(o.ModTime) > 24*time.Hour {
-			notes = append(notes, o.Key)
-		}
-	}
 	for _, p := range c.runs {
 		if !p.past(c.Now()) {
 			continue

@@ -2,30 +2,21 @@ package janitor
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// scratchPrefix holds what we write to see what the store does.
-const scratchPrefix = Prefix + "scratch/"
-
 // probe looks whether the store refuses writes whose conditions do not hold,
 // and returns it, wrapped where it does not. Some ignore conditions, some know
-// one of the two, some refuse all writes that have one.
-func (j *Janitor) probe(ctx context.Context) (Store, error) {
-	key := scratchPrefix + rand.Text()
-	put := func(cond buildcache.Condition) error {
-		_, err := j.Store.Put(ctx, key, strings.NewReader("?"), 1, buildcache.PutOptions{Condition: cond})
-		return err
-	}
+// one of the two, some refuse all writes that have one. What it tries to write
+// is the lease, as we have just written it.
+func (l *lease) probe(ctx context.Context, j *Janitor) (Store, error) {
 	ignored := func(cond buildcache.Condition) (bool, error) {
-		err := put(cond)
+		_, err := putJSON(ctx, j.Store, leaseKey, l.claim, cond)
 		switch {
 		case errors.Is(err, buildcache.ErrChanged):
 			return false, nil
@@ -35,18 +26,12 @@ func (j *Janitor) probe(ctx context.Context) (Store, error) {
 		return false, err
 	}
 	c := careful{Store: j.Store}
-	err := put(buildcache.Condition{})
-	if err == nil {
-		c.noneMatch, err = ignored(buildcache.Condition{IfNoneMatch: true})
-	}
-	if err == nil {
+	var err error
+	if c.noneMatch, err = ignored(buildcache.Condition{IfNoneMatch: true}); err == nil {
 		c.match, err = ignored(buildcache.Condition{IfMatch: "00000000000000000000000000000000"})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look what the store can do: %w", err)
-	}
-	if err := j.Store.Delete(ctx, []string{key}); err != nil {
-		j.Log("left behind for janitor:gc-trash: %v", err)
 	}
 	if !c.noneMatch && !c.match {
 		return j.Store, nil

@@ -90,7 +90,7 @@ func TestBigCacheIsListedAgainIfAnIndexChanged(t *testing.T) {
 
 // Also whoever writes one after we have looked, and before we replace it.
 func TestBigCacheIsListedAgainIfAnIndexChangedJustNow(t *testing.T) {
-	for layout, key := range map[int]string{2: "build_cache/index.json", 3: "v3/manifests/index/index.manifest.json"} {
+	for layout := 2; layout <= 3; layout++ {
 		w := newWorld(t, 1, layout)
 		base, other := w.add(0), w.add(0)
 		base.External, other.External = nil, nil
@@ -101,12 +101,10 @@ func TestBigCacheIsListedAgainIfAnIndexChangedJustNow(t *testing.T) {
 		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", other)}}
 		slow(w.m, time.Second)
 		p := plan(t, w.m, roots, bold)
-		reads := 0
-		w.m.reading = func(k string) error {
-			if k != key {
-				return nil
-			}
-			if reads++; reads == 2 { // the first one has seen that nothing has changed
+		raced := 0
+		w.m.before = func(_, key string) error {
+			if strings.HasSuffix(key, "/step-0001.json") { // which says that the index is about to be replaced
+				raced++
 				top := w.add(0)
 				top.External, top.Dependencies = nil, []dep{{Name: base.Name, Hash: base.Hash}}
 				top.Dependencies[0].Parameters.Deptypes = []string{"link"}
@@ -116,12 +114,56 @@ func TestBigCacheIsListedAgainIfAnIndexChangedJustNow(t *testing.T) {
 			return nil
 		}
 		r := apply(t, w.m, p)
-		w.m.reading = nil
-		if reads < 2 || !w.present(base) || len(r.Stayed) != 1 {
+		if raced != 1 || !w.present(base) || len(r.Stayed) != 1 {
 			t.Errorf("layout %d: what the new spec needs went: %v", layout, r.Stayed)
 		}
 		if !strings.Contains(indexOf(t, w.m), base.Hash) {
 			t.Errorf("layout %d: it is in no index", layout)
+		}
+	}
+}
+
+// A run that changes an index has its text from the scan, if it is told to keep
+// it, unless somebody else was faster.
+func TestIndexIsReadOnceIfItsTextIsKept(t *testing.T) {
+	for _, raced := range []bool{false, true} {
+		w := newWorld(t, 1, 3)
+		stays, goes, fresh := w.add(0), w.add(0), w.add(0)
+		for _, n := range []*node{stays, goes, fresh} {
+			n.External = nil
+		}
+		w.push(stays, old)
+		w.push(goes, old)
+		w.updateIndex(old)
+		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", stays)}}
+		text := "blobs/sha256/" + blobsOf(t, string(w.m.data("v3/manifests/index/index.manifest.json")))[0]
+		text = strings.Replace(text, "sha256/", "sha256/"+text[len("blobs/sha256/"):][:2]+"/", 1)
+		reads := 0
+		w.m.reading = func(key string) error {
+			if key == text {
+				reads++
+			}
+			return nil
+		}
+		slow(w.m, time.Second)
+		s, err := janitor.NewScan(t.Context(), w.m, janitor.ScanOptions{Locks: roots.Locks, KeepTexts: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := janitor.NewPlan(s, roots, bold, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if raced {
+			w.push(fresh, now)
+			w.updateIndex(now)
+		}
+		apply(t, w.m, p)
+		if reads != 1 {
+			t.Errorf("raced %v: the index was read %d times", raced, reads)
+		}
+		if got := indexOf(t, w.m); !strings.Contains(got, stays.Hash) || strings.Contains(got, goes.Hash) || strings.Contains(got, fresh.Hash) != raced {
+			t.Errorf("raced %v: the index is %s", raced, got)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -25,7 +26,8 @@ type cacheIndex struct {
 	blob   buildcache.Blob   // v3
 	sum    string            // of its text
 	graph  *index.Graph
-	stale  bool // v2: index.json.hash is not that of index.json
+	text   *os.File // its text, if that was kept
+	stale  bool     // v2: index.json.hash is not that of index.json
 
 	ids      []id       // in the dag, by the numbers of the graph; nil if they are the same
 	cached   index.Bits // specs that it has as cached
@@ -112,7 +114,8 @@ func (r *scanner) readIndex(ctx context.Context, key string) (*cacheIndex, error
 	// the new one is read.
 	for try := 0; ; try++ {
 		x, err := r.readIndexV3(ctx, key)
-		if err == nil || try == 2 || !errors.Is(err, fs.ErrNotExist) {
+		var missing *buildcache.ObjectError
+		if err == nil || try == 2 || !errors.Is(err, fs.ErrNotExist) || errors.As(err, &missing) && missing.Key == key {
 			return x, err
 		}
 	}
@@ -126,8 +129,8 @@ func (r *scanner) readIndexV2(ctx context.Context) (*cacheIndex, error) {
 	defer body.Close()
 	x := &cacheIndex{layout: 2, object: o}
 	if old := r.opts.Known.index(o.Key + "\x00" + o.ETag); old != nil && o.ETag != "" {
-		x.sum, x.graph, x.ids, x.cached = old.sum, old.graph, old.ids, old.cached
-	} else if x.graph, x.sum, err = readText(indexV2, body, o.Size); err != nil {
+		x.sum, x.graph, x.text, x.ids, x.cached = old.sum, old.graph, old.text, old.ids, old.cached
+	} else if err = r.readText(x, body, o.Size); err != nil {
 		return nil, err
 	}
 	sum, _, err := r.get(ctx, indexHashV2)
@@ -160,28 +163,36 @@ func (r *scanner) readIndexV3(ctx context.Context, key string) (*cacheIndex, err
 	}
 	defer body.Close()
 	if old := r.opts.Known.index(x.sum); old != nil && b.Size == old.graph.Size() {
-		x.graph, x.ids, x.cached = old.graph, old.ids, old.cached
+		x.graph, x.text, x.ids, x.cached = old.graph, old.text, old.ids, old.cached
 		return x, nil
 	}
-	graph, sum, err := readText(x.blob.Key(), body, b.Size)
-	if err == nil && sum != x.sum {
+	err = r.readText(x, body, b.Size)
+	if err == nil && x.sum != m.Blobs[0].Checksum {
 		err = &buildcache.ObjectError{Key: x.blob.Key(), Err: fmt.Errorf("%w: not the bytes that %s names", buildcache.ErrChecksum, key)}
 	}
-	x.graph = graph
 	return x, err
 }
 
-// readText reads the text of an index, and returns its checksum as well.
-func readText(key string, body io.Reader, size int64) (*index.Graph, string, error) {
+// readText reads the text of an index: its graph, its checksum, and if it is to
+// be kept the text itself.
+func (r *scanner) readText(x *cacheIndex, body io.Reader, size int64) (err error) {
 	sum := sha256.New()
-	graph, err := index.Read(io.TeeReader(body, sum), size)
-	if err == nil && graph.Size() != size {
-		err = fmt.Errorf("%d bytes came, %d were announced: %w", graph.Size(), size, io.ErrUnexpectedEOF)
+	to := io.Writer(sum)
+	if r.opts.KeepTexts {
+		if x.text, err = scratch(); err != nil {
+			return err
+		}
+		to = io.MultiWriter(sum, x.text)
+	}
+	x.graph, err = index.Read(io.TeeReader(body, to), size)
+	if err == nil && x.graph.Size() != size {
+		err = fmt.Errorf("%d bytes came, %d were announced: %w", x.graph.Size(), size, io.ErrUnexpectedEOF)
 	}
 	if err != nil {
-		return nil, "", &buildcache.ObjectError{Key: key, Err: err}
+		return &buildcache.ObjectError{Key: x.textKey(), Err: err}
 	}
-	return graph, hex.EncodeToString(sum.Sum(nil)), nil
+	x.sum = hex.EncodeToString(sum.Sum(nil))
+	return nil
 }
 
 // learnIndexes puts the indexes into the dag, the biggest one first, and

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"iter"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -83,32 +82,19 @@ func begin(ctx context.Context, store Store, p Plan, owner string, keepFor time.
 			j.run = fmt.Sprintf("%s-%d", p.Run, n)
 		}
 		o.Plan.Run = j.run
-		ours, err := j.open(ctx, o, p.Going())
-		if ours || err != nil {
+		if begun, err := j.open(ctx, o, p.Going()); begun || err != nil {
 			return j, err
 		}
 	}
 }
 
-// open returns false if somebody else has begun a journal there.
+// open returns false if there is such a journal. Who begins one holds the lease.
 func (j *journal) open(ctx context.Context, o opening, specs iter.Seq[Going]) (bool, error) {
-	file, size, err := spool(func(w io.Writer) error { return writeObject(w, o, inLines("specs", specs)) })
-	if err != nil {
-		return false, err
-	}
-	defer file.Close()
 	key := openingKey(j.run)
-	err = putFile(ctx, j.store, key, file, size, buildcache.Condition{IfNoneMatch: true})
-	if !errors.Is(err, buildcache.ErrChanged) {
-		return true, err
-	}
-	// The reply to our own write can be lost, and its repetition is then refused.
-	want, err := io.ReadAll(io.NewSectionReader(file, 0, size))
-	if err != nil {
+	if there, err := exists(ctx, j.store, key); there || err != nil {
 		return false, err
 	}
-	got, _, err := get(ctx, j.store, key)
-	return bytes.Equal(got, want), err
+	return true, j.put(ctx, key, func(w io.Writer) error { return writeObject(w, o, inLines("specs", specs)) })
 }
 
 // write adds a step.
@@ -122,32 +108,25 @@ func (j *journal) write(ctx context.Context, s Step) error {
 // writeKeys adds a step with many keys.
 func (j *journal) writeKeys(ctx context.Context, what string, keys iter.Seq[string]) error {
 	j.n++
-	file, size, err := spool(func(w io.Writer) error {
+	return j.put(ctx, j.last(), func(w io.Writer) error {
 		return writeObject(w, Step{At: j.now(), What: what}, inLines("keys", keys))
 	})
+}
+
+// put writes what need not fit into memory.
+func (j *journal) put(ctx context.Context, key string, write func(io.Writer) error) error {
+	file, err := scratch()
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	return putFile(ctx, j.store, j.last(), file, size, buildcache.Condition{})
-}
-
-// spool writes what need not fit into memory. The caller closes the file.
-func spool(write func(io.Writer) error) (file *os.File, size int64, err error) {
-	if file, err = scratch(); err != nil {
-		return nil, 0, err
+	if err := write(file); err != nil {
+		return err
 	}
-	if err = write(file); err == nil {
-		size, err = file.Seek(0, io.SeekCurrent)
+	size, err := file.Seek(0, io.SeekCurrent)
+	if err == nil {
+		_, err = j.store.Put(ctx, key, file, size, buildcache.PutOptions{ContentType: "application/json"})
 	}
-	if err != nil {
-		file.Close()
-	}
-	return file, size, err
-}
-
-func putFile(ctx context.Context, store Store, key string, file *os.File, size int64, cond buildcache.Condition) error {
-	_, err := store.Put(ctx, key, file, size, buildcache.PutOptions{ContentType: "application/json", Condition: cond})
 	if err != nil {
 		return fmt.Errorf("write %s: %w", key, err)
 	}

@@ -196,7 +196,7 @@ func (s *Scan) memories() iter.Seq[*memory] {
 			for _, b := range s.blobsOf.of(n) {
 				m.blobs = append(m.blobs, s.blobs[b].blobRef)
 			}
-			if !s.unsure.Has(n) && len(m.stamp) > 0 && !yield(&m) {
+			if s.has(i) && !s.unsure.Has(n) && len(m.stamp) > 0 && !yield(&m) {
 				return
 			}
 			n++

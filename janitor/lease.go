@@ -24,6 +24,7 @@ type lease struct {
 	store Store
 	now   func() time.Time
 	etag  string
+	wrote time.Time // by the store's clock
 	claim claim
 	stop  context.CancelCauseFunc
 	done  sync.WaitGroup
@@ -57,25 +58,40 @@ func (j *Janitor) take(ctx context.Context, run string) (context.Context, *lease
 		}
 		cond = buildcache.Condition{IfMatch: o.ETag}
 	}
-	if l.store, err = j.probe(ctx); err != nil {
+	if err = l.write(ctx, cond); errors.Is(err, errors.ErrUnsupported) {
+		l.store = careful{j.Store, true, true}
+		err = l.write(ctx, cond)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
-	j.Store = l.store
-	_, l.patient = l.store.(careful)
-	if err := l.write(ctx, cond); err != nil {
-		return nil, nil, err
-	}
-	if l.patient {
-		if err := pause(ctx, j.Settle); err != nil {
-			return nil, nil, err
-		}
-	}
-	if err := l.check(ctx); err != nil {
+	if err := l.confirm(ctx, j); err != nil {
+		_ = l.giveBack(ctx) // else it runs out
 		return nil, nil, err
 	}
 	ctx, l.stop = context.WithCancelCause(ctx)
 	l.done.Go(func() { l.renew(ctx) })
 	return ctx, l, nil
+}
+
+// confirm makes sure that the lease that was written is ours, whatever the
+// store heeds.
+func (l *lease) confirm(ctx context.Context, j *Janitor) error {
+	store, err := l.probe(ctx, j)
+	if err != nil {
+		return err
+	}
+	l.store, j.Store = store, store
+	if _, ok := l.store.(careful); ok || l.patient {
+		if err := pause(ctx, j.Settle); err != nil {
+			return err
+		}
+	}
+	if err := l.check(ctx); err != nil {
+		return err
+	}
+	j.ahead = l.now().Sub(l.wrote)
+	return nil
 }
 
 func leased(c claim) error {
@@ -117,7 +133,7 @@ func (l *lease) check(ctx context.Context) error {
 	if held.Nonce != l.claim.Nonce {
 		return leased(held)
 	}
-	l.etag = o.ETag
+	l.etag, l.wrote = o.ETag, o.ModTime
 	return nil
 }
 
@@ -145,6 +161,10 @@ func (l *lease) renew(ctx context.Context) {
 func (l *lease) release(ctx context.Context) error {
 	l.stop(nil)
 	l.done.Wait()
+	return l.giveBack(ctx)
+}
+
+func (l *lease) giveBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	if err := l.check(ctx); err != nil {

@@ -169,7 +169,7 @@ func (o *objects) pack(text string) (e etag) {
 	}
 	switch _, hexErr := hex.Decode(e.sum[:], []byte(sum[:min(len(sum), 32)])); {
 	case text == "":
-	case hexErr == nil && err == nil && len(sum) == 32 && sum == strings.ToLower(sum) && (!multi || parts == strconv.FormatUint(n, 10)):
+	case hexErr == nil && err == nil && len(sum) == 32 && !strings.ContainsFunc(sum, isCapital) && (!multi || parts == strconv.FormatUint(n, 10)):
 		e.form = md5ETag
 		binary.LittleEndian.PutUint16(e.parts[:], uint16(n))
 		if multi {
@@ -182,6 +182,8 @@ func (o *objects) pack(text string) (e etag) {
 	}
 	return e
 }
+
+func isCapital(r rune) bool { return r >= 'A' && r <= 'Z' }
 
 func (o *objects) etag(e etag) string {
 	switch e.form {

@@ -58,7 +58,7 @@ func (j Janitor) Reindex(ctx context.Context, dry bool) (specs map[string]int, e
 
 // replace puts an index in place of the one that is there, or where none is.
 func (j Janitor) replace(ctx context.Context, key string, layout int, t *text) error {
-	_, err := j.swap(ctx, key, func(context.Context, *cacheIndex) (*text, *text, error) { return nil, t.lend(), nil }, func(Replacement, *text) error { return nil })
+	_, err := j.swap(ctx, key, nil, func(context.Context, *cacheIndex) (*text, *text, error) { return nil, t.lend(), nil }, func(Replacement, *text) error { return nil })
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -26,7 +26,8 @@ import (
 type Scan struct {
 	Damage []Damage // sorted
 
-	dag       *dag
+	known     *Known
+	dag       *dag // of known
 	objects   *objects
 	gone      index.Bits // objects that were deleted since
 	bySpec    lists      // spec files, tarballs and manifests by spec
@@ -78,6 +79,11 @@ type ScanOptions struct {
 	Known    *Known // what was read before
 	Locks    []Lock // what they hold must have been listed if it is there
 	Parallel int    // requests at a time; 16 if 0
+
+	// KeepTexts keeps the texts of indexes on this machine, in files without
+	// names, until the scan is forgotten: a run that changes them need not get
+	// them again.
+	KeepTexts bool
 
 	// Inventory is read instead of listing the mirror. What came after it is
 	// known as far as indexes have it.
@@ -147,7 +153,7 @@ type scanner struct {
 }
 
 func newScanner(store buildcache.Store, opts ScanOptions) *scanner {
-	s := &Scan{dag: opts.Known.dag, missing: map[id][]string{}, began: time.Now()}
+	s := &Scan{known: opts.Known, dag: opts.Known.dag, missing: map[id][]string{}, began: time.Now()}
 	return &scanner{Scan: s, store: store, opts: opts}
 }
 

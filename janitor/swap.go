@@ -18,19 +18,22 @@ const tries = 8
 // it had until now. Two nils say that there is nothing to change.
 type change func(ctx context.Context, x *cacheIndex) (was, now *text, err error)
 
-// swap puts a changed index in place of the one that is there now. If somebody
-// else was faster, it reads theirs and changes that.
+// swap puts a changed index in place of the one that is there now, which is
+// taken to be x; nil is one that is not known. If somebody else was faster, it
+// reads theirs and changes that.
 //
 // before is told what is about to be replaced, so that it is written down
 // before it happens. swap returns the index that is there then.
-func (j Janitor) swap(ctx context.Context, key string, change change, before func(Replacement, *text) error) (*cacheIndex, error) {
+func (j Janitor) swap(ctx context.Context, key string, x *cacheIndex, change change, before func(Replacement, *text) error) (*cacheIndex, error) {
 	for try := 0; ; try++ {
 		r := newScanner(j.Store, j.Scan)
-		x, err := r.readIndex(ctx, key)
-		if err != nil {
-			return nil, fmt.Errorf("index: %w", err)
+		if x == nil || try > 0 {
+			var err error
+			if x, err = r.readIndex(ctx, key); err != nil {
+				return nil, fmt.Errorf("index: %w", err)
+			}
+			r.learnIndexes([]*cacheIndex{x})
 		}
-		r.learnIndexes([]*cacheIndex{x})
 		n, err := j.swapOnce(ctx, x, change, before)
 		if !errors.Is(err, buildcache.ErrChanged) && !errors.Is(err, errMoved) || try == tries {
 			if err == nil && n != x {

@@ -83,6 +83,9 @@ var errMoved = errors.New("the index was replaced meanwhile")
 
 // fetch gets the text of an index that was read before.
 func (x *cacheIndex) fetch(ctx context.Context, store buildcache.Store) (*text, error) {
+	if x.text != nil {
+		return &text{File: x.text, graph: x.graph, sum: x.sum, kept: true}, nil
+	}
 	body, o, err := store.Get(ctx, x.textKey())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errMoved, &buildcache.ObjectError{Key: x.textKey(), Err: err})

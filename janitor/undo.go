@@ -194,7 +194,7 @@ func (u *undo) index(ctx context.Context, rep Replacement) error {
 		at, ok := s.dag.lookup(h)
 		return ok && s.hasLayout(at, layout)
 	})
-	_, err = u.swap(ctx, rep.Key, func(ctx context.Context, x *cacheIndex) (*text, *text, error) {
+	_, err = u.swap(ctx, rep.Key, nil, func(ctx context.Context, x *cacheIndex) (*text, *text, error) {
 		if x.sum == rep.After {
 			return nil, was.lend(), nil // nobody wrote since: byte for byte
 		}

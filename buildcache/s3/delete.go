@@ -121,7 +121,7 @@ func (s *Store) deleteBatch(ctx context.Context, targets []target, marked func(k
 func (s *Store) tryDelete(ctx context.Context, targets []target, marked func(key, id string)) (again, refused []buildcache.ObjectError, err error) {
 	var deleted *xmlDeleted
 	options := []func(*awss3.Options){decodeWith(new(awss3.DeleteObjectsOutput), func(r *reply) (err error) {
-		deleted, err = parseDeleted(r.body.Bytes())
+		deleted, err = parseDeleted(r.body.Bytes(), marked != nil)
 		return err
 	})}
 	if s.md5 {

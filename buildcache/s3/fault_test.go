@@ -237,7 +237,9 @@ func TestErrorsOfSingleKeys(t *testing.T) {
 func TestDeletesThatAreNotConfirmedAreErrors(t *testing.T) {
 	for name, reply := range map[string]string{
 		"nothing": "", "cut": "<DeleteResult>", "other": "<html/>",
-		"another key": "<DeleteResult><Error><Key>cache/other</Key><Code>X</Code></Error></DeleteResult>",
+		"cut behind a key": `<?xml version="1.0"?><DeleteResult><Deleted><Key>cache/a</Key></Deleted>`,
+		"another root":     "<x><DeleteResult><Deleted><Key>cache/a</Key></Deleted></DeleteResult></x>",
+		"another key":      "<DeleteResult><Error><Key>cache/other</Key><Code>X</Code></Error></DeleteResult>",
 	} {
 		err := canned(t, reply).Delete(t.Context(), []string{"a", "b"})
 		var failed *buildcache.DeleteError

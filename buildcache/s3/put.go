@@ -10,12 +10,15 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// partSize is the smallest part of an upload in several, and the size from
-// which there are several; both in bytes.
+// Sizes in bytes. An object goes in parts from multipartFrom on, and one that
+// must not take the place of another already from conditionalFrom on: a server
+// that refuses it as a whole breaks the connection while the body is on its way,
+// and its answer is lost. Parts are joined by a small request.
 const (
-	partSize      = 16 << 20
-	multipartFrom = 64 << 20
-	maxParts      = 10_000
+	partSize        = 64 << 20 // at least
+	multipartFrom   = 128 << 20
+	conditionalFrom = 1 << 20
+	maxParts        = 10_000
 )
 
 // Put stores an object, a big one in parts. It leaves no parts behind, unless
@@ -24,7 +27,7 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReaderAt, size int6
 	if key == "" || opts.IfMatch != "" && opts.IfNoneMatch {
 		return "", fmt.Errorf("%s: put %q: want a key, and one condition at most", s, key)
 	}
-	if size > multipartFrom {
+	if size > multipartFrom || size > conditionalFrom && opts.Condition != (buildcache.Condition{}) {
 		return s.putParts(ctx, key, body, size, opts)
 	}
 	in := &awss3.PutObjectInput{

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"encoding/xml"
 	"fmt"
 )
@@ -41,10 +42,25 @@ type xmlDeleted struct {
 	}
 }
 
-func parseDeleted(body []byte) (*xmlDeleted, error) {
+// parseDeleted reads a reply that is asked for errors only unless markers are
+// wanted. Some servers name what was deleted all the same; that is not read if
+// there can be no error among it.
+func parseDeleted(body []byte, markers bool) (*xmlDeleted, error) {
 	var x xmlDeleted
+	if !markers && noErrors(body) {
+		return &x, nil
+	}
 	if err := xml.Unmarshal(body, &x); err != nil {
 		return nil, &cutError{fmt.Sprintf("the reply to a batch delete cannot be read after %d bytes", len(body)), err}
 	}
 	return &x, nil
+}
+
+// noErrors says that a reply is whole and cannot hold an error.
+func noErrors(body []byte) bool {
+	body = bytes.TrimSpace(body)
+	if prolog, rest, ok := bytes.Cut(body, []byte("?>")); ok && bytes.HasPrefix(prolog, []byte("<?xml")) {
+		body = bytes.TrimSpace(rest)
+	}
+	return bytes.HasPrefix(body, []byte("<DeleteResult")) && bytes.HasSuffix(body, []byte("</DeleteResult>")) && !bytes.Contains(body, []byte("Error"))
 }

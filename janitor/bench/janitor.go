@@ -18,7 +18,7 @@ const grace = 48 * time.Hour
 // plan decides what would go, as a dry run does.
 func plan(ctx context.Context, s step, store *s3.Store, r *report) error {
 	known := janitor.OpenKnown(s.Known)
-	p, err := decide(ctx, s, store, known)
+	p, err := decide(ctx, s, store, janitor.ScanOptions{Known: known})
 	if err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func plan(ctx context.Context, s step, store *s3.Store, r *report) error {
 // prune does a whole run.
 func prune(ctx context.Context, s step, store *s3.Store, r *report) error {
 	known := janitor.OpenKnown(s.Known)
-	p, err := decide(ctx, s, store, known)
+	p, err := decide(ctx, s, store, janitor.ScanOptions{Known: known, KeepTexts: true})
 	if err != nil {
 		return err
 	}
@@ -41,14 +41,15 @@ func prune(ctx context.Context, s step, store *s3.Store, r *report) error {
 	return known.Save()
 }
 
-func decide(ctx context.Context, s step, store *s3.Store, known *janitor.Known) (p janitor.Plan, err error) {
+func decide(ctx context.Context, s step, store *s3.Store, opts janitor.ScanOptions) (p janitor.Plan, err error) {
 	var roots janitor.Roots
 	lock, err := janitor.ReadLock(s.Lock, func() (io.ReadCloser, error) { return os.Open(s.Lock) })
 	if err != nil {
 		return p, err
 	}
 	roots.Locks = []janitor.Lock{lock}
-	scan, err := janitor.NewScan(ctx, store, janitor.ScanOptions{Known: known, Locks: roots.Locks})
+	opts.Locks = roots.Locks
+	scan, err := janitor.NewScan(ctx, store, opts)
 	if err != nil {
 		return p, err
 	}

@@ -52,10 +52,7 @@ func (m *mirrorStore) scan(ctx context.Context, locks []janitor.Lock) (*janitor.
 
 func (m *mirrorStore) scanWith(ctx context.Context, opts janitor.ScanOptions) (*janitor.Scan, error) {
 	s, err := janitor.NewScan(ctx, m.Store, opts)
-	if err != nil {
-		return nil, err
-	}
-	return s, m.known.Save()
+	return s, errors.Join(err, m.known.Save()) // what a scan that failed has read is known all the same
 }
 
 func (m *mirrorStore) janitor(a *app, keepFor time.Duration) janitor.Janitor {
@@ -113,7 +110,7 @@ func (r janitorRun) prune(ctx context.Context, m *mirrorStore, roots janitor.Roo
 	if r.planFile != "" {
 		return r.reviewed(ctx, m)
 	}
-	opts := janitor.ScanOptions{Known: m.known, Locks: roots.Locks}
+	opts := janitor.ScanOptions{Known: m.known, Locks: roots.Locks, KeepTexts: !r.dry}
 	if r.inventory != "" {
 		inventory, err := r.openInventory(ctx, m.url)
 		if err != nil {
@@ -143,7 +140,7 @@ func (r janitorRun) reviewed(ctx context.Context, m *mirrorStore) error {
 	if read.Mirror != m.url {
 		return fmt.Errorf("plan %s: it is for %s", r.planFile, read.Mirror)
 	}
-	s, err := m.scan(ctx, nil)
+	s, err := m.scanWith(ctx, janitor.ScanOptions{Known: m.known, KeepTexts: !r.dry})
 	if err != nil {
 		return err
 	}
@@ -152,7 +149,7 @@ func (r janitorRun) reviewed(ctx context.Context, m *mirrorStore) error {
 }
 
 func (r janitorRun) purge(ctx context.Context, m *mirrorStore, purge janitor.Purge) error {
-	s, err := m.scan(ctx, purge.Roots.Locks)
+	s, err := m.scanWith(ctx, janitor.ScanOptions{Known: m.known, Locks: purge.Roots.Locks, KeepTexts: !r.dry})
 	if err != nil {
 		return err
 	}
