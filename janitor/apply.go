@@ -180,7 +180,7 @@ func (r *run) look(ctx context.Context) (*Scan, error) {
 	if s, err := r.fresh(ctx); s != nil || err != nil {
 		return s, err
 	}
-	s, err := NewScan(ctx, r.Store, r.Scan)
+	s, err := r.scanAgain(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -194,6 +194,13 @@ func (r *run) look(ctx context.Context) (*Scan, error) {
 	}
 	r.res.Stayed = append(r.res.Stayed, notes...)
 	return s, Prove(r.plan, s)
+}
+
+// scanAgain scans. What the run has deleted is not missed.
+func (r *run) scanAgain(ctx context.Context) (*Scan, error) {
+	old := r.plan.scan
+	old.known.last = old.without(slices.Clone(r.deleted), old.indexes)
+	return NewScan(ctx, r.Store, r.Scan)
 }
 
 // fresh returns the scan of the plan less what was deleted, or nil if it is
@@ -540,7 +547,7 @@ func (r *run) after(ctx context.Context, before *Scan) error {
 	plan := r.plan
 	s, err := r.fresh(ctx)
 	if s == nil && err == nil {
-		s, err = NewScan(ctx, r.Store, r.Scan)
+		s, err = r.scanAgain(ctx)
 	}
 	if err != nil {
 		return err

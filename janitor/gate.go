@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -61,6 +62,7 @@ func (r *scanner) gate(ctx context.Context) error {
 			}
 		}
 	}
+	checks = append(checks, r.unlistedOwners()...)
 	absent, err := r.absentRoots()
 	if err != nil {
 		return err
@@ -75,6 +77,30 @@ func (r *scanner) gate(ctx context.Context) error {
 		}
 	}
 	return r.check(ctx, checks)
+}
+
+// unlistedOwners checks what would belong to no spec because a listing has left
+// the spec out: blobs of manifests that were there before, and tarballs.
+func (r *scanner) unlistedOwners() (checks []check) {
+	add := func(keys ...string) {
+		checks = append(checks, func(ctx context.Context) (*Damage, error) {
+			_, err := r.unlisted(ctx, keys...)
+			return nil, err
+		})
+	}
+	for _, key := range r.missed {
+		add(key)
+	}
+	isSpecFile := func(o objectID) bool { return r.objects.at(o).kind == SpecFile }
+	for i := range r.of(Tarball) {
+		o := r.objects.at(i)
+		if slices.ContainsFunc(r.bySpec.of(o.of-1), isSpecFile) || r.began.Sub(o.time()) < margin { // its spec file is yet to come
+			continue
+		}
+		stem := "build_cache/" + strings.TrimSuffix(path.Base(r.objects.key(i)), ".spack")
+		add(stem+".spec.json", stem+".spec.json.sig")
+	}
+	return checks
 }
 
 func (r *scanner) check(ctx context.Context, checks []check) error {

@@ -180,14 +180,25 @@ func writeMemories(w *bufio.Writer, all iter.Seq[*memory]) error {
 	return w.Flush()
 }
 
-// memories yields what the scan knows of the manifests that it has read.
+// memories yields what the scan knows of the manifests that it has read, and
+// those that it has missed, without a stamp.
 func (s *Scan) memories() iter.Seq[*memory] {
 	return func(yield func(*memory) bool) {
 		var m memory
+		missed := s.missed
+		yieldMissed := func(before []byte) bool {
+			for len(missed) > 0 && (before == nil || missed[0] < string(before)) {
+				if !yield(&memory{key: []byte(missed[0])}) {
+					return false
+				}
+				missed = missed[1:]
+			}
+			return true
+		}
 		n := uint32(0)
 		for i, key := range s.objects.all() {
 			if int(n) == len(s.manifests) {
-				return
+				break
 			}
 			if s.manifests[n] != i {
 				continue
@@ -196,11 +207,12 @@ func (s *Scan) memories() iter.Seq[*memory] {
 			for _, b := range s.blobsOf.of(n) {
 				m.blobs = append(m.blobs, s.blobs[b].blobRef)
 			}
-			if s.has(i) && !s.unsure.Has(n) && len(m.stamp) > 0 && !yield(&m) {
+			if !yieldMissed(key) || s.has(i) && !s.unsure.Has(n) && len(m.stamp) > 0 && !yield(&m) {
 				return
 			}
 			n++
 		}
+		yieldMissed(nil)
 	}
 }
 

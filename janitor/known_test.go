@@ -249,3 +249,71 @@ func TestMemorySurvivesAMirrorThatCannotBeListed(t *testing.T) {
 		t.Errorf("%d manifests were read again", read)
 	}
 }
+
+// A manifest that no index knows and that a listing leaves out would make
+// orphans of its blobs.
+func TestListingThatLacksAKnownManifestIsNotBelieved(t *testing.T) {
+	r, w := newRememberer(t, 6)
+	w.pushOne() // and the index is not updated
+	r.scan()
+	key := manifestOf(w.nodes[6])
+	r.m.hide = func(k string) bool { return k == key }
+	if _, err := janitor.NewScan(t.Context(), r.m, janitor.ScanOptions{Known: janitor.OpenKnown(r.file)}); !errors.Is(err, janitor.ErrIncomplete) || !strings.Contains(err.Error(), key) {
+		t.Errorf("got %v, want that %s was not listed", err, key)
+	}
+	r.m.hide = nil
+	r.m.remove(key) // really gone: nobody minds
+	if specs, _ := r.scan(); len(specs) != 6 {
+		t.Errorf("%d specs", len(specs))
+	}
+}
+
+// The same for a tarball whose spec file is left out.
+func TestListingThatLacksASpecFileIsNotBelieved(t *testing.T) {
+	w := newWorld(t, 1, 2)
+	for range 4 {
+		w.pushOne()
+	}
+	w.updateIndex(old)
+	w.pushOne() // and the index is not updated
+	all := w.uploads(w.nodes[4])
+	file := all[len(all)-1].key
+	for _, name := range []string{file, file + ".sig"} {
+		w.m.remove(file)
+		w.m.set(name, []byte("{}"), old)
+		w.m.hide = func(k string) bool { return k == name }
+		if _, err := janitor.NewScan(t.Context(), w.m, janitor.ScanOptions{}); !errors.Is(err, janitor.ErrIncomplete) || !strings.Contains(err.Error(), name) {
+			t.Errorf("got %v, want that %s was not listed", err, name)
+		}
+		w.m.remove(name)
+	}
+	if _, err := janitor.NewScan(t.Context(), w.m, janitor.ScanOptions{}); err != nil {
+		t.Errorf("a tarball by itself: %v", err)
+	}
+}
+
+// What a run has deleted itself is asked for by nobody.
+func TestWhatWasDeletedIsNotMissed(t *testing.T) {
+	for _, long := range []time.Duration{0, 300 * time.Millisecond} { // looks again often, or not
+		r, w := newRememberer(t, 8)
+		r.scan()
+		slow(r.m, long)
+		known := janitor.OpenKnown(r.file)
+		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", w.nodes[0])}}
+		p, err := janitor.NewPlan(scanWith(t, r.m, known, roots), roots, bold, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.read = nil
+		apply(t, r.m, p)
+		if err := known.Save(); err != nil {
+			t.Fatal(err)
+		}
+		if len(list(p.Going())) == 0 || len(r.read) > 0 {
+			t.Errorf("%d specs went, and %v were asked for", len(list(p.Going())), r.read)
+		}
+		if specs, read := r.scan(); read != 0 || len(specs) != 8-len(list(p.Going())) {
+			t.Errorf("%d specs, and %v were asked for", len(specs), r.read)
+		}
+	}
+}

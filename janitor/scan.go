@@ -35,6 +35,7 @@ type Scan struct {
 	blobsOf   spans      // blobs by manifest
 	blobs     []blob
 	unsure    index.Bits      // manifests that must be read again next time
+	missed    []string        // manifests that were known and were not listed, ascending, until somebody asked for them
 	present   index.Bits      // specs that have a spec file or manifest
 	missing   map[id][]string // keys of what these should have and have not
 	indexes   []*cacheIndex
@@ -137,6 +138,7 @@ func scanOnce(ctx context.Context, store buildcache.Store, opts ScanOptions) (*S
 			return nil, err
 		}
 	}
+	r.missed = nil
 	slices.SortFunc(r.Damage, func(a, b Damage) int {
 		return strings.Compare(a.Spec+string(a.Hash)+a.Key, b.Spec+string(b.Hash)+b.Key)
 	})
@@ -291,6 +293,12 @@ func (r *scanner) readManifests(ctx context.Context) error {
 	known, stop := iter.Pull(r.opts.Known.memories())
 	defer stop()
 	m, more := known()
+	pass := func() {
+		if kindOf(string(m.key)) != IndexManifest { // those have an own listing
+			r.missed = append(r.missed, string(m.key))
+		}
+		m, more = known()
+	}
 	var unread []uint32 // numbers in manifests
 	var stamp []byte
 	for i, key := range r.objects.all() {
@@ -301,7 +309,7 @@ func (r *scanner) readManifests(ctx context.Context) error {
 		r.manifests = append(r.manifests, i)
 		r.blobsOf.from, r.blobsOf.to = append(r.blobsOf.from, 0), append(r.blobsOf.to, 0)
 		for more && bytes.Compare(m.key, key) < 0 {
-			m, more = known()
+			pass()
 		}
 		stamp = r.objects.stamp(stamp[:0], i)
 		if more && len(stamp) > 0 && bytes.Equal(m.key, key) && bytes.Equal(m.stamp, stamp) {
@@ -309,6 +317,12 @@ func (r *scanner) readManifests(ctx context.Context) error {
 		} else {
 			unread = append(unread, n)
 		}
+		if more && bytes.Equal(m.key, key) {
+			m, more = known()
+		}
+	}
+	for more {
+		pass()
 	}
 	found := make([]reading, len(unread))
 	err := r.each(ctx, len(unread), func(ctx context.Context, i int) (err error) {
