@@ -221,6 +221,13 @@ type collector struct {
 	key  []byte
 }
 
+func (c *collector) len() (n int) {
+	for _, r := range c.runs {
+		n += r.len()
+	}
+	return n
+}
+
 // add takes an object into the run whose last key it follows most closely.
 func (c *collector) add(o buildcache.Object, kind Kind) {
 	c.key = append(c.key[:0], o.Key...)

@@ -207,7 +207,7 @@ type sharder interface {
 func (r *scanner) list(ctx context.Context, prefix string, c *collector) error {
 	all := r.store.List(ctx, prefix)
 	if s, ok := capable(r.store).(sharder); ok {
-		all = s.ListShards(ctx, prefix, shards)
+		all = s.ListShards(ctx, prefix, func(first []buildcache.Object) []string { return shards(first, c.len()) })
 	}
 	for o, err := range all {
 		if err == nil {
@@ -260,13 +260,16 @@ func (r *scanner) readInventory(ctx context.Context, c *collector) error {
 	return sort()
 }
 
-// shards guesses: blobs by the first digit of their checksums; the tarballs of
-// v2 apart from its spec files, by the architecture in the name of one of
-// these.
-func shards(first []buildcache.Object) []string {
+// shards guesses: blobs by the first digit of their checksums, if there are
+// many manifests; the tarballs of v2 apart from its spec files, by the
+// architecture in the name of one of these.
+func shards(first []buildcache.Object, manifests int) []string {
 	for _, o := range first {
 		switch kindOf(o.Key) {
 		case Blob:
+			if manifests < manyManifests {
+				return nil
+			}
 			var all []string
 			for _, digit := range "0123456789abcdef" {
 				all = append(all, blobsPrefix+string(digit))
@@ -281,6 +284,10 @@ func shards(first []buildcache.Object) []string {
 	}
 	return nil
 }
+
+// manyManifests have some 40 pages of blobs: fewer pages are listed one after
+// the other faster than 16 times as many prefixes.
+const manyManifests = 20_000
 
 // readManifests reads every manifest that is not known: the blobs that they
 // name are no orphans. What it has read is remembered even if it fails.
