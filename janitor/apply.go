@@ -297,8 +297,12 @@ func (r *run) swap(ctx context.Context, key string, change change) error {
 		}
 		return change(ctx, x)
 	}
+	first := r.was[key] == nil
 	x, err := r.Janitor.swap(ctx, key, r.index(key), watch, func(rep Replacement, was *text) error {
-		if r.was[key] == nil {
+		if first { // again if somebody else was faster
+			if old := r.was[key]; old != nil {
+				old.Close()
+			}
 			r.was[key], was.kept = was, true
 		}
 		if err := r.keepIndex(ctx, rep, was); err != nil {

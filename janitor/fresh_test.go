@@ -168,6 +168,96 @@ func TestIndexIsReadOnceIfItsTextIsKept(t *testing.T) {
 	}
 }
 
+// Somebody indexes, between our plan and our index, what was in no index, and
+// needs it. Its entry must come back from theirs.
+func TestEntriesComeBackFromTheIndexThatWasReplaced(t *testing.T) {
+	for layout := 2; layout <= 3; layout++ {
+		w := newWorld(t, 1, layout)
+		stays, goes, base := w.add(0), w.add(0), w.add(0)
+		for _, n := range w.nodes {
+			n.External = nil
+		}
+		w.push(stays, old)
+		w.push(goes, old)
+		w.updateIndex(old)
+		w.push(base, old)
+		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", stays)}}
+		slow(w.m, 300*time.Millisecond)
+		p := plan(t, w.m, roots, bold)
+		top := w.add(0)
+		top.External, top.Dependencies = nil, []dep{{Name: base.Name, Hash: base.Hash}}
+		top.Dependencies[0].Parameters.Deptypes = []string{"link"}
+		w.push(top, now)
+		w.updateIndex(now)
+		apply(t, w.m, p)
+		v := view(t, w.m.contents())
+		v.noHoles(t, "replaced meanwhile")
+		for key, indexed := range v.indexed {
+			if !indexed[base.Hash] || !indexed[top.Hash] || !indexed[stays.Hash] || indexed[goes.Hash] {
+				t.Errorf("%s has %v, want base, top and what stays", key, indexed)
+			}
+		}
+	}
+}
+
+// A run that could not write the index leaves its text to the next one.
+func TestTextOfAnIndexOutlivesARunThatFailed(t *testing.T) {
+	for layout := 2; layout <= 3; layout++ {
+		w := newWorld(t, 1, layout)
+		stays, goes := w.add(0), w.add(0)
+		stays.External, goes.External = nil, nil
+		w.push(stays, old)
+		w.push(goes, old)
+		w.updateIndex(old)
+		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", stays)}}
+		known := janitor.OpenKnown("")
+		again := func() (janitor.Result, error) {
+			s, err := janitor.NewScan(t.Context(), w.m, janitor.ScanOptions{Known: known, Locks: roots.Locks, KeepTexts: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := janitor.NewPlan(s, roots, bold, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return clean(w.m).Apply(t.Context(), p)
+		}
+		w.m.before = func(_, key string) error {
+			if strings.Contains(key, "index") {
+				return errors.New("not now")
+			}
+			return nil
+		}
+		if _, err := again(); err == nil || !strings.Contains(err.Error(), "not now") {
+			t.Fatalf("got %v", err)
+		}
+		w.m.before = nil
+		if r, err := again(); err != nil || r.Specs != 1 {
+			t.Errorf("layout %d: got %+v, %v", layout, r, err)
+		}
+	}
+}
+
+// The checksum of an index that was wrong may have been mended by somebody.
+func TestChecksumOfAnIndexIsMendedForTheIndexThatIsThere(t *testing.T) {
+	w := newWorld(t, 1, 2)
+	stays, more := w.add(0), w.add(0)
+	stays.External, more.External = nil, nil
+	w.push(stays, old)
+	w.updateIndex(old)
+	w.m.set("build_cache/index.json.hash", []byte("wrong"), old)
+	lone := w.uploads(w.add(0))[0] // a tarball by itself
+	w.m.set(lone.key, lone.data, old)
+	slow(w.m, 300*time.Millisecond)
+	p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", stays)}}, bold)
+	w.push(more, now)
+	w.updateIndex(now)
+	apply(t, w.m, p)
+	if view(t, w.m.contents()).stale {
+		t.Error("the checksum is not that of the index")
+	}
+}
+
 // inventory is a listing of another day.
 type inventory struct {
 	m  *memory

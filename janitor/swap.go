@@ -27,7 +27,7 @@ type change func(ctx context.Context, x *cacheIndex) (was, now *text, err error)
 func (j Janitor) swap(ctx context.Context, key string, x *cacheIndex, change change, before func(Replacement, *text) error) (*cacheIndex, error) {
 	for try := 0; ; try++ {
 		r := newScanner(j.Store, j.Scan)
-		if x == nil || try > 0 {
+		if x == nil || x.stale || try > 0 {
 			var err error
 			if x, err = r.readIndex(ctx, key); err != nil {
 				return nil, fmt.Errorf("index: %w", err)

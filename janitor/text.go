@@ -18,9 +18,18 @@ import (
 // Whoever made it closes it.
 type text struct {
 	*os.File
-	graph *index.Graph
-	sum   string
-	kept  bool // by somebody who closes it later
+	graph  *index.Graph
+	sum    string
+	kept   bool // by somebody who closes it later
+	shared bool // with the index that it is the text of
+}
+
+// Close closes a text that is nobody else's.
+func (t *text) Close() error {
+	if t.shared {
+		return nil
+	}
+	return t.File.Close()
 }
 
 // scratch returns a file without a name, for what need not be in memory. It is
@@ -84,7 +93,7 @@ var errMoved = errors.New("the index was replaced meanwhile")
 // fetch gets the text of an index that was read before.
 func (x *cacheIndex) fetch(ctx context.Context, store buildcache.Store) (*text, error) {
 	if x.text != nil {
-		return &text{File: x.text, graph: x.graph, sum: x.sum, kept: true}, nil
+		return &text{File: x.text, graph: x.graph, sum: x.sum, shared: true}, nil
 	}
 	body, o, err := store.Get(ctx, x.textKey())
 	if err != nil {
