@@ -3,8 +3,6 @@ package janitor
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -260,6 +258,10 @@ func (r *scanner) readInventory(ctx context.Context, c *collector) error {
 	return sort()
 }
 
+// manyManifests have some 40 pages of blobs: fewer pages are listed one after
+// the other faster than 16 times as many prefixes.
+const manyManifests = 20_000
+
 // shards guesses: blobs by the first digit of their checksums, if there are
 // many manifests; the tarballs of v2 apart from its spec files, by the
 // architecture in the name of one of these.
@@ -283,136 +285,6 @@ func shards(first []buildcache.Object, manifests int) []string {
 		}
 	}
 	return nil
-}
-
-// manyManifests have some 40 pages of blobs: fewer pages are listed one after
-// the other faster than 16 times as many prefixes.
-const manyManifests = 20_000
-
-// readManifests reads every manifest that is not known: the blobs that they
-// name are no orphans. What it has read is remembered even if it fails.
-func (r *scanner) readManifests(ctx context.Context) error {
-	listed := 0
-	for range r.of(Blob) {
-		listed++
-	}
-	r.blobs = make([]blob, 0, listed) // about as many are named
-	known, stop := iter.Pull(r.opts.Known.memories())
-	defer stop()
-	m, more := known()
-	pass := func() {
-		if kindOf(string(m.key)) != IndexManifest { // those have an own listing
-			r.missed = append(r.missed, string(m.key))
-		}
-		m, more = known()
-	}
-	var unread []uint32 // numbers in manifests
-	var stamp []byte
-	for i, key := range r.objects.all() {
-		if k := r.objects.at(i).kind; k != Manifest && k != IndexManifest && k != OtherManifest {
-			continue
-		}
-		n := uint32(len(r.manifests))
-		r.manifests = append(r.manifests, i)
-		r.blobsOf.from, r.blobsOf.to = append(r.blobsOf.from, 0), append(r.blobsOf.to, 0)
-		for more && bytes.Compare(m.key, key) < 0 {
-			pass()
-		}
-		stamp = r.objects.stamp(stamp[:0], i)
-		if more && len(stamp) > 0 && bytes.Equal(m.key, key) && bytes.Equal(m.stamp, stamp) {
-			r.mention(n, m.blobs)
-		} else {
-			unread = append(unread, n)
-		}
-		if more && bytes.Equal(m.key, key) {
-			m, more = known()
-		}
-	}
-	for more {
-		pass()
-	}
-	found := make([]reading, len(unread))
-	err := r.each(ctx, len(unread), func(ctx context.Context, i int) (err error) {
-		found[i], err = r.readManifest(ctx, r.manifests[unread[i]])
-		return err
-	})
-	r.unsure = index.NewBits(len(r.manifests))
-	for i, n := range unread {
-		r.mention(n, found[i].blobs)
-		if !found[i].sure {
-			r.unsure.Set(n)
-		}
-	}
-	r.gatherBlobs()
-	r.opts.Known.last = r.Scan
-	return err
-}
-
-// A reading is what came of a manifest that was not known. It is sure if it is
-// that of the object that was listed.
-type reading struct {
-	blobs []blobRef
-	sure  bool
-}
-
-func (r *scanner) readManifest(ctx context.Context, i objectID) (found reading, err error) {
-	o := r.objects.get(i)
-	data, at, err := r.get(ctx, o.Key)
-	if err != nil {
-		return found, err
-	}
-	m, err := buildcache.ParseManifest(data)
-	kind := &r.objects.at(i).kind
-	if err != nil && *kind == OtherManifest && !strings.HasSuffix(o.Key, ".manifest.json") {
-		*kind = Foreign // whatever it is, it is no manifest
-		return found, nil
-	}
-	if err != nil {
-		return found, unreadable(o.Key, err)
-	}
-	for _, b := range m.Blobs {
-		found.blobs = append(found.blobs, refOf(b))
-	}
-	found.sure = at.ETag == o.ETag && at.Size == o.Size
-	return found, nil
-}
-
-// mention notes that a manifest names blobs.
-func (r *scanner) mention(manifest uint32, named []blobRef) {
-	r.blobsOf.from[manifest] = uint32(len(r.blobs))
-	for _, ref := range named {
-		r.blobs = append(r.blobs, blob{blobRef: ref})
-	}
-	r.blobsOf.to[manifest] = uint32(len(r.blobs))
-}
-
-// gatherBlobs makes one blob of all that have a checksum.
-func (r *scanner) gatherBlobs() {
-	mentions := r.blobs
-	r.blobs = mentions[:0] // they only get fewer
-	r.blobsOf.all = make([]uint32, len(mentions))
-	r.numbers = newBlobTable(len(mentions))
-	differ := index.NewBits(len(mentions))
-	for i, b := range mentions {
-		at := r.numbers.slot(&b.sum, r.blobs)
-		if *at == 0 {
-			r.blobs = append(r.blobs, b)
-			*at = uint32(len(r.blobs))
-		} else if r.blobs[*at-1].blobRef != b.blobRef {
-			differ.Set(uint32(i))
-		}
-		r.blobsOf.all[i] = *at - 1
-	}
-	if differ.Count() == 0 {
-		return
-	}
-	for n := range r.manifests {
-		for i := r.blobsOf.from[n]; i < r.blobsOf.to[n]; i++ {
-			if differ.Has(i) {
-				r.unsure.Set(uint32(n))
-			}
-		}
-	}
 }
 
 func unreadable(key string, err error) error {
@@ -456,33 +328,6 @@ func (r *scanner) gather(context.Context) error {
 		if o.kind != Tarball {
 			r.present.Set(at)
 		}
-	}
-	return nil
-}
-
-// findBlobs looks the blobs that manifests name up among those that were
-// listed.
-func (r *scanner) findBlobs() {
-	var sum [sha256.Size]byte
-	for i, key := range r.objects.all() {
-		o := r.objects.at(i)
-		if o.kind != Blob {
-			continue
-		}
-		if _, err := hex.Decode(sum[:], key[len(blobsPrefix)+3:]); err != nil {
-			panic(err) // isBlob knows
-		}
-		if n := *r.numbers.slot(&sum, r.blobs); n != 0 {
-			r.blobs[n-1].object, o.of = i+1, n
-		}
-	}
-	r.numbers = blobTable{}
-}
-
-// blobsNamed returns the blobs of a manifest.
-func (s *Scan) blobsNamed(manifest objectID) []uint32 {
-	if i, ok := slices.BinarySearch(s.manifests, manifest); ok {
-		return s.blobsOf.of(uint32(i))
 	}
 	return nil
 }
