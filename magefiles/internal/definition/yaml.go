@@ -16,6 +16,10 @@ import (
 // document reads a file of exactly one YAML document with a mapping in it,
 // every alias expanded and no key twice. It returns nil where it reported why not.
 func document(p *problems, data []byte) *yaml.Node {
+	if mistake := strict.Encoding(p.path, data); mistake != nil {
+		p.mistake(mistake)
+		return nil
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var first, second yaml.Node
 	if err := decoder.Decode(&first); errors.Is(err, io.EOF) {

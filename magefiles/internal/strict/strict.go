@@ -41,6 +41,9 @@ func (e *Mistake) Error() string {
 // one *Mistake for each mistake, in the order of the file. An empty document
 // leaves v as it is.
 func Decode(path string, data []byte, v any) error {
+	if mistake := Encoding(path, data); mistake != nil {
+		return mistake
+	}
 	reader := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
 	if err := reader.Decode(&document); errors.Is(err, io.EOF) {

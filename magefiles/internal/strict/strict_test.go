@@ -57,3 +57,18 @@ func TestSyntaxFindsTheTab(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestOtherEncodingsAreRefusedWhereTheyBegin(t *testing.T) {
+	for text, want := range map[string]string{
+		"name: x\nrooms: [] # caf\xe9\n":    "h.yaml:2:16: this is not UTF-8",
+		"\xfe\xff\x00\x85\x85\x00":          "h.yaml:1:1: this is not UTF-8",
+		"\xff\xfen\x00a\x00:\x00 \x00x\x00": "h.yaml:1:1: this is not UTF-8",
+	} {
+		if err := Decode("h.yaml", []byte(text), &house{}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", text, err, want)
+		}
+	}
+	if err := Decode("h.yaml", []byte("\ufeffname: caf\u00e9 # \ufffd\n"), &house{}); err != nil {
+		t.Error(err)
+	}
+}

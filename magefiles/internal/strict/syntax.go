@@ -1,10 +1,28 @@
 package strict
 
 import (
+	"bytes"
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
+
+// Encoding returns the mistake of a file that is not UTF-8, else nil. YAML may
+// also be UTF-16, whose lines nobody else counts as its reader does.
+func Encoding(path string, data []byte) *Mistake {
+	valid := data
+	for len(valid) > 0 {
+		r, size := utf8.DecodeRune(valid)
+		if r == utf8.RuneError && size == 1 {
+			before := data[:len(data)-len(valid)]
+			line := before[bytes.LastIndexByte(before, '\n')+1:]
+			return &Mistake{Path: path, Line: bytes.Count(before, []byte("\n")) + 1, Column: utf8.RuneCount(line) + 1, Message: "this is not UTF-8: save the file as UTF-8"}
+		}
+		valid = valid[size:]
+	}
+	return nil
+}
 
 var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
