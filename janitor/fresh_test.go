@@ -73,11 +73,7 @@ func TestBigCacheIsListedAgainIfAnIndexChanged(t *testing.T) {
 		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", other)}}
 		lists := slow(w.m, 300*time.Millisecond)
 		p := plan(t, w.m, roots, bold)
-		top := w.add(0)
-		top.External, top.Dependencies = nil, []dep{{Name: base.Name, Hash: base.Hash}}
-		top.Dependencies[0].Parameters.Deptypes = []string{"link"}
-		w.push(top, now)
-		w.updateIndex(now)
+		w.pushDependent(base)
 		r := apply(t, w.m, p)
 		if n := lists(); n < 2 {
 			t.Errorf("layout %d: listed %d times", layout, n)
@@ -105,11 +101,7 @@ func TestBigCacheIsListedAgainIfAnIndexChangedJustNow(t *testing.T) {
 		w.m.before = func(_, key string) error {
 			if strings.HasSuffix(key, "/step-0001.json") { // which says that the index is about to be replaced
 				raced++
-				top := w.add(0)
-				top.External, top.Dependencies = nil, []dep{{Name: base.Name, Hash: base.Hash}}
-				top.Dependencies[0].Parameters.Deptypes = []string{"link"}
-				w.push(top, now)
-				w.updateIndex(now)
+				w.pushDependent(base)
 			}
 			return nil
 		}
@@ -184,11 +176,7 @@ func TestEntriesComeBackFromTheIndexThatWasReplaced(t *testing.T) {
 		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", stays)}}
 		slow(w.m, 300*time.Millisecond)
 		p := plan(t, w.m, roots, bold)
-		top := w.add(0)
-		top.External, top.Dependencies = nil, []dep{{Name: base.Name, Hash: base.Hash}}
-		top.Dependencies[0].Parameters.Deptypes = []string{"link"}
-		w.push(top, now)
-		w.updateIndex(now)
+		top := w.pushDependent(base)
 		apply(t, w.m, p)
 		v := view(t, w.m.contents())
 		v.noHoles(t, "replaced meanwhile")

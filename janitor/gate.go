@@ -94,13 +94,18 @@ func (r *scanner) unlistedOwners() (checks []check) {
 	isSpecFile := func(o objectID) bool { return r.objects.at(o).kind == SpecFile }
 	for i := range r.of(Tarball) {
 		o := r.objects.at(i)
-		if slices.ContainsFunc(r.bySpec.of(o.of-1), isSpecFile) || r.began.Sub(o.time()) < margin { // its spec file is yet to come
-			continue
+		if slices.ContainsFunc(r.bySpec.of(o.of-1), isSpecFile) || r.began.Sub(o.time()) < margin || r.before.deletedFileOf(o.of-1) {
+			continue // it has one, or is to get one, or we have just deleted it
 		}
 		stem := "build_cache/" + strings.TrimSuffix(path.Base(r.objects.key(i)), ".spack")
 		add(stem+".spec.json", stem+".spec.json.sig")
 	}
 	return checks
+}
+
+// deletedFileOf says that the run which this scan is of has deleted a spec file.
+func (s *Scan) deletedFileOf(at id) bool {
+	return s != nil && slices.ContainsFunc(s.bySpec.of(at), func(o objectID) bool { return s.objects.at(o).kind == SpecFile && !s.has(o) })
 }
 
 func (r *scanner) check(ctx context.Context, checks []check) error {

@@ -6,7 +6,7 @@ import (
 )
 
 // A keyList holds keys in ascending order, of each only what it does not share
-// with the one before it: some 40 bytes instead of 120.
+// with the one before it: some 60 bytes instead of 120.
 type keyList struct {
 	text   []byte
 	blocks []uint32 // where every 16th key begins, which shares nothing

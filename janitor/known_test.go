@@ -317,3 +317,32 @@ func TestWhatWasDeletedIsNotMissed(t *testing.T) {
 		}
 	}
 }
+
+// Nor the spec files of tarballs that are to go next.
+func TestSpecFilesThatWereDeletedAreNotAskedFor(t *testing.T) {
+	w := newWorld(t, 1, 2)
+	for range 8 {
+		w.pushOne()
+	}
+	w.updateIndex(old)
+	p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", w.nodes[0])}}, bold)
+	gone := map[string]bool{}
+	for d := range p.Deletions() {
+		if d.Kind == janitor.SpecFile {
+			gone[d.Key] = true
+		}
+	}
+	var mu sync.Mutex
+	asked := 0
+	w.m.reading = func(key string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if gone[strings.TrimSuffix(key, ".sig")] && w.m.data(key) == nil {
+			asked++
+		}
+		return nil
+	}
+	if apply(t, w.m, p); len(gone) == 0 || asked > 0 {
+		t.Errorf("%d spec files went, and were asked for %d times", len(gone), asked)
+	}
+}

@@ -155,6 +155,16 @@ func (w *world) push(n *node, at time.Time) {
 	}
 }
 
+// pushDependent pushes a new spec that links to another one, and indexes it.
+func (w *world) pushDependent(base *node) *node {
+	top := w.add(0)
+	top.External, top.Dependencies = nil, []dep{{Name: base.Name, Hash: base.Hash}}
+	top.Dependencies[0].Parameters.Deptypes = []string{"link"}
+	w.push(top, now)
+	w.updateIndex(now)
+	return top
+}
+
 // present is the test by which a pusher skips a spec: its spec file or
 // manifest is there.
 func (w *world) present(n *node) bool {
