@@ -12,10 +12,10 @@ import (
 	"os"
 
 	"github.com/magefile/mage/mage"
-	"github.com/openbraininstitute/spacktainers/internal/lifeline"
+	"github.com/openbraininstitute/spacktainers/internal/parentdeath"
 )
 
 func main() {
-	lifeline.Hold()
+	parentdeath.Hold()
 	os.Exit(mage.Main())
 }

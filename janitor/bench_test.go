@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
-	"github.com/openbraininstitute/spacktainers/buildcache/synth"
+	"github.com/openbraininstitute/spacktainers/internal/testing/synth"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/openbraininstitute/spacktainers/buildcache/synth"
+	"github.com/openbraininstitute/spacktainers/internal/testing/synth"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 

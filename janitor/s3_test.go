@@ -19,8 +19,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/file"
 	"github.com/openbraininstitute/spacktainers/buildcache/s3"
-	"github.com/openbraininstitute/spacktainers/internal/faultproxy"
-	"github.com/openbraininstitute/spacktainers/internal/s3test"
+	"github.com/openbraininstitute/spacktainers/internal/testing/faultproxy"
+	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/file"
-	"github.com/openbraininstitute/spacktainers/internal/s3test/storetest"
+	"github.com/openbraininstitute/spacktainers/internal/testing/s3test/storetest"
 )
 
 var _ buildcache.Writer = (*file.Store)(nil)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
-	"github.com/openbraininstitute/spacktainers/buildcache/synth"
+	"github.com/openbraininstitute/spacktainers/internal/testing/synth"
 )
 
 // To measure the CPU time and peak memory of a whole process, run the test

@@ -13,7 +13,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
-	"github.com/openbraininstitute/spacktainers/buildcache/synth"
+	"github.com/openbraininstitute/spacktainers/internal/testing/synth"
 )
 
 // smallLock has two environments included, one of them twice: b needs a to

@@ -10,7 +10,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
-	"github.com/openbraininstitute/spacktainers/buildcache/synth"
+	"github.com/openbraininstitute/spacktainers/internal/testing/synth"
 )
 
 func rewrite(t testing.TB, g *index.Graph, data []byte, keep index.Bits) []byte {

@@ -11,7 +11,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/inventory"
 	"github.com/openbraininstitute/spacktainers/buildcache/s3"
-	"github.com/openbraininstitute/spacktainers/internal/s3test"
+	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
 )
 
 func bucket(t *testing.T, server *s3test.Server, url string) *s3.Store {

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/buildcache/s3"
-	"github.com/openbraininstitute/spacktainers/internal/s3test"
+	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
 )
 
 // listings are pages of 1000 blobs as two servers word them.

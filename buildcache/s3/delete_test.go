@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
-	"github.com/openbraininstitute/spacktainers/internal/s3test"
+	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
 )
 
 func TestDeletingAKeyIsNoAllocation(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/s3"
-	"github.com/openbraininstitute/spacktainers/internal/s3test"
-	"github.com/openbraininstitute/spacktainers/internal/s3test/storetest"
+	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
+	"github.com/openbraininstitute/spacktainers/internal/testing/s3test/storetest"
 )
 
 // canned is a store whose server answers everything alike.

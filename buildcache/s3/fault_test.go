@@ -10,9 +10,9 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/s3"
-	"github.com/openbraininstitute/spacktainers/internal/faultproxy"
-	"github.com/openbraininstitute/spacktainers/internal/s3test"
-	"github.com/openbraininstitute/spacktainers/internal/s3test/storetest"
+	"github.com/openbraininstitute/spacktainers/internal/testing/faultproxy"
+	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
+	"github.com/openbraininstitute/spacktainers/internal/testing/s3test/storetest"
 )
 
 // proxied returns a store that is reached through a proxy.

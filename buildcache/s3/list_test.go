@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
-	"github.com/openbraininstitute/spacktainers/internal/s3test"
+	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
 )
 
 // A listing takes the memory of a page, not of all of them.

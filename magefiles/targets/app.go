@@ -9,8 +9,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 // Where targets leave their results and what they want to keep between runs.

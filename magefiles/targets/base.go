@@ -9,7 +9,7 @@ import (
 
 	"github.com/magefile/mage/mg"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/build"
+	"github.com/openbraininstitute/spacktainers/internal/podman"
 )
 
 // Base are the images that containers are built with: builder, runtime and
@@ -22,7 +22,7 @@ func (Bare) Base(ctx context.Context,
 	force *bool, // build them anew
 	json *bool, // for machines
 ) error {
-	return buildBases(ctx, []string{build.Builder, build.Runtime}, platform, force, json)
+	return buildBases(ctx, []string{podman.Builder, podman.Runtime}, platform, force, json)
 }
 
 // Build makes the base image NAME on this machine, unless it is there and up
@@ -32,8 +32,8 @@ func (Base) Build(ctx context.Context, name string,
 	force *bool, // build it anew, with the system's packages of today
 	json *bool, // for machines
 ) error {
-	if !slices.Contains(build.Bases, name) {
-		return unknown("base image", name, build.Bases)
+	if !slices.Contains(podman.Bases, name) {
+		return unknown("base image", name, podman.Bases)
 	}
 	return buildBases(ctx, []string{name}, platform, force, json)
 }
@@ -57,7 +57,7 @@ func buildBases(ctx context.Context, names []string, platform *string, force, js
 	if err != nil {
 		return err
 	}
-	podman, err := a.podman(ctx)
+	local, err := a.podman(ctx)
 	if err != nil {
 		return err
 	}
@@ -71,11 +71,11 @@ func buildBases(ctx context.Context, names []string, platform *string, force, js
 		if !slices.Contains(names, b.Name) {
 			continue
 		}
-		b, _, err := b.Pin(ctx, podman)
+		b, _, err := b.Pin(ctx, local)
 		if err != nil {
 			return err
 		}
-		made, err := b.Ensure(ctx, podman, filepath.Join(workDir, "base"), want.String() == native, or(force, false))
+		made, err := b.Ensure(ctx, local, filepath.Join(workDir, "base"), want.String() == native, or(force, false))
 		if err != nil {
 			return err
 		}
@@ -97,23 +97,23 @@ func buildBases(ctx context.Context, names []string, platform *string, force, js
 const native = "linux/" + runtime.GOARCH
 
 // bases describes the base images for a platform.
-func (a *app) bases(platform string) []build.Base {
+func (a *app) bases(platform string) []podman.Base {
 	from := a.config.BaseImage
 	if own := a.config.Platforms[platform].BaseImage; own != "" {
 		from = own
 	}
-	spack := build.Source{URL: a.config.Spack.URL, Ref: a.config.Spack.Ref}
-	var repos []build.Source
+	spack := podman.Source{URL: a.config.Spack.URL, Ref: a.config.Spack.Ref}
+	var repos []podman.Source
 	for _, r := range a.config.Spack.Repos {
-		repos = append(repos, build.Source{URL: r.URL, Ref: r.Ref, Paths: r.Paths})
+		repos = append(repos, podman.Source{URL: r.URL, Ref: r.Ref, Paths: r.Paths})
 	}
-	var bases []build.Base
-	for _, name := range build.Bases {
-		b := build.Base{Name: name, Platform: platform, Dir: name, From: from, Packages: a.config.Packages[name]}
+	var bases []podman.Base
+	for _, name := range podman.Bases {
+		b := podman.Base{Name: name, Platform: platform, Dir: name, From: from, Packages: a.config.Packages[name]}
 		switch name {
-		case build.Builder:
+		case podman.Builder:
 			b.Spack, b.Repos = &spack, repos
-		case build.Singularitah:
+		case podman.Singularitah:
 			b.From = withApptainer(from)
 		}
 		bases = append(bases, b)

@@ -11,12 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/build"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/doctor"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/definition"
+	"github.com/openbraininstitute/spacktainers/internal/doctor"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/podman"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 // Containers builds every container whose build key neither out/images nor the
@@ -108,7 +108,7 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 	return errors.Join(err, errors.Join(failed...))
 }
 
-func (a *app) showResults(results []build.Result) error {
+func (a *app) showResults(results []podman.Result) error {
 	var rows [][]string
 	for _, r := range results {
 		size, digest := "", ""
@@ -124,16 +124,16 @@ func (a *app) showResults(results []build.Result) error {
 }
 
 // farm wires what builds containers, and describes the containers to it.
-func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOptions) (*build.Farm, []build.Container, error) {
-	podman, err := a.podman(ctx)
+func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOptions) (*podman.Farm, []podman.Container, error) {
+	local, err := a.podman(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	podman.Run = command.Exec(nil) // what base images and ssh say stands in the error, if it comes to one
-	farm := &build.Farm{
-		Podman: podman, Native: native, Hosts: map[string][]string{}, Bases: map[string][]build.Base{},
+	local.Run = command.Exec(nil) // what base images and ssh say stands in the error, if it comes to one
+	farm := &podman.Farm{
+		Podman: local, Native: native, Hosts: map[string][]string{}, Bases: map[string][]podman.Base{},
 		Emulation: a.emulation,
-		Secrets: build.Secrets{
+		Secrets: podman.Secrets{
 			MirrorKeyID: a.env.CacheKeyID, MirrorSecret: a.env.CacheKeySecret,
 			SigningPublic: a.env.PublicKey, SigningPrivate: a.env.PrivateKey, GitCredentials: a.env.GitFile,
 		},
@@ -142,7 +142,7 @@ func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOp
 	if !o.digests { // who names a container wants its image here, whatever is published
 		farm.Published = a.published(o.registry)
 	}
-	mirrors := map[string]build.Mirror{}
+	mirrors := map[string]podman.Mirror{}
 	for name, platform := range a.config.Platforms {
 		farm.Hosts[name], farm.Bases[name] = platform.Hosts, a.bases(name)
 		if slices.ContainsFunc(defs, func(d definition.Definition) bool { return d.Platform == name }) {
@@ -150,7 +150,7 @@ func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOp
 		}
 	}
 	revision, origin := provenance(ctx)
-	var containers []build.Container
+	var containers []podman.Container
 	for _, d := range defs {
 		c, err := a.container(d, o.lock)
 		if err != nil {
@@ -163,8 +163,8 @@ func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOp
 }
 
 // container turns a definition into what build takes.
-func (a *app) container(d definition.Definition, lock *string) (build.Container, error) {
-	none := build.Container{}
+func (a *app) container(d definition.Definition, lock *string) (podman.Container, error) {
+	none := podman.Container{}
 	if d.Kind == definition.Apptainer {
 		return none, errors.New("it is an Apptainer definition, converted from an image: there is nothing to build")
 	}
@@ -177,7 +177,7 @@ func (a *app) container(d definition.Definition, lock *string) (build.Container,
 	if err != nil {
 		return none, err
 	}
-	c := build.Container{
+	c := podman.Container{
 		Name: d.Name, Platform: d.Platform, Target: platform.Target, Spack: spack,
 		Env: d.Env, Labels: d.Labels, Epilogue: d.Epilogue, Strip: d.Strip, Test: d.Test,
 		FirstRoot: d.FirstRoot,
@@ -189,7 +189,7 @@ func (a *app) container(d definition.Definition, lock *string) (build.Container,
 		c.Inputs = append(c.Inputs, image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256})
 	}
 	for _, f := range d.Files {
-		c.Files = append(c.Files, build.File{Source: filepath.Join(d.Root, f.Source), Target: f.Target})
+		c.Files = append(c.Files, podman.File{Source: filepath.Join(d.Root, f.Source), Target: f.Target})
 	}
 	return c, nil
 }
@@ -213,12 +213,12 @@ func readLock(d definition.Definition, given *string) ([]byte, error) {
 
 // mirror is the build cache for a platform. Packages go there, too, if we may
 // write: into a folder, or with credentials for the bucket.
-func (a *app) mirror(platform string, given *string) build.Mirror {
-	m := build.Mirror{URL: or(given, a.config.Platforms[platform].Mirror), Endpoint: a.config.Platforms[platform].Endpoint}
+func (a *app) mirror(platform string, given *string) podman.Mirror {
+	m := podman.Mirror{URL: or(given, a.config.Platforms[platform].Mirror), Endpoint: a.config.Platforms[platform].Endpoint}
 	bucket := strings.HasPrefix(m.URL, "s3://")
 	if bucket && a.env.CacheKeyID == "" {
 		a.Log.Warn("no build cache: it needs AWS_CACHE_ACCESS_KEY_ID and AWS_CACHE_SECRET_ACCESS_KEY", "mirror", m.URL, "platform", platform)
-		return build.Mirror{}
+		return podman.Mirror{}
 	}
 	m.Push = bucket || m.URL != "" && !strings.HasPrefix(m.URL, "http")
 	return m
@@ -248,21 +248,21 @@ func withoutUser(url string) string {
 }
 
 // podman is podman on this machine, with what it needs here.
-func (a *app) podman(ctx context.Context) (build.Podman, error) {
+func (a *app) podman(ctx context.Context) (podman.Podman, error) {
 	if _, err := command.LookPath("podman"); err != nil {
-		return build.Podman{}, fmt.Errorf("%w; without podman, --engine=assemble makes a container from a lockfile and a build cache", err)
+		return podman.Podman{}, fmt.Errorf("%w; without podman, --engine=assemble makes a container from a lockfile and a build cache", err)
 	}
 	m := machine(a)
 	env, err := m.PodmanEnv()
 	if err != nil {
-		return build.Podman{}, err
+		return podman.Podman{}, err
 	}
-	podman := build.Podman{Run: command.Exec(os.Stderr), Env: env}
+	local := podman.Podman{Run: command.Exec(os.Stderr), Env: env}
 	if why := a.missing(ctx, doctor.PodmanRun); why != "" {
 		a.Log.Warn("no container can be started here: build steps run in a chroot, and nothing is tested", "why", why)
-		podman.Chroot = true
+		local.Chroot = true
 	}
-	return podman, nil
+	return local, nil
 }
 
 // missing says what keeps a need from being met, and what mends it; empty where

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/build"
+	"github.com/openbraininstitute/spacktainers/internal/podman"
 )
 
 // Plan says what containers would build, and why: for each container and
@@ -42,17 +42,17 @@ func (Containers) Plan(ctx context.Context,
 
 // A plannedContainer is a plan as containers:plan shows it.
 type plannedContainer struct {
-	Name     string         `json:"name"`
-	Platform string         `json:"platform"`
-	State    string         `json:"state"`           // up to date, to build, or unknown
-	Where    string         `json:"where,omitempty"` // what it was compared with: out or registry
-	Version  string         `json:"version,omitempty"`
-	BuildKey string         `json:"build_key,omitempty"`
-	Changes  []build.Change `json:"changes,omitempty"`
-	Error    string         `json:"error,omitempty"`
+	Name     string          `json:"name"`
+	Platform string          `json:"platform"`
+	State    string          `json:"state"`           // up to date, to build, or unknown
+	Where    string          `json:"where,omitempty"` // what it was compared with: out or registry
+	Version  string          `json:"version,omitempty"`
+	BuildKey string          `json:"build_key,omitempty"`
+	Changes  []podman.Change `json:"changes,omitempty"`
+	Error    string          `json:"error,omitempty"`
 }
 
-func (a *app) showPlans(plans []build.Plan, errs []error, asJSON bool) error {
+func (a *app) showPlans(plans []podman.Plan, errs []error, asJSON bool) error {
 	list := []plannedContainer{}
 	var rows [][]string
 	for i, p := range plans {

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/build"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+	"github.com/openbraininstitute/spacktainers/internal/podman"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 // buildProgress tells how the builds go on: on a terminal by a line for each that
@@ -33,7 +33,7 @@ type buildProgress struct {
 type runningBuild struct {
 	who   string
 	began time.Time
-	last  build.Event
+	last  podman.Event
 }
 
 func (a *app) newProgress() *buildProgress {
@@ -47,7 +47,7 @@ func (a *app) newProgress() *buildProgress {
 }
 
 // event takes what a build tells.
-func (p *buildProgress) event(e build.Event) {
+func (p *buildProgress) event(e podman.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	who := e.Container + " " + e.Platform

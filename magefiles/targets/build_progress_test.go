@@ -5,14 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/build"
+	"github.com/openbraininstitute/spacktainers/internal/podman"
 )
 
 func TestProgressOnATerminalIsALineForEachRunningBuild(t *testing.T) {
 	var screen bytes.Buffer
 	p := &buildProgress{screen: &screen, width: 60, stop: make(chan struct{})}
-	p.event(build.Event{Container: "a", Platform: "linux/amd64", Step: "spack install", Package: "zlib-1.3", Installed: 2, Of: 9})
-	p.event(build.Event{Container: "b", Platform: "linux/arm64", Step: strings.Repeat("long ", 30)})
+	p.event(podman.Event{Container: "a", Platform: "linux/amd64", Step: "spack install", Package: "zlib-1.3", Installed: 2, Of: 9})
+	p.event(podman.Event{Container: "b", Platform: "linux/arm64", Step: strings.Repeat("long ", 30)})
 	if p.drawn != 2 || !strings.Contains(screen.String(), "a linux/amd64  spack install 3 of 9: zlib-1.3\n") {
 		t.Errorf("%d lines: %q", p.drawn, screen.String())
 	}
@@ -23,7 +23,7 @@ func TestProgressOnATerminalIsALineForEachRunningBuild(t *testing.T) {
 		}
 	}
 	screen.Reset()
-	p.event(build.Event{Container: "a", Platform: "linux/amd64", Done: true})
+	p.event(podman.Event{Container: "a", Platform: "linux/amd64", Done: true})
 	if p.drawn != 1 || !strings.HasPrefix(screen.String(), "\x1b[2A\x1b[J") {
 		t.Errorf("%d lines: %q", p.drawn, screen.String())
 	}

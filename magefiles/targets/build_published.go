@@ -3,8 +3,8 @@ package targets
 import (
 	"context"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/build"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/podman"
 )
 
 // published returns what asks a registry for the image of a container: the
@@ -20,5 +20,5 @@ func (a *app) published(prefix *string) func(context.Context, image.Record) (*im
 	if r.Prefix == "" || r.Prefix == "none" {
 		return nil
 	}
-	return build.Registry{Prefix: r.Prefix, Insecure: r.Insecure}.Ask
+	return podman.Registry{Prefix: r.Prefix, Insecure: r.Insecure}.Ask
 }

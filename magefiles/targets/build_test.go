@@ -12,7 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/openbraininstitute/spacktainers/internal/tooltest"
+	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
 )
 
 // cloneSpack clones real Spack, and its packages, from where two variables say: clonespack SPACK PACKAGES.

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/openbraininstitute/spacktainers/internal/tooltest"
+	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
 )
 
 // clone copies what a clone of the repository would hold.

@@ -15,10 +15,10 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/build"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/strict"
+	"github.com/openbraininstitute/spacktainers/internal/podman"
+	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/suggest"
+	"github.com/openbraininstitute/spacktainers/internal/yamlstrict"
 )
 
 // ConfigFile is where the configuration lies, below the repository's root. A
@@ -144,7 +144,7 @@ func loadConfig(path string) (Config, error) {
 	if err != nil {
 		return config, fmt.Errorf("configuration: %w", err)
 	}
-	if err := strict.Decode(path, data, &config); err != nil {
+	if err := yamlstrict.Decode(path, data, &config); err != nil {
 		return config, err
 	}
 	return config, config.check(path, data)
@@ -155,39 +155,39 @@ func loadConfig(path string) (Config, error) {
 func (c Config) check(path string, data []byte) error {
 	var errs []error
 	fail := func(at *yaml.Node, format string, args ...any) {
-		errs = append(errs, &strict.Mistake{Path: path, Line: at.Line, Column: at.Column, Message: fmt.Sprintf(format, args...)})
+		errs = append(errs, &yamlstrict.Mistake{Path: path, Line: at.Line, Column: at.Column, Message: fmt.Sprintf(format, args...)})
 	}
 	for i, registry := range c.Registries {
 		if registry.Prefix == "" {
-			_, at := strict.Find(data, "registries", strconv.Itoa(i))
+			_, at := yamlstrict.Find(data, "registries", strconv.Itoa(i))
 			fail(at, "a registry needs a prefix, such as ghcr.io/organization/")
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Packages)) {
-		if !slices.Contains(build.Bases, name) {
-			at, _ := strict.Find(data, "packages", name)
-			fail(at, "%q is no base image: %s", name, near.Hint(name, build.Bases))
+		if !slices.Contains(podman.Bases, name) {
+			at, _ := yamlstrict.Find(data, "packages", name)
+			fail(at, "%q is no base image: %s", name, suggest.Hint(name, podman.Bases))
 		}
 	}
 	known := slices.Sorted(maps.Keys(defaultConfig().Platforms))
 	for _, name := range slices.Sorted(maps.Keys(c.Platforms)) {
 		if !slices.Contains(known, name) {
-			at, _ := strict.Find(data, "platforms", name)
-			fail(at, "unknown platform %q: %s", name, near.Hint(name, known))
+			at, _ := yamlstrict.Find(data, "platforms", name)
+			fail(at, "unknown platform %q: %s", name, suggest.Hint(name, known))
 		}
 		for _, host := range c.Platforms[name].Hosts {
-			if err := build.CheckHost(host); err != nil {
-				_, at := strict.Find(data, "platforms", name, "hosts")
+			if err := podman.CheckHost(host); err != nil {
+				_, at := yamlstrict.Find(data, "platforms", name, "hosts")
 				fail(at, "%v", err)
 			}
 		}
 	}
 	if f := c.Janitor.MaxFraction; !(f >= 0 && f <= 1) { // so that NaN is refused too
-		_, at := strict.Find(data, "janitor", "max_fraction")
+		_, at := yamlstrict.Find(data, "janitor", "max_fraction")
 		fail(at, "max_fraction is %v, want 0 to 1", f)
 	}
 	if c.Janitor.KeepLast < 0 {
-		_, at := strict.Find(data, "janitor", "keep_last")
+		_, at := yamlstrict.Find(data, "janitor", "keep_last")
 		fail(at, "keep_last is %d, want 0 or more", c.Janitor.KeepLast)
 	}
 	return errors.Join(errs...)

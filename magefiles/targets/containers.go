@@ -13,10 +13,10 @@ import (
 	"github.com/magefile/mage/mg"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/assemble"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+	"github.com/openbraininstitute/spacktainers/internal/assemble"
+	"github.com/openbraininstitute/spacktainers/internal/definition"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 // Containers are what container_definitions describes.

@@ -12,8 +12,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/openbraininstitute/spacktainers/internal/lifeline"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
+	"github.com/openbraininstitute/spacktainers/internal/parentdeath"
+	"github.com/openbraininstitute/spacktainers/internal/suggest"
 )
 
 // Stock mage knows flags only as -name=value behind the positional arguments,
@@ -22,7 +22,7 @@ import (
 // target takes is read from the signatures in this package's own source, so
 // that there is no second list to keep.
 func init() {
-	lifeline.Hold()
+	parentdeath.Hold()
 	terminateAsInterrupt()
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "-test.") {
 		return
@@ -261,5 +261,5 @@ func dashed(flags map[string]bool) []string {
 
 // unknown is the error for a name that does not exist: it names the near ones.
 func unknown(what, name string, known []string) error {
-	return wrongCall("unknown %s %q: %s", what, name, near.Hint(name, known))
+	return wrongCall("unknown %s %q: %s", what, name, suggest.Hint(name, known))
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/magefile/mage/mg"
 
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 	"github.com/openbraininstitute/spacktainers/janitor"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
 )
 
 // Janitor keeps Spack's build caches from growing for ever. docs/janitor.md

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openbraininstitute/spacktainers/internal/suggest"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 	"github.com/openbraininstitute/spacktainers/janitor"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/near"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
 )
 
 // Report shows what a build cache holds, by kind, package and age, what is
@@ -143,9 +143,9 @@ func nearName(err error, what string, s *janitor.Scan) error {
 		return err
 	}
 	name, _, _ := strings.Cut(what, "@")
-	found := near.Names(name, s.Names())
+	found := suggest.Names(name, s.Names())
 	if len(found) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w: did you mean %s?", err, near.OneOf(found))
+	return fmt.Errorf("%w: did you mean %s?", err, suggest.OneOf(found))
 }

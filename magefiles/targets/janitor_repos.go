@@ -7,8 +7,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/janitor"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
 )
 
 // readPackages lists package repositories: folders, or git repositories by

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 	"github.com/openbraininstitute/spacktainers/janitor"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
 )
 
 // A mirrorStore is a build cache to be cleaned.

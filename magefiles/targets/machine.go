@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/doctor"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/suite"
+	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/doctor"
+	"github.com/openbraininstitute/spacktainers/internal/suite"
 )
 
 // Doctor lists what each target needs: what was found, what is missing, and

@@ -15,10 +15,10 @@ import (
 	"github.com/magefile/mage/mg"
 	"golang.org/x/term"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish/progress"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+	"github.com/openbraininstitute/spacktainers/internal/definition"
+	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/publish/progress"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 // Publish is what becomes of images in registries.

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/publish"
 )
 
 // Clean removes from the registries the tags of branches that are gone, and

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/publish"
 )
 
 // gitRef says what is being published: by the flags, else by the CI system,

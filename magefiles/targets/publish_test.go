@@ -19,9 +19,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"github.com/openbraininstitute/spacktainers/internal/registrytest"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
 )
 
 // shop is a repository with a container for two platforms, of which amd64 is

@@ -14,13 +14,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/openbraininstitute/spacktainers/internal/assemble"
+	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/definition"
+	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/sif"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 	"github.com/openbraininstitute/spacktainers/janitor"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/assemble"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/sif"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
 )
 
 // What the quickstart works on: a small build cache that Spack 1.2 made, with

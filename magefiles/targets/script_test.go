@@ -22,9 +22,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/openbraininstitute/spacktainers/internal/tooltest"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/doctor"
+	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/doctor"
+	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
 )
 
 // The commands are specified by the scripts in testdata/script, which read

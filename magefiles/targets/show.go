@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/publish"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 // Show tells what a published container is made of: packages, sizes, who built

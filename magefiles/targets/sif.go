@@ -12,11 +12,11 @@ import (
 
 	"github.com/magefile/mage/mg"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/command"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/image"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/sif"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/definition"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/sif"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 // Sif is what sites with Apptainer or SingularityCE run: one file a container.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
+	"github.com/openbraininstitute/spacktainers/internal/definition"
 )
 
 // Sif makes and uploads the SIFs of all containers that are built, and of all

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/sif"
+	"github.com/openbraininstitute/spacktainers/internal/definition"
+	"github.com/openbraininstitute/spacktainers/internal/sif"
 )
 
 var update = flag.Bool("update", false, "write the generated part of docs/running.md")

@@ -8,17 +8,17 @@ import (
 	"path"
 	"strings"
 
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/sif"
+	"github.com/openbraininstitute/spacktainers/internal/definition"
+	"github.com/openbraininstitute/spacktainers/internal/sif"
 )
 
 // sitesDir holds a file for each site that jobs are written for.
-const sitesDir = "docs/sites"
+const sitesDir = "sites"
 
 // Job writes a batch script that runs a container on a cluster with Slurm.
 // Where Python packages lie is looked up in the image itself.
 func (Sif) Job(ctx context.Context, name string,
-	site *string, // jed, eiger, generic or another file of docs/sites (default: generic)
+	site *string, // jed, eiger, generic or another file of sites (default: generic)
 	platform *string, // linux/amd64 or linux/arm64 (default: linux/amd64 where it is defined for that)
 	image *string, // the SIF, or the reference for sarus (default: what sif:install leaves, or the first registry)
 ) error {

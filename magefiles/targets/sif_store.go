@@ -9,9 +9,9 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache/file"
 	"github.com/openbraininstitute/spacktainers/buildcache/s3"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/definition"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/sif"
-	"github.com/openbraininstitute/spacktainers/magefiles/internal/ui"
+	"github.com/openbraininstitute/spacktainers/internal/definition"
+	"github.com/openbraininstitute/spacktainers/internal/sif"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 // openSIFs opens where SIFs go: sifs in the configuration, or what is given.

@@ -1,0 +1,254 @@
+// Package assemble makes container images straight from a Spack build cache:
+// without Spack, podman or root. Each package's tarball is a layer as it
+// stands; above them lies one layer with the view, the environment and the
+// definition's own files.
+//
+// It relocates nothing: packages go where they were built for, and a cache
+// that was built for somewhere else is refused. The same lockfile, cache and
+// base give the same digest on every machine.
+package assemble
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+)
+
+// A Builder assembles from one build cache.
+type Builder struct {
+	Cache *buildcache.Cache
+	Work  string // a folder for blobs and notes that later builds use again; made if missing
+	Fetch int    // packages at a time; each takes a connection and a core
+}
+
+// A Container says what to assemble.
+type Container struct {
+	Name     string
+	Version  string
+	Platform v1.Platform
+	Lock     *buildcache.Lockfile
+	Roots    []buildcache.Hash // its roots, each once, in the order of the definition
+	LockText []byte            // the same as it was read: the image carries it along
+	Base     Base
+	Files    []File
+	Env      map[string]string // beside the view's own
+	Labels   map[string]string // beside ours
+	Inputs   []image.Input     // of the definition, for the build key
+}
+
+// A Result tells what an image is made of.
+type Result struct {
+	image.Record
+	Packages  []*buildcache.Spec
+	Externals []*buildcache.Spec // the base image or the host has to provide them
+	Conflicts []Conflict
+	Layers    int   // the base's included
+	Size      int64 // bytes of all layers as stored
+	Fetched   int   // packages read from the mirror; the others were here
+}
+
+// Build makes the image of a container and puts it into the tree. The layout
+// may share its blobs with others by hard links.
+func (b Builder) Build(ctx context.Context, c Container, tree image.Tree) (Result, error) {
+	var result Result
+	record, err := tree.Create(c.Name, c.Platform.String(), c.LockText, func(dir string) (image.Record, error) {
+		var err error
+		result, err = b.build(ctx, c, dir)
+		return result.Record, err
+	})
+	result.Record = record
+	return result, err
+}
+
+func (b Builder) build(ctx context.Context, c Container, dir string) (Result, error) {
+	b.blobs().sweep()
+	packages, externals, err := selectPackages(c)
+	if err != nil {
+		return Result{}, err
+	}
+	payloads, err := b.fetchAll(ctx, packages)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := checkLinks(payloads, systemFolders(externals)); err != nil {
+		return Result{}, err
+	}
+	ground, err := b.lay(ctx, c.Base)
+	if err != nil {
+		return Result{}, err
+	}
+	limit := maxLayers - len(ground.Layers) - 1
+	if limit < 1 {
+		return Result{}, fmt.Errorf("base image %s has %d layers, which leaves none of %d: flatten it", c.Base.Ref, len(ground.Layers), maxLayers)
+	}
+	groups := group(bySharing(payloads), limit)
+	layers, err := b.mergeAll(ctx, groups)
+	if err != nil {
+		return Result{}, err
+	}
+	entries, conflicts := makeView(payloads)
+	plan, err := planTop(c, ground, payloads, entries)
+	if err != nil {
+		return Result{}, err
+	}
+	top, err := b.writeLayer(func(w *tar.Writer) error { return plan.write(ctx, w) })
+	if err != nil {
+		return Result{}, err
+	}
+	record := c.record()
+	img := draft{ground: ground, labels: c.labels(record, packages)}
+	for i, g := range groups {
+		img.add(layers[i], describe(g))
+	}
+	img.add(top, "view, environment and files")
+	if record.Digest, err = img.write(b.blobs(), c, dir); err != nil {
+		return Result{}, err
+	}
+	result := Result{Record: record, Packages: packages, Externals: externals, Conflicts: conflicts, Layers: len(img.layers())}
+	for _, l := range img.layers() {
+		result.Size += l.Size
+	}
+	for _, p := range payloads {
+		if p.fetched {
+			result.Fetched++
+		}
+	}
+	return result, nil
+}
+
+// selectPackages returns what the roots need at run time, the roots in their
+// order first, then dependents before their dependencies: of two packages that
+// claim a path of the view, the one that was asked for first keeps it.
+func selectPackages(c Container) (packages, externals []*buildcache.Spec, err error) {
+	var specs []*buildcache.Spec
+	for _, hash := range c.Roots {
+		specs = append(specs, c.Lock.Specs[hash])
+	}
+	for _, spec := range slices.Backward(c.Lock.Closure(c.Roots, buildcache.Runtime)) {
+		if !slices.Contains(c.Roots, spec.Hash) {
+			specs = append(specs, spec)
+		}
+	}
+	for _, spec := range specs {
+		if spec.External {
+			externals = append(externals, spec)
+			continue
+		}
+		if arch := architecture(spec.Target); spec.Platform != "linux" || arch != c.Platform.Architecture {
+			return nil, nil, fmt.Errorf("the lockfile is for another platform: %s was built for %s on %s, not for %s", spec, spec.Target, spec.Platform, c.Platform)
+		}
+		packages = append(packages, spec)
+	}
+	if len(packages) == 0 {
+		return nil, nil, errors.New("the lockfile has no package to install: every root is external")
+	}
+	return packages, externals, nil
+}
+
+// systemFolders is where links of packages may point outside the install tree:
+// into externals, and where openssl and its kin find the system's certificates.
+func systemFolders(externals []*buildcache.Spec) []string {
+	folders := []string{"/etc/ssl", "/etc/pki", "/dev/null"}
+	for _, spec := range externals {
+		if spec.ExternalPath != "" && spec.ExternalPath != "/" {
+			folders = append(folders, spec.ExternalPath)
+		}
+	}
+	slices.Sort(folders)
+	return slices.Compact(folders)
+}
+
+// fetchAll fetches in parallel and returns the payloads in the order of the
+// specs. The errors of several packages come together.
+func (b Builder) fetchAll(ctx context.Context, specs []*buildcache.Spec) ([]payload, error) {
+	payloads := make([]payload, len(specs))
+	errs := make([]error, len(specs))
+	places := newPrefixes(specs)
+	var g errgroup.Group
+	g.SetLimit(max(1, b.Fetch))
+	for i, spec := range specs {
+		g.Go(func() error {
+			if errs[i] = ctx.Err(); errs[i] != nil {
+				return nil
+			}
+			if payloads[i], errs[i] = b.fetch(ctx, spec); errs[i] == nil {
+				errs[i] = places.add(spec, payloads[i].contents)
+				payloads[i].Prefixes = nil // they are many
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return payloads, errors.Join(errs...)
+}
+
+func (b Builder) mergeAll(ctx context.Context, groups [][]payload) ([]layer, error) {
+	layers := make([]layer, len(groups))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, b.Fetch))
+	for i, members := range groups {
+		g.Go(func() (err error) {
+			layers[i], err = b.layerOf(ctx, members)
+			return err
+		})
+	}
+	return layers, g.Wait()
+}
+
+// describe is a layer's line in the image's history.
+func describe(group []payload) string {
+	var names []string
+	for _, p := range group {
+		names = append(names, p.Spec.String())
+	}
+	return strings.Join(names, " ")
+}
+
+// families maps the beginnings of Spack's targets (microarchitectures of
+// archspec) to OCI architectures; whatever begins otherwise is an x86_64.
+var families = []struct{ begins, architecture string }{
+	{"aarch64", "arm64"}, {"armv8", "arm64"}, {"armv9", "arm64"}, {"a64fx", "arm64"}, {"cortex_", "arm64"},
+	{"neoverse_", "arm64"}, {"graviton", "arm64"}, {"thunderx", "arm64"},
+	{"m1", "arm64"}, {"m2", "arm64"}, {"m3", "arm64"}, {"m4", "arm64"},
+	{"ppc64le", "ppc64le"}, {"power", "ppc64le"}, {"ppc64", "ppc64"}, {"riscv64", "riscv64"}, {"u74mc", "riscv64"},
+}
+
+// architecture is the OCI name of the architecture that a Spack target runs on.
+func architecture(target string) string {
+	for _, family := range families {
+		if strings.HasPrefix(target, family.begins) {
+			return family.architecture
+		}
+	}
+	return "amd64"
+}
+
+// draft collects an image.
+type draft struct {
+	ground ground
+	labels map[string]string
+	own    []v1.Descriptor
+	diffs  []v1.Hash
+	lines  []v1.History
+}
+
+func (d *draft) add(l layer, what string) {
+	d.own = append(d.own, v1.Descriptor{MediaType: types.OCILayer, Digest: l.Digest, Size: l.Size})
+	d.diffs = append(d.diffs, l.DiffID)
+	d.lines = append(d.lines, v1.History{Created: v1.Time{Time: epoch.UTC()}, CreatedBy: "spacktainers: " + what})
+}
+
+func (d *draft) layers() []v1.Descriptor { return slices.Concat(d.ground.Layers, d.own) }

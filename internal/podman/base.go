@@ -1,0 +1,256 @@
+package podman
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+)
+
+// The base images. Each has a folder of its name with a Dockerfile.
+const (
+	Builder      = "builder"
+	Runtime      = "runtime"
+	Singularitah = "singularitah"
+)
+
+// Bases lists the base images in the order in which they are built.
+var Bases = []string{Builder, Runtime, Singularitah}
+
+// A Base is a base image to build for a platform.
+type Base struct {
+	Name     string
+	Platform string
+	Dir      string   // the folder with its Dockerfile
+	From     string   // the image below: a reference, or debootstrap:SUITE
+	Packages []string // Debian packages; nil: what the Dockerfile says
+	Spack    *Source  // of the builder
+	Repos    []Source // of package repositories, the last one wins; of the builder
+}
+
+// A BuiltBase is a base image in podman's storage.
+type BuiltBase struct {
+	ID     ID
+	Digest string // of its manifest
+	Key    string // its build key
+}
+
+// Tag is the name of the base image in podman's storage.
+func (b Base) Tag() string {
+	return "localhost/spacktainers/" + b.Name + ":" + strings.ReplaceAll(b.Platform, "/", "-")
+}
+
+// pin replaces what lies below by what cannot change, where it can be known.
+func (b Base) pin(ctx context.Context, p Podman) (Base, error) {
+	var err error
+	if b.From, err = pinImage(ctx, p, b.From, b.Platform); err != nil || b.Spack == nil {
+		return b, err
+	}
+	spack, err := b.Spack.Pin(ctx, p.Run)
+	if err != nil {
+		return b, err
+	}
+	b.Spack, b.Repos = &spack, slices.Clone(b.Repos)
+	for i := range b.Repos {
+		if b.Repos[i], err = b.Repos[i].Pin(ctx, p.Run); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
+}
+
+// inputs lists everything that decides what the base image is, once it is pinned.
+func (b Base) inputs() ([]image.Input, error) {
+	inputs := []image.Input{
+		{Kind: "platform", Digest: b.Platform},
+		{Kind: "base", Digest: b.From},
+	}
+	if b.Packages != nil {
+		inputs = append(inputs, image.Input{Kind: "packages", Digest: strings.Join(b.Packages, " ")})
+	}
+	if b.Spack != nil {
+		inputs = append(inputs, image.Input{Kind: "spack", Digest: b.Spack.Commit})
+	}
+	for i, r := range b.Repos {
+		inputs = append(inputs, image.Input{Kind: "repository", Name: fmt.Sprintf("%03d", i), Digest: r.Commit + " " + strings.Join(r.Paths, " ")})
+	}
+	files, err := folderInputs(b.Dir)
+	return append(inputs, files...), err
+}
+
+// folderInputs lists the files of a folder, hidden ones too: path, whether it is a program, and content.
+func folderInputs(dir string) ([]image.Input, error) {
+	var inputs []image.Input
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(filepath.Dir(dir), path)
+		if err != nil {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		inputs = append(inputs, image.Input{Kind: "file", Name: filepath.ToSlash(name), Digest: fileMode(info).String() + " " + hexSum(content)})
+		return err
+	})
+	return inputs, err
+}
+
+// fileMode is a file's mode as git keeps it: the rest depends on who checked out.
+func fileMode(info fs.FileInfo) fs.FileMode {
+	if info.Mode()&0o111 != 0 {
+		return 0o755
+	}
+	return 0o644
+}
+
+func hexSum(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// buildCmd builds the base image from a folder. Only docker's format keeps the ONBUILD lines.
+func (b Base) buildCmd(p Podman, context, key string, native bool) command.Cmd {
+	args := []string{
+		"build", "--format=docker", "--network=host", "--platform=" + b.Platform,
+		"--build-arg=BASE=" + below(b.From, b.Platform),
+		"--label=" + image.LabelBuildKey + "=" + key,
+		"--label=org.opencontainers.image.title=" + b.Name,
+		"--tag=" + b.Tag(),
+	}
+	if native {
+		args = append(args, "--tag=localhost/"+b.Name) // FROM builder, in a Dockerfile of somebody's own
+	}
+	if p.Chroot {
+		args = append(args, "--isolation=chroot")
+	}
+	if b.Packages != nil {
+		args = append(args, "--build-arg=PACKAGES="+strings.Join(b.Packages, " "))
+	}
+	for i, s := range b.sources() {
+		args = append(args, fmt.Sprintf("--label=%s.%d=%s@%s", labelSource, i, s.public(), s.Commit))
+	}
+	return p.command(append(args, context)...)
+}
+
+const labelSource = "org.openbraininstitute.spacktainers.source"
+
+func (b Base) sources() []Source {
+	if b.Spack == nil {
+		return nil
+	}
+	return append([]Source{*b.Spack}, b.Repos...)
+}
+
+// Pin replaces whatever may change by what it is now, and says under which build key the base image is to be had then.
+func (b Base) Pin(ctx context.Context, p Podman) (Base, string, error) {
+	pinned, err := b.pin(ctx, p)
+	if err != nil {
+		return b, "", fmt.Errorf("base image %s for %s: %w", b.Name, b.Platform, err)
+	}
+	key, err := pinned.key()
+	return pinned, key, err
+}
+
+// Ensure builds a pinned base image where its build key is not that of the one in podman's storage.
+func (b Base) Ensure(ctx context.Context, p Podman, work string, native, force bool) (BuiltBase, error) {
+	built, err := b.ensure(ctx, p, work, native, force)
+	if err != nil {
+		return built, fmt.Errorf("base image %s for %s: %w", b.Name, b.Platform, err)
+	}
+	return built, nil
+}
+
+func (b Base) ensure(ctx context.Context, p Podman, work string, native, force bool) (BuiltBase, error) {
+	key, err := b.key()
+	if err != nil {
+		return BuiltBase{}, err
+	}
+	if !force {
+		found, err := p.inspect(ctx, b.Tag(), image.LabelBuildKey)
+		if err != nil || found.BuildKey == key {
+			return BuiltBase{found.ID, found.Digest, key}, err
+		}
+	}
+	if err := b.make(ctx, p, work, key, native, force); err != nil {
+		return BuiltBase{}, err
+	}
+	found, err := p.inspect(ctx, b.Tag(), image.LabelBuildKey)
+	if err == nil && found.ID == "" {
+		err = errors.New("podman built it and does not know it")
+	}
+	return BuiltBase{found.ID, found.Digest, key}, err
+}
+
+func (b Base) key() (string, error) {
+	inputs, err := b.inputs()
+	return image.BuildKey(inputs), err
+}
+
+// make collects what the base image is built from in a folder of its own, and builds.
+func (b Base) make(ctx context.Context, p Podman, work, key string, native, force bool) error {
+	if suite, ok := strings.CutPrefix(b.From, debootstrap); ok {
+		if err := bootstrap(ctx, p, suite, b.Platform, force); err != nil {
+			return err
+		}
+	} else if err := p.bring(ctx, b.From); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(work, b.Name+"-*.part")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := copyTree(b.Dir, dir); err != nil {
+		return err
+	}
+	if err := b.fetchSources(ctx, p.Run, dir); err != nil {
+		return err
+	}
+	c := b.buildCmd(p, dir, key, native)
+	if force {
+		c.Args = slices.Insert(c.Args, slices.Index(c.Args, "build")+1, "--no-cache")
+	}
+	return p.Run(ctx, c)
+}
+
+// fetchSources puts Spack below spack, each repository below repos/NUMBER, and beside those a list of the package
+// repositories in them, in order.
+func (b Base) fetchSources(ctx context.Context, run command.Runner, dir string) error {
+	if b.Spack == nil {
+		return nil
+	}
+	if err := b.Spack.fetch(ctx, run, filepath.Join(dir, "spack")); err != nil {
+		return err
+	}
+	var order strings.Builder
+	for i, r := range b.Repos {
+		home := fmt.Sprint(i)
+		if err := r.fetch(ctx, run, filepath.Join(dir, "repos", home)); err != nil {
+			return err
+		}
+		for _, path := range r.Paths {
+			fmt.Fprintf(&order, "%s/%s\n", home, path)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "repos"), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "repos", "order"), []byte(order.String()), 0o644)
+}

@@ -1,0 +1,96 @@
+package podman
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/openbraininstitute/spacktainers/internal/command"
+)
+
+// debootstrap begins a base image that is made here, from a Debian archive and without a registry: debootstrap:bookworm.
+const debootstrap = "debootstrap:"
+
+// pinImage replaces a tag by the digest that the registry has for it now. What is only here is pinned by its ID. A
+// bootstrapped system is named by its suite: what the archive has today is not known before it is made.
+func pinImage(ctx context.Context, p Podman, ref, platform string) (string, error) {
+	switch {
+	case strings.HasPrefix(ref, debootstrap), strings.Contains(ref, "@sha256:"):
+		return ref, nil
+	case strings.HasPrefix(ref, "localhost/"):
+		found, err := p.inspect(ctx, ref, "")
+		if err == nil && found.ID == "" {
+			err = fmt.Errorf("there is no image %s here: podman import makes one from a root file system", ref)
+		}
+		return string(found.ID), err
+	}
+	parsed, err := name.ParseReference(ref)
+	if err != nil {
+		return "", fmt.Errorf("base image %q: %w", ref, err)
+	}
+	want, err := v1.ParsePlatform(platform)
+	if err != nil {
+		return "", err
+	}
+	img, err := remote.Image(parsed, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithPlatform(*want))
+	if err != nil {
+		return "", fmt.Errorf("which digest has %s: %w: pin it with @sha256:…, or take base_image: debootstrap:bookworm, which needs no registry", ref, err)
+	}
+	digest, err := img.Digest()
+	return parsed.Context().Digest(digest.String()).Name(), err
+}
+
+// below is what the Dockerfile's FROM says.
+func below(from, platform string) string {
+	if suite, ok := strings.CutPrefix(from, debootstrap); ok {
+		return bootstrapTag(suite, platform)
+	}
+	return from
+}
+
+func bootstrapTag(suite, platform string) string {
+	return "localhost/spacktainers/debootstrap:" + suite + "-" + strings.ReplaceAll(platform, "/", "-")
+}
+
+// bootstrap makes a minimal Debian system and imports it, unless podman has it.
+func bootstrap(ctx context.Context, p Podman, suite, platform string, force bool) error {
+	tag := bootstrapTag(suite, platform)
+	if found, err := p.inspect(ctx, tag, ""); err != nil || found.ID != "" && !force {
+		return err
+	}
+	if _, err := command.LookPath("mmdebstrap"); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "spacktainers-debootstrap-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	tarball := filepath.Join(dir, suite+".tar")
+	if err := p.Run(ctx, bootstrapCmd(suite, platform, tarball)); err != nil {
+		return err
+	}
+	return p.Run(ctx, p.command("import", "--quiet", "--os=linux", "--arch="+arch(platform), tarball, tag))
+}
+
+// bootstrapCmd writes the root file system as a tarball; another architecture's programs run emulated meanwhile.
+func bootstrapCmd(suite, platform, tarball string) command.Cmd {
+	return command.Cmd{Args: []string{
+		"mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates",
+		`--aptopt=Acquire::Check-Valid-Until "false"`, // a site's mirror may stand still; its signatures are checked all the same
+		"--architectures=" + arch(platform), suite, tarball,
+	}}
+}
+
+// arch is linux/arm64's arm64, which Debian and podman call the same.
+func arch(platform string) string {
+	_, arch, _ := strings.Cut(platform, "/")
+	return arch
+}

@@ -1,0 +1,162 @@
+package podman
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+)
+
+// An Engine builds containers with one podman, on base images that it has.
+type Engine struct {
+	Host    string // where podman is, for people
+	Podman  Podman
+	Builder BuiltBase
+	Runtime BuiltBase
+	Secrets Secrets
+	Keeper  *Keeper     // hands the secrets to build steps
+	Work    string      // a folder for what podman builds from; it stays, so that a failure can be looked into
+	Tree    image.Tree  // where images go
+	Watch   func(Event) // is told how a build goes on; may be nil
+	Now     func() time.Time
+}
+
+// Context is the folder that podman builds a container from.
+func (e Engine) context(c Container) string {
+	return filepath.Join(e.Work, c.Name, filepath.FromSlash(c.Platform))
+}
+
+// logFile is where a container's build writes its log. It goes beside the image when that is done.
+func (e Engine) logFile(c Container) string { return e.context(c) + ".log" }
+
+// keepLog puts the log beside the image that it tells of, and returns its path relative to the record.
+func (e Engine) keepLog(c Container) (string, error) {
+	path := e.Tree.Dir(c.Name, c.Platform) + ".log"
+	return filepath.Base(path), copyFile(e.logFile(c), path)
+}
+
+// Lock concretizes the environment of a container in the builder, and returns its lockfile.
+func (e Engine) Lock(ctx context.Context, c Container) ([]byte, error) {
+	var lock []byte
+	dir := e.context(c) + ".lock"
+	err := c.writeContext(dir, c.dockerfile(lockTemplate, e.Builder.ID, ""))
+	if err == nil {
+		err = e.podmanBuild(ctx, c, dir, "lock", nil)
+	}
+	if err == nil {
+		lock, err = e.readLock(ctx, c)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("concretize %s for %s: %w", c.Name, c.Platform, err)
+	}
+	c.Lock = lock
+	_, err = c.lockfile()
+	return lock, err
+}
+
+// readLock takes the lockfile out of the image that is made of nothing else.
+func (e Engine) readLock(ctx context.Context, c Container) ([]byte, error) {
+	dir, err := os.MkdirTemp(e.Work, "lock-*.part")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if err := e.save(ctx, c, dir); err != nil {
+		return nil, err
+	}
+	return fileOf(dir, "spack.lock")
+}
+
+func (e Engine) save(ctx context.Context, c Container, dir string) error {
+	return e.Podman.save(func(w io.Writer) error {
+		cmd := e.Podman.command("save", "--quiet", "--format=oci-archive", c.tag())
+		cmd.Stdout = w
+		return e.Podman.Run(ctx, cmd)
+	}, dir)
+}
+
+// podmanBuild runs a build with its secrets, and writes what it says to the container's log.
+func (e Engine) podmanBuild(ctx context.Context, c Container, dir, step string, labels []string) error {
+	path := e.logFile(c)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	log, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	secrets := e.Secrets.values()
+	out := command.Redact(&watcher{log: log, event: e.event(c)}, secrets...)
+	defer out.Close()
+	credentials, err := e.Secrets.read()
+	if err != nil {
+		return err
+	}
+	return e.Keeper.with(ctx, e.Podman.Keeper, credentials, func(ctx context.Context, args []string) error {
+		cmd, err := c.buildCmd(e.Podman, dir, step, args, labels)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(log, "+", command.Quote(cmd.Args))
+		cmd.Stdout, cmd.Stderr, cmd.Secrets = out, out, secrets
+		return e.explain(ctx, c, dir, path, e.Podman.Run(ctx, cmd))
+	})
+}
+
+// Build makes the image of a container, tries it, and puts it into the tree.
+func (e Engine) Build(ctx context.Context, c Container) (image.Record, error) {
+	record, err := c.Describe(e.Runtime.Key)
+	if err != nil {
+		return image.Record{}, err
+	}
+	record.Base = Runtime + "@" + e.Runtime.Digest
+	labels, err := c.labels(record, e.Runtime, e.Now())
+	if err != nil {
+		return image.Record{}, err
+	}
+	return e.Tree.Create(c.Name, c.Platform, c.Lock, func(dir string) (image.Record, error) {
+		context := e.context(c)
+		if err := c.writeContext(context, c.dockerfile(containerTemplate, e.Builder.ID, e.Runtime.ID)); err != nil {
+			return record, err
+		}
+		if err := e.podmanBuild(ctx, c, context, "install", labelArgs(labels)); err != nil {
+			return record, err
+		}
+		if err := e.smoke(ctx, c); err != nil {
+			return record, err
+		}
+		e.tell(c, Event{Step: "save"})
+		if err := e.save(ctx, c, dir); err != nil {
+			return record, err
+		}
+		if record.Digest, err = describeLayout(dir, c.Platform, record.Version); err != nil {
+			return record, err
+		}
+		record.Log, err = e.keepLog(c)
+		return record, err
+	})
+}
+
+// A HostError is a failure of the host that should have built, and not of what it built: another host may do better.
+type HostError struct {
+	Host string
+	Err  error
+}
+
+func (e *HostError) Error() string { return "host " + e.Host + ": " + e.Err.Error() }
+
+// Unwrap returns what the host said.
+func (e *HostError) Unwrap() error { return e.Err }
+
+// IsHostError reports whether another host may do better.
+func IsHostError(err error) bool {
+	var host *HostError
+	return errors.As(err, &host)
+}

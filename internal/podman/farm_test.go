@@ -1,0 +1,357 @@
+package podman
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+)
+
+// A podmanDouble builds whatever it is told to, which takes no time, and has every base image.
+type podmanDouble struct {
+	t     *testing.T
+	keys  map[string]string // build keys of base images, by name
+	fails func(line string) error
+
+	mu    sync.Mutex
+	lines []string
+}
+
+func (d *podmanDouble) run(ctx context.Context, c command.Cmd) error {
+	line := strings.Join(c.Args, " ")
+	d.mu.Lock()
+	d.lines = append(d.lines, line)
+	d.mu.Unlock()
+	if d.fails != nil {
+		if err := d.fails(line); err != nil {
+			return err
+		}
+	}
+	switch {
+	case strings.Contains(line, "image inspect"):
+		for name, key := range d.keys {
+			if strings.Contains(line, "/"+name+":") {
+				_, err := io.WriteString(c.Stdout, "id-of-"+name+" sha256:digest "+key)
+				return err
+			}
+		}
+	case strings.Contains(line, " save "):
+		return saveEmpty(d.t, c.Stdout)
+	}
+	return ctx.Err()
+}
+
+func (d *podmanDouble) builds() (found []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, line := range d.lines {
+		if strings.HasPrefix(line, "podman build ") {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// saveEmpty writes an image of no layers as podman save does.
+func saveEmpty(t *testing.T, w io.Writer) error {
+	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "amd64", RootFS: v1.RootFS{Type: "layers"}})
+	if err != nil {
+		return err
+	}
+	dir := t.TempDir()
+	path, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		return err
+	}
+	if err := path.AppendImage(img); err != nil {
+		return err
+	}
+	archive := tar.NewWriter(w)
+	if err := archive.AddFS(os.DirFS(dir)); err != nil {
+		return err
+	}
+	return archive.Close()
+}
+
+func newFarm(t *testing.T) (*Farm, *podmanDouble) {
+	t.Helper()
+	dir := t.TempDir()
+	double := &podmanDouble{t: t, keys: map[string]string{}}
+	farm := &Farm{
+		Podman: Podman{Run: double.run}, Native: "linux/amd64", Hosts: map[string][]string{"linux/amd64": {Local}},
+		Work: filepath.Join(dir, "work"), Tree: image.Tree(filepath.Join(dir, "images")), Now: time.Now, Bases: map[string][]Base{},
+	}
+	for _, name := range []string{Builder, Runtime} {
+		write(t, filepath.Join(dir, name, "Dockerfile"), "FROM scratch")
+		b := Base{Name: name, Platform: "linux/amd64", Dir: filepath.Join(dir, name), From: "x@sha256:1"}
+		farm.Bases[b.Platform] = append(farm.Bases[b.Platform], b)
+		_, key, err := b.Pin(t.Context(), farm.Podman)
+		if err != nil {
+			t.Fatal(err)
+		}
+		double.keys[name] = key
+	}
+	return farm, double
+}
+
+func containersNamed(t *testing.T, names ...string) (containers []Container) {
+	for _, name := range names {
+		c := hello(t)
+		c.Name = name
+		containers = append(containers, c)
+	}
+	return containers
+}
+
+func outcomes(results []Result) (list []string) {
+	for _, r := range results {
+		list = append(list, r.Name+" "+string(r.Outcome))
+	}
+	return list
+}
+
+// Regression 17 of the predecessor: a second run writes nothing.
+func TestASecondRunBuildsNothing(t *testing.T) {
+	farm, double := newFarm(t)
+	first := farm.Build(t.Context(), containersNamed(t, "a", "b"))
+	if got := outcomes(first); !slices.Equal(got, []string{"a built", "b built"}) {
+		t.Fatalf("got %v: %v", got, first[0].Err)
+	}
+	double.lines = nil
+	second := farm.Build(t.Context(), containersNamed(t, "a", "b"))
+	if got := outcomes(second); !slices.Equal(got, []string{"a up to date", "b up to date"}) || len(double.lines) > 0 {
+		t.Errorf("got %v, and podman was asked to %q", got, double.lines)
+	}
+	farm.Force = true
+	if got := outcomes(farm.Build(t.Context(), containersNamed(t, "a"))); !slices.Equal(got, []string{"a built"}) {
+		t.Errorf("forced: got %v", got)
+	}
+	if builds := double.builds(); len(builds) != 1 || !strings.Contains(builds[0], "--no-cache") {
+		t.Errorf("forced: podman was asked to %q", builds)
+	}
+}
+
+func TestAFailureStopsNobodyElse(t *testing.T) {
+	farm, double := newFarm(t)
+	double.fails = func(line string) error {
+		if strings.HasPrefix(line, "podman build") && strings.Contains(line, "/a-linux") {
+			return errors.New("exit status 1")
+		}
+		return nil
+	}
+	results := farm.Build(t.Context(), containersNamed(t, "a", "b"))
+	if got := outcomes(results); !slices.Equal(got, []string{"a failed", "b built"}) {
+		t.Errorf("got %v", got)
+	}
+	if _, err := farm.Tree.Read("a", "linux/amd64"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what failed has a record: %v", err)
+	}
+}
+
+func TestFailFastStopsTheOthers(t *testing.T) {
+	farm, double := newFarm(t)
+	farm.FailFast = true
+	double.fails = func(line string) error {
+		if strings.HasPrefix(line, "podman build") {
+			return errors.New("exit status 1")
+		}
+		return nil
+	}
+	results := farm.Build(t.Context(), containersNamed(t, "a", "b", "c"))
+	got := outcomes(results)
+	if builds := double.builds(); len(builds) != 1 || !strings.Contains(strings.Join(got, ", "), "not tried") {
+		t.Errorf("%d builds were tried: %v", len(builds), got)
+	}
+}
+
+func TestAHostThatFailsForAReasonOfItsOwnIsPassed(t *testing.T) {
+	farm, double := newFarm(t)
+	farm.Hosts["linux/amd64"] = []string{"ssh://down", Local}
+	double.fails = func(line string) error {
+		if strings.HasPrefix(line, "ssh ") {
+			return &command.Error{Args: []string{"ssh"}, Tail: "ssh: connect to host down port 22: Connection refused"}
+		}
+		return nil
+	}
+	results := farm.Build(t.Context(), containersNamed(t, "a"))
+	if r := results[0]; r.Outcome != Built || r.Host != Local || len(r.Passed) != 1 || !strings.Contains(r.Passed[0], "nobody listens there") {
+		t.Errorf("got %+v", r)
+	}
+	farm.Hosts["linux/amd64"], farm.Force = []string{"ssh://down"}, true
+	if r := farm.Build(t.Context(), containersNamed(t, "a"))[0]; r.Outcome != Failed || !strings.Contains(r.Message, "no host can build linux/amd64: host ssh://down") {
+		t.Errorf("got %+v", r)
+	}
+	farm.Hosts["linux/amd64"] = nil
+	if r := farm.Build(t.Context(), containersNamed(t, "a"))[0]; !strings.Contains(r.Message, "name one under platforms in spacktainers.yaml") {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// What a package did wrong it does wrong everywhere.
+func TestABuildThatFailsIsNotTriedElsewhere(t *testing.T) {
+	farm, double := newFarm(t)
+	farm.Hosts["linux/amd64"] = []string{Local, Emulate}
+	double.fails = func(line string) error {
+		if strings.HasPrefix(line, "podman build") {
+			return errors.New("exit status 1")
+		}
+		return nil
+	}
+	farm.Build(t.Context(), containersNamed(t, "a"))
+	if builds := double.builds(); len(builds) != 1 {
+		t.Errorf("tried %d times", len(builds))
+	}
+}
+
+func TestWhatIsPublishedIsNotBuilt(t *testing.T) {
+	farm, double := newFarm(t)
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	prefix := strings.TrimPrefix(server.URL, "http://") + "/spack-"
+	farm.Published = Registry{Prefix: prefix}.Ask
+	plans, errs := farm.Plan(t.Context(), containersNamed(t, "a", "b"))
+	if errors.Join(errs...) != nil || plans[0].UpToDate {
+		t.Fatalf("got %v, %v", plans, errs)
+	}
+	publish := func(name string, record image.Record) {
+		labels := map[string]string{image.LabelBuildKey: record.BuildKey, labelInputs: inputsLabel(record.Inputs)}
+		img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "amd64", Config: v1.Config{Labels: labels}, RootFS: v1.RootFS{Type: "layers"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		push(t, prefix+name+":1.1", img)
+	}
+	publish("a", plans[0].Record)
+	older := plans[1].Record
+	older.BuildKey = "older"
+	older.Inputs = slices.Clone(older.Inputs)
+	older.Inputs[2] = image.Input{Kind: "target", Digest: "x86_64"}
+	publish("b", older)
+	plans, errs = farm.Plan(t.Context(), containersNamed(t, "a", "b"))
+	if errors.Join(errs...) != nil || !plans[0].UpToDate || plans[0].Where != "registry" || plans[1].UpToDate {
+		t.Fatalf("got %+v, %v", plans, errs)
+	}
+	if got := plans[1].Changes; !slices.ContainsFunc(got, func(c Change) bool { return c.String() == "target: x86_64 → x86_64_v3" }) {
+		t.Errorf("got %v", got)
+	}
+	if len(double.builds()) > 0 {
+		t.Errorf("a plan builds: %v", double.builds())
+	}
+}
+
+// An index without our platform has nothing for us, and whoever asks for any image of it gets another platform's.
+func TestAnotherPlatformsImageIsNotTakenForOurs(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	prefix := strings.TrimPrefix(server.URL, "http://") + "/"
+	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "arm64", RootFS: v1.RootFS{Type: "layers"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	push(t, prefix+"single:1.1", img)
+	ref, err := name.ParseReference(prefix + "index:1.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "arm64"}}})
+	if err := remote.WriteIndex(ref, index); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"single", "index", "nothing"} {
+		for platform, want := range map[string]bool{"linux/amd64": false, "linux/arm64": name != "nothing"} {
+			found, err := Registry{Prefix: prefix}.Ask(t.Context(), image.Record{Name: name, Version: "1.1", Platform: platform})
+			if err != nil || (found != nil) != want {
+				t.Errorf("%s for %s: got %v, %v", name, platform, found, err)
+			}
+		}
+	}
+}
+
+func push(t *testing.T, ref string, img v1.Image) {
+	t.Helper()
+	parsed, err := name.ParseReference(ref)
+	if err == nil {
+		err = remote.Write(parsed, img)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestARegistryThatCannotBeAskedIsAnError(t *testing.T) {
+	farm, _ := newFarm(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer server.Close()
+	farm.Published = Registry{Prefix: strings.TrimPrefix(server.URL, "http://") + "/spack-"}.Ask
+	plans, errs := farm.Plan(t.Context(), containersNamed(t, "a"))
+	if errs[0] == nil {
+		t.Errorf("taken for missing: %+v", plans[0])
+	}
+}
+
+func TestASaveThatBreaksOffLeavesWhatWasThere(t *testing.T) {
+	farm, double := newFarm(t)
+	before := farm.Build(t.Context(), containersNamed(t, "a"))[0]
+	double.fails = func(line string) error {
+		if strings.Contains(line, " save ") {
+			return errors.New("signal: killed")
+		}
+		return nil
+	}
+	farm.Force = true
+	if r := farm.Build(t.Context(), containersNamed(t, "a"))[0]; r.Outcome != Failed {
+		t.Fatalf("got %+v", r)
+	}
+	record, err := farm.Tree.Read("a", "linux/amd64")
+	if err != nil || record.Digest != before.Record.Digest {
+		t.Errorf("got %v, %v", record, err)
+	}
+	if _, err := farm.Tree.Open(record); err != nil {
+		t.Error(err)
+	}
+}
+
+// One concretization for each container and platform: the plan's is the build's.
+func TestConcretizingHappensOnce(t *testing.T) {
+	farm, double := newFarm(t)
+	lock := hello(t).Lock
+	c := hello(t)
+	c.Lock, c.Spack = nil, []byte("spack: {}")
+	_, builderKey, err := farm.pin(t.Context(), Builder, c.Platform)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := hexSum(append([]byte(builderKey+"\n"), c.Spack...))
+	write(t, filepath.Join(farm.Work, "locks", c.Name, "linux/amd64", key+".lock"), string(lock))
+	r := farm.Build(t.Context(), []Container{c})[0]
+	if r.Outcome != Built || len(double.builds()) != 1 || !strings.Contains(double.builds()[0], "STEP=install") {
+		t.Errorf("got %+v, and podman was asked to %q", r, double.builds())
+	}
+	installed, err := os.ReadFile(farm.Tree.LockFile("hello", "linux/amd64"))
+	if err != nil || !bytes.Equal(installed, lock) {
+		t.Errorf("another lockfile was installed: %v", err)
+	}
+}

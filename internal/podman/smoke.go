@@ -1,0 +1,50 @@
+package podman
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/openbraininstitute/spacktainers/internal/command"
+)
+
+//go:embed smoke.sh
+var smokeScript string
+
+// smokeWords come out of an entrypoint as they went in, if it keeps quoting.
+var smokeWords = []string{`print("a b")`, "$HOME", "", "it's"}
+
+// smokeCmd runs the finished container once, for all tests: starting one is what takes time.
+func (c Container) smokeCmd(p Podman) command.Cmd {
+	args := []string{"run", "--rm", "--network=none", "--platform=" + c.Platform, c.tag(), "sh", "-c", smokeScript, "sh"}
+	return p.command(append(append(args, smokeWords...), c.Test...)...)
+}
+
+// smoke tries the finished container. Where none can be started, it says so in the log and lets the image pass.
+func (e Engine) smoke(ctx context.Context, c Container) error {
+	e.tell(c, Event{Step: "test"})
+	log, err := os.OpenFile(e.logFile(c), os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if e.Podman.Chroot {
+		_, err := fmt.Fprintln(log, "spacktainers: not tested: no container can be started here")
+		return err
+	}
+	var said strings.Builder
+	out := command.Redact(io.MultiWriter(log, &said)) // one writer for both streams, which locks
+	defer out.Close()
+	cmd := c.smokeCmd(e.Podman)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := e.Podman.Run(ctx, cmd); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return fmt.Errorf("the finished container does not pass its test:\n\t%s", strings.ReplaceAll(strings.TrimSpace(said.String()), "\n", "\n\t"))
+	}
+	return nil
+}

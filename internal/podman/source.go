@@ -1,0 +1,103 @@
+package podman
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/openbraininstitute/spacktainers/internal/command"
+)
+
+// A Source is a git repository that goes into the builder: Spack itself, or one with package repositories.
+type Source struct {
+	URL    string   // whatever git takes, also a path on this machine
+	Ref    string   // a branch, a tag or a commit
+	Paths  []string // of the package repositories in it
+	Commit string   // what Ref names; Pin finds out
+}
+
+// public is the URL without the credentials that it should not, but may hold.
+func (s Source) public() string {
+	u, err := url.Parse(s.URL)
+	if err != nil || u.User == nil {
+		return s.URL
+	}
+	u.User = nil
+	return u.String()
+}
+
+var commit = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// Pin asks the repository which commit its ref names.
+func (s Source) Pin(ctx context.Context, run command.Runner) (Source, error) {
+	if info, err := os.Stat(s.URL); err == nil && info.IsDir() {
+		if s.URL, err = filepath.Abs(s.URL); err != nil { // git runs in other folders, too
+			return s, err
+		}
+	}
+	if commit.MatchString(s.Ref) {
+		s.Commit = s.Ref
+		return s, nil
+	}
+	c := git("", "ls-remote", s.URL, s.Ref, s.Ref+"^{}")
+	c.Stderr = discard{}
+	text, err := command.Output(ctx, run, c)
+	if err != nil {
+		return s, fmt.Errorf("which commit is %s of %s: %w", s.Ref, s.URL, err)
+	}
+	if s.Commit = named(text, s.Ref); s.Commit == "" {
+		return s, fmt.Errorf("%s has no branch or tag %q", s.URL, s.Ref)
+	}
+	return s, nil
+}
+
+// named picks the commit of a ref from what git ls-remote says: a tag before a branch of the same name, as git does,
+// and of a tag with a message the commit that it is for.
+func named(listing, ref string) string {
+	found := map[string]string{}
+	for line := range strings.Lines(listing) {
+		if hash, name, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
+			found[name] = hash
+		}
+	}
+	for _, name := range []string{"refs/tags/" + ref + "^{}", "refs/tags/" + ref, "refs/heads/" + ref, ref + "^{}", ref} {
+		if found[name] != "" {
+			return found[name]
+		}
+	}
+	return ""
+}
+
+// fetch puts the pinned commit into an empty or missing folder: the commit itself, without what came before. Git's own
+// folder stays, because Spack looks there for the commit that it writes into lockfiles.
+func (s Source) fetch(ctx context.Context, run command.Runner, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	err := run(ctx, git(dir, "init", "--quiet"))
+	if err == nil {
+		err = run(ctx, git(dir, "fetch", "--quiet", "--depth=1", s.URL, s.Commit))
+	}
+	if err == nil {
+		err = run(ctx, git(dir, "checkout", "--quiet", s.Commit))
+	}
+	if err != nil {
+		return fmt.Errorf("fetch %s of %s: %w", s.Ref, s.URL, err)
+	}
+	return nil
+}
+
+func git(dir string, args ...string) command.Cmd {
+	argv := []string{"git"}
+	if dir != "" {
+		argv = append(argv, "-C", dir)
+	}
+	return command.Cmd{
+		Args: append(append(argv, "-c", "advice.detachedHead=false", "-c", "safe.directory=*"), args...),
+		Env:  []string{"GIT_TERMINAL_PROMPT=0"}, // a question would wait for ever in CI
+	}
+}

@@ -1,0 +1,144 @@
+package publish_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
+	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
+)
+
+func TestSkopeoAndPodmanTakeBothPlatforms(t *testing.T) {
+	skopeo, podman := tooltest.Need(t, "skopeo"), tooltest.Need(t, "podman")
+	noOtherLogin(t)
+	server := registrytest.Debian(t, registrytest.Options{User: "me", Password: canary, TLS: true})
+	tree := image.Tree(t.TempDir())
+	build(t, tree, container{name: "tool", version: "1.0"})
+	certs := t.TempDir()
+	if err := os.Mkdir(filepath.Join(certs, server.Host), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(server.CAFile, filepath.Join(certs, server.Host, "ca.crt")); err != nil {
+		t.Fatal(err)
+	}
+	auth := authFile(t, server.Host, "me", canary)
+	client := newClient(t, publish.Options{Credentials: publish.Credentials{AuthFiles: []string{auth}}, Certs: []string{certs}})
+	repository := repositoryOf(t, server.Host, "tool")
+	s, _ := signer(t)
+	request := onMain("1.0")
+	request.Signer = s
+	push(t, client, repository, read(t, tree, "tool"), request)
+
+	conf := filepath.Join(t.TempDir(), "storage.conf")
+	storage := t.TempDir()
+	write(t, conf, []byte(fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n", storage+"/root", storage+"/run")))
+	run := func(program string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command(program, args...)
+		cmd.Env = append(os.Environ(), "CONTAINERS_STORAGE_CONF="+conf)
+		var errs strings.Builder
+		cmd.Stderr = &errs
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s %q: %v\n%s", program, args, err, errs.String())
+		}
+		return string(out)
+	}
+	for _, arch := range []string{"amd64", "arm64"} {
+		ref := "docker://" + server.Host + "/org/spack-tool:latest"
+		inspected := run(skopeo, "--override-arch="+arch, "inspect", "--authfile="+auth, "--cert-dir="+filepath.Join(certs, server.Host), ref)
+		if !strings.Contains(inspected, `"Architecture": "`+arch+`"`) {
+			t.Errorf("skopeo for %s: %s", arch, inspected)
+		}
+		id := strings.TrimSpace(run(podman, "pull", "--quiet", "--arch="+arch, "--authfile="+auth, "--cert-dir="+filepath.Join(certs, server.Host), ref))
+		if got := strings.TrimSpace(run(podman, "image", "inspect", "--format={{.Architecture}}", id)); got != arch {
+			t.Errorf("podman pulled %s, want %s", got, arch)
+		}
+	}
+	copied, err := os.MkdirTemp("", "copied") // skopeo takes no upper-case letter in the path of a layout
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(copied)
+	run(skopeo, "copy", "--all", "--quiet", "--src-authfile="+auth, "--src-cert-dir="+filepath.Join(certs, server.Host), "docker://"+server.Host+"/org/spack-tool:1.0", "oci:"+copied)
+}
+
+func TestWhatABuilderPutsBesideAnImageTravelsAlong(t *testing.T) {
+	registries(t, func(t *testing.T, host string) {
+		tree := image.Tree(t.TempDir())
+		build(t, tree, container{name: "tool", version: "1.0", platforms: []string{"linux/amd64"}})
+		record, err := tree.Read("tool", "linux/amd64")
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, err := layout.FromPath(tree.Dir("tool", "linux/amd64"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// BuildKit's way: listed in the index, for no platform.
+		attestation, err := mutate.AppendLayers(empty.Image, layer(t, 100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := path.AppendImage(attestation, layout.WithAnnotations(map[string]string{
+			"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": record.Digest.String(),
+		}), layout.WithPlatform(v1.Platform{OS: "unknown", Architecture: "unknown"})); err != nil {
+			t.Fatal(err)
+		}
+		// The OCI's way: a subject.
+		img, err := tree.Open(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, err := img.Size()
+		if err != nil {
+			t.Fatal(err)
+		}
+		scan, ok := mutate.Subject(attestation, v1.Descriptor{MediaType: "application/vnd.oci.image.manifest.v1+json", Digest: record.Digest, Size: size}).(v1.Image)
+		if !ok {
+			t.Fatal("no image")
+		}
+		if err := path.AppendImage(scan); err != nil {
+			t.Fatal(err)
+		}
+		repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{})
+		push(t, client, repository, read(t, tree, "tool"), onMain("1.0"))
+		index, err := remote.Index(repository.Tag("1.0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := index.IndexManifest()
+		if err != nil || len(m.Manifests) != 2 {
+			t.Errorf("the index lists %+v (%v), want the image and its attestation", m, err)
+		}
+		verified, err := client.Verify(context.Background(), repository.Tag("1.0"), nil)
+		if err != nil || verified.Attached != 5 || len(verified.Platforms) != 1 {
+			t.Errorf("verified %+v: %v", verified, err)
+		}
+		// And to production.
+		to := repositoryOf(t, registrytest.Memory(t, nil).Host, "tool")
+		promotion, err := client.PlanPromotion(context.Background(), repository.Tag("latest"), to, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Promote(context.Background(), promotion); err != nil {
+			t.Fatal(err)
+		}
+		if verified, err := client.Verify(context.Background(), to.Tag("1.0"), nil); err != nil || verified.Attached != 5 {
+			t.Errorf("promoted %+v: %v", verified, err)
+		}
+	})
+}

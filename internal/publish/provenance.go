@@ -1,0 +1,170 @@
+package publish
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/openbraininstitute/spacktainers/internal/image"
+)
+
+// An Origin is where a release comes from. It goes into the provenance that is
+// attached to each image.
+type Origin struct {
+	Source  string    // the git repository
+	Commit  string    // of it
+	Branch  string    // that it was built from
+	Builder string    // who or what built it: a CI job's address, or user@host
+	Time    time.Time // of publishing
+}
+
+// A provenance is an in-toto statement with SLSA's predicate, version 1: what
+// an image was made from, by whom.
+type provenance struct {
+	Type          string        `json:"_type"`
+	Subject       []resource    `json:"subject"`
+	PredicateType string        `json:"predicateType"`
+	Predicate     slsaPredicate `json:"predicate"`
+}
+
+type slsaPredicate struct {
+	Definition struct {
+		Type         string         `json:"buildType"`
+		Parameters   map[string]any `json:"externalParameters"`
+		Dependencies []resource     `json:"resolvedDependencies"`
+	} `json:"buildDefinition"`
+	Run struct {
+		Builder struct {
+			ID string `json:"id"`
+		} `json:"builder"`
+		Metadata struct {
+			Finished time.Time `json:"finishedOn"`
+		} `json:"metadata"`
+	} `json:"runDetails"`
+}
+
+type resource struct {
+	Name        string            `json:"name,omitempty"`
+	URI         string            `json:"uri,omitempty"`
+	Digest      map[string]string `json:"digest,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+const (
+	statementType = "https://in-toto.io/Statement/v1"
+	slsaType      = "https://slsa.dev/provenance/v1"
+	buildType     = "https://github.com/openbraininstitute/spacktainers/build/v1"
+)
+
+func newProvenance(record image.Record, origin Origin) ([]byte, error) {
+	statement := provenance{
+		Type:          statementType,
+		Subject:       []resource{{Name: record.Name, Digest: map[string]string{record.Digest.Algorithm: record.Digest.Hex}}},
+		PredicateType: slsaType,
+	}
+	p := &statement.Predicate
+	p.Definition.Type = buildType
+	p.Definition.Parameters = map[string]any{
+		"name": record.Name, "version": record.Version, "platform": record.Platform, "engine": record.Engine, "build_key": record.BuildKey,
+	}
+	if origin.Branch != "" {
+		p.Definition.Parameters["branch"] = origin.Branch
+	}
+	if origin.Source != "" || origin.Commit != "" {
+		source := resource{Name: "source"}
+		if origin.Source != "" {
+			source.URI = "git+" + origin.Source
+		}
+		if origin.Commit != "" {
+			source.Digest = map[string]string{"gitCommit": origin.Commit}
+		}
+		p.Definition.Dependencies = append(p.Definition.Dependencies, source)
+	}
+	for _, in := range record.Inputs {
+		p.Definition.Dependencies = append(p.Definition.Dependencies, resource{Name: "input",
+			Annotations: map[string]string{"kind": in.Kind, "name": in.Name, "digest": in.Digest}})
+	}
+	p.Run.Builder.ID = origin.Builder
+	p.Run.Metadata.Finished = origin.Time.UTC().Truncate(time.Second)
+	return json.Marshal(statement)
+}
+
+func parseProvenance(document []byte) (provenance, error) {
+	var p provenance
+	if err := json.Unmarshal(document, &p); err != nil {
+		return p, fmt.Errorf("provenance: %w", err)
+	}
+	if p.PredicateType != slsaType {
+		return p, fmt.Errorf("provenance: it is %q, not %q", p.PredicateType, slsaType)
+	}
+	return p, nil
+}
+
+// inputs are what the image was made from.
+func (p provenance) inputs() []image.Input {
+	var inputs []image.Input
+	for _, d := range p.Predicate.Definition.Dependencies {
+		if d.Name == "input" {
+			inputs = append(inputs, image.Input{Kind: d.Annotations["kind"], Name: d.Annotations["name"], Digest: d.Annotations["digest"]})
+		}
+	}
+	return inputs
+}
+
+// origin is where the image came from.
+func (p provenance) origin() Origin {
+	o := Origin{Builder: p.Predicate.Run.Builder.ID, Time: p.Predicate.Run.Metadata.Finished, Branch: p.branch()}
+	for _, d := range p.Predicate.Definition.Dependencies {
+		if d.Name == "source" {
+			o.Source, o.Commit = strings.TrimPrefix(d.URI, "git+"), d.Digest["gitCommit"]
+		}
+	}
+	return o
+}
+
+func (p provenance) branch() string {
+	name, _ := p.Predicate.Definition.Parameters["branch"].(string)
+	return name
+}
+
+// labelledInputs are what a configuration's label says that the image was made
+// from.
+func labelledInputs(config *v1.ConfigFile) []image.Input {
+	var inputs []image.Input
+	if json.Unmarshal([]byte(config.Config.Labels[image.LabelInputs]), &inputs) != nil {
+		return nil
+	}
+	return inputs
+}
+
+// differences says in which inputs two builds differ.
+func differences(old, new []image.Input) []string {
+	type id struct{ kind, name string }
+	before := map[id]string{}
+	for _, in := range old {
+		before[id{in.Kind, in.Name}] = in.Digest
+	}
+	var found []string
+	say := func(in id, verb string) {
+		found = append(found, strings.TrimSpace(strings.TrimSpace(in.kind+" "+in.name)+" "+verb))
+	}
+	for _, in := range new {
+		key := id{in.Kind, in.Name}
+		switch digest, ok := before[key]; {
+		case !ok:
+			say(key, "is new")
+		case digest != in.Digest:
+			say(key, "changed")
+		}
+		delete(before, key)
+	}
+	for _, in := range old {
+		if _, ok := before[id{in.Kind, in.Name}]; ok {
+			say(id{in.Kind, in.Name}, "is gone")
+		}
+	}
+	return found
+}

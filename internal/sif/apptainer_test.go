@@ -1,0 +1,196 @@
+package sif
+
+import (
+	"io"
+	"log"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/testing/apptainertest"
+	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
+)
+
+// hosted puts the real apptainer on PATH.
+func hosted(t *testing.T) (apptainer, Builder) {
+	a := needApptainer(t)
+	t.Setenv("PATH", a.bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	run := command.Exec(testLog{t})
+	engine, err := NewApptainer(t.Context(), run, "none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(engine.Name(), "apptainer 1.") {
+		t.Errorf("the engine is %q", engine.Name())
+	}
+	return a, Builder{Folder: Folder(t.TempDir()), Run: run, Engine: engine, Compression: Zstd}
+}
+
+func TestApptainerBuilds(t *testing.T) {
+	a, b := hosted(t)
+	plain := v1.Config{Env: []string{"PATH=/opt/view/bin:/bin"}} // 1.4.5 trips over a backtick in the environment
+	sif := build(t, b, "amd64", plain, busyboxLayer(t, tooltest.Need(t, "busybox")), layerOf(t, program("opt/view/bin/show", show)))
+	if got := a.run("exec", sif, "show", "a b"); got != "[a b]" {
+		t.Errorf("got %q", got)
+	}
+	arm := build(t, b, "arm64", v1.Config{}, busyboxLayer(t, apptainertest.ARM64(t))) // it looks at the programs, not at the configuration
+	if got := a.run("sif", "list", arm); !strings.Contains(got, "*System/arm64") {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestPodmanRunsApptainerWhereTheHostHasNone(t *testing.T) {
+	bin := t.TempDir()
+	script := "#!/bin/sh\ncase \"$*\" in *--version) echo apptainer version 1.4.5 ;; *--help) echo --mksquashfs-args ;; esac\n"
+	if err := os.WriteFile(filepath.Join(bin, "podman"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin)
+	engine, err := NewApptainer(t.Context(), command.Exec(testLog{t}), "registry.example.org/singularitah")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := engine.buildCmd(Zstd, buildArgs{arch: "arm64", from: "oci:/layout", reads: "/layout"}, "/out/x.sif")
+	want := []string{
+		"podman", "run", "--rm", "--privileged", "--network=host", "--volume=/out:/out", "--volume=/layout:/layout", "--entrypoint=apptainer", "registry.example.org/singularitah",
+		"build", "--force", "--arch", "arm64", "--mksquashfs-args", "-comp zstd -Xcompression-level 3", "/out/x.sif", "oci:/layout",
+	}
+	if err != nil || !slices.Equal(c.Args, want) {
+		t.Errorf("got %q, %v", c.Args, err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	if _, err := NewApptainer(t.Context(), command.Exec(nil), "x"); err == nil || !strings.Contains(err.Error(), "--engine=native") {
+		t.Errorf("with nothing there: %v", err)
+	}
+}
+
+func TestSingularityThatKnowsGzipAlone(t *testing.T) {
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "singularity"), []byte("#!/bin/sh\necho singularity-ce version 3.11.4\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin)
+	engine, err := NewApptainer(t.Context(), command.Exec(testLog{t}), "")
+	if err != nil || engine.Name() != "singularity 3.11.4" {
+		t.Fatal(engine.Name(), err)
+	}
+	if _, err := engine.buildCmd(Zstd, buildArgs{}, "x"); err == nil || !strings.Contains(err.Error(), "--compression=gzip") {
+		t.Errorf("zstd: %v", err)
+	}
+	if c, err := engine.buildCmd(Gzip, buildArgs{arch: "amd64", from: "f"}, "x"); err != nil || slices.Contains(c.Args, "--mksquashfs-args") {
+		t.Errorf("gzip: %q, %v", c.Args, err)
+	}
+}
+
+// push puts an image into a registry on loopback and returns its reference.
+func push(t *testing.T, host, tag, arch string, layers ...v1.Layer) string {
+	t.Helper()
+	tree, record := put(t, arch, v1.Config{Env: []string{"FROM=" + tag}}, layers...)
+	img, err := tree.Open(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.ParseReference(host + "/source:" + tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, img); err != nil {
+		t.Fatal(err)
+	}
+	return ref.String()
+}
+
+func quietRegistry(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+// An edit of the text and a new image under the same tag are new builds;
+// nothing else is.
+func TestDefinitionIsBuiltFromTheDigestThatIsRecorded(t *testing.T) {
+	a, b := hosted(t)
+	host := quietRegistry(t)
+	busybox := tooltest.Need(t, "busybox")
+	ref := push(t, host, "1.7.0", "amd64", busyboxLayer(t, busybox), layerOf(t, regular("etc/which", "one")))
+	def := filepath.Join(t.TempDir(), "storage.def")
+	recipe := Recipe{Name: "storage", Version: "1.7.0", Platform: "linux/amd64", Path: def}
+	make := func(text string) (Record, bool) {
+		t.Helper()
+		if err := os.WriteFile(def, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		recipe.Inputs = []image.Input{{Kind: "file", Name: "storage.def", Digest: text}}
+		r, built, err := b.BuildRecipe(t.Context(), recipe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, built
+	}
+	plain := "Bootstrap: docker\nFrom: " + ref + " # the source\n\n%runscript\n    cat /etc/which \"$@\"\n"
+	one, built := make(plain)
+	if !built || one.File != "storage__1.7.0.sif" || one.Kind != recipeKind || one.Source != ref || one.Digest == "" {
+		t.Errorf("built %v: %+v", built, one)
+	}
+	if got := a.run("run", b.Folder.Path(one.File)); got != "one" {
+		t.Errorf("it says %q", got)
+	}
+	if got := a.run("inspect", "--deffile", b.Folder.Path(one.File)); !strings.Contains(got, one.Digest) {
+		t.Errorf("the digest is not in it:\n%s", got)
+	}
+	if again, built := make(plain); built || again != one {
+		t.Errorf("built again, though nothing has changed: %+v", again)
+	}
+	edited, built := make(plain + "\n%labels\n    a b\n")
+	if !built || edited.BuildKey == one.BuildKey || edited.Digest != one.Digest {
+		t.Errorf("an edit: built %v: %+v", built, edited)
+	}
+	push(t, host, "1.7.0", "amd64", busyboxLayer(t, busybox), layerOf(t, regular("etc/which", "two")))
+	two, built := make(plain)
+	if !built || two.Digest == one.Digest || two.BuildKey == one.BuildKey {
+		t.Errorf("a new digest: built %v: %+v", built, two)
+	}
+	if got := a.run("run", b.Folder.Path(two.File)); got != "two" {
+		t.Errorf("it says %q", got)
+	}
+}
+
+func TestDefinitionForARM64IsBuiltUnderEmulation(t *testing.T) {
+	busybox := apptainertest.ARM64(t)
+	a, b := hosted(t)
+	ref := push(t, quietRegistry(t), "1.0", "arm64", busyboxLayer(t, busybox))
+	def := filepath.Join(t.TempDir(), "x.def")
+	if err := os.WriteFile(def, []byte("Bootstrap: docker\nFrom: "+ref+"\n%post\n    /bin/busybox uname -m > /etc/made-on\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, _, err := b.BuildRecipe(t.Context(), Recipe{Name: "x", Version: "1.0", Platform: "linux/arm64", Path: def})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := a.run("exec", b.Folder.Path(r.File), "cat", "/etc/made-on"); got != "aarch64" || r.File != "x__1.0-arm64.sif" {
+		t.Errorf("%s was made on %q", r.File, got)
+	}
+	_, _, err = b.BuildRecipe(t.Context(), Recipe{Name: "x", Version: "1.0", Platform: "linux/amd64", Path: def})
+	if err == nil || !strings.Contains(err.Error(), "no image for linux/amd64") {
+		t.Errorf("from an image for another architecture: %v", err)
+	}
+}
+
+func TestDefinitionNeedsApptainer(t *testing.T) {
+	b := native(t)
+	_, _, err := b.BuildRecipe(t.Context(), Recipe{Name: "x", Path: "x.def"})
+	if err == nil || !strings.Contains(err.Error(), "--engine=apptainer") {
+		t.Errorf("got %v", err)
+	}
+}

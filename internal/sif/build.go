@@ -1,0 +1,158 @@
+// Package sif turns containers into SIF files, the one file that sites with
+// Apptainer or SingularityCE run, and brings them there: upload, install,
+// clean-up, batch scripts.
+//
+// It writes a SIF by itself from an image layout (the native engine), or has
+// apptainer do it. It unpacks no image to disk and needs no root. A file is
+// replaced whole or not at all, and nothing old goes before what takes its
+// place is verified.
+package sif
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+)
+
+// template is the version of what this package makes of an image. It goes up
+// whenever the same image gives other bytes.
+const template = "sif-1"
+
+// A Builder makes SIF files in a folder.
+type Builder struct {
+	Folder      Folder
+	Run         command.Runner
+	Engine      Engine
+	Compression Compression
+	Signer      *Signer // nil: files are not signed
+	Force       bool    // build also what is there
+}
+
+// An Engine writes the file of a SIF.
+type Engine interface {
+	// Name says what made the file, with what decides its bytes.
+	Name() string
+	// write makes a SIF at path out of an image.
+	write(ctx context.Context, b Builder, s source, path string) error
+}
+
+// A source is the image that a SIF is made from.
+type source struct {
+	image  v1.Image
+	record image.Record
+	layout string // folder of its layout
+}
+
+// Build makes the SIF of an image. built is false where the same one was there
+// already.
+func (b Builder) Build(ctx context.Context, images image.Tree, from image.Record, fromBranch string) (r Record, built bool, err error) {
+	_, arch, _ := strings.Cut(from.Platform, "/")
+	name, err := NewName(from.Name, from.Version, fromBranch, arch)
+	if err != nil {
+		return Record{}, false, err
+	}
+	r = Record{
+		File: name.String(), Name: from.Name, Version: from.Version, Branch: fromBranch, Platform: from.Platform, Kind: "environment",
+		Digest: from.Digest.String(), BuildKey: from.BuildKey, Lock: from.Lock,
+		Compression: b.Compression, Engine: b.Engine.Name(), SignedBy: b.Signer.Fingerprint(),
+	}
+	if old, ok, err := b.there(r); ok || err != nil {
+		return old, false, err
+	}
+	img, err := images.Open(from)
+	if err != nil {
+		return Record{}, false, err
+	}
+	s := source{image: img, record: from, layout: images.Dir(from.Name, from.Platform)}
+	r, err = b.Folder.create(r, func(path string) error {
+		if err := b.Engine.write(ctx, b, s, path); err != nil {
+			return err
+		}
+		return b.Signer.sign(ctx, path)
+	})
+	return r, true, err
+}
+
+// there returns the record of a file that need not be built again.
+func (b Builder) there(r Record) (Record, bool, error) {
+	old, err := b.Folder.Read(r.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Record{}, false, nil
+	}
+	return old, err == nil && !b.Force && old.same(r), err
+}
+
+// same says whether two files were made from the same things in the same way.
+func (r Record) same(other Record) bool {
+	other.Size, other.SHA256 = r.Size, r.SHA256
+	return r == other
+}
+
+// Native is the engine of this package: it needs no root, no apptainer, and no
+// room for an unpacked image.
+type Native struct{ packer packer }
+
+// NewNative looks for a program that writes squashfs.
+func NewNative() (Native, error) {
+	p, err := findPacker()
+	return Native{p}, err
+}
+
+// Name is native, and the program behind it: each writes other bytes.
+func (n Native) Name() string { return template + "/" + n.packer.program }
+
+func (n Native) write(ctx context.Context, b Builder, s source, path string) error {
+	config, err := s.image.ConfigFile()
+	if err != nil {
+		return err
+	}
+	layers, err := s.image.Layers()
+	if err != nil {
+		return err
+	}
+	t, err := flatten(ctx, layers)
+	if err != nil {
+		return err
+	}
+	f := furnish(s, config)
+	if err := t.furnish(f); err != nil {
+		return err
+	}
+	squashfs := path + ".squashfs"
+	defer os.Remove(squashfs)
+	pack := n.packer.cmd(packing{compression: b.Compression, out: squashfs, root: t.root.header, newest: t.newest})
+	err = pipe(ctx,
+		func(ctx context.Context, to io.Writer) error { return archive(ctx, t, layers, n.packer.root, to) },
+		func(ctx context.Context, from io.Reader) error {
+			pack.Stdin = from
+			return b.Run(ctx, pack)
+		},
+	)
+	if err != nil {
+		return err
+	}
+	return wrap(path, squashfs, f, s.record.Digest, config.Architecture)
+}
+
+func furnish(s source, config *v1.ConfigFile) furnishing {
+	header := map[string]string{"bootstrap": "oci", "from": s.record.Name + "@" + s.record.Digest.String()}
+	labels := maps.Clone(config.Config.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels["org.label-schema.schema-version"] = "1.0"
+	labels["org.label-schema.build-arch"] = config.Architecture
+	for key, value := range header {
+		labels["org.label-schema.usage.singularity.deffile."+key] = value
+	}
+	return furnishing{definition: definitionHeader(header), labels: labels, config: config.Config}
+}

@@ -1,0 +1,73 @@
+package sif
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/openbraininstitute/spacktainers/internal/suggest"
+	"github.com/openbraininstitute/spacktainers/internal/yamlstrict"
+)
+
+// A Site is a cluster: how it wants its jobs. The sites are data, below sites.
+type Site struct {
+	About      string            `yaml:"about"`
+	Runtime    string            `yaml:"runtime"`    // apptainer, singularity or sarus
+	Images     string            `yaml:"images"`     // folder with SIFs, as sif:install leaves it
+	MPI        string            `yaml:"mpi"`        // what srun has the processes meet with; empty: pmi2
+	Directives []string          `yaml:"directives"` // of sbatch
+	Binds      []string          `yaml:"binds"`      // folders of the cluster that the program sees
+	Env        map[string]string `yaml:"env"`
+}
+
+// ReadSite reads NAME.yaml in a folder of sites.
+func ReadSite(dir, name string) (Site, error) {
+	path := filepath.Join(dir, name+".yaml")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		known, _ := filepath.Glob(filepath.Join(dir, "*.yaml"))
+		for i, k := range known {
+			known[i] = strings.TrimSuffix(filepath.Base(k), ".yaml")
+		}
+		return Site{}, fmt.Errorf("no site %q in %s: %s", name, dir, suggest.Hint(name, known))
+	}
+	if err != nil {
+		return Site{}, err
+	}
+	var s Site
+	if err := yamlstrict.Decode(path, text, &s); err != nil {
+		return Site{}, err
+	}
+	return s, s.check(path)
+}
+
+// shellPath is what a job may have a shell read between double quotes: text
+// and variables, nothing that runs.
+var shellPath = regexp.MustCompile(`^(\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|[A-Za-z0-9/._,:@%+=~ -])*$`)
+
+func (s Site) check(path string) error {
+	var errs []error
+	fail := func(format string, args ...any) {
+		errs = append(errs, &yamlstrict.Mistake{Path: path, Message: fmt.Sprintf(format, args...)})
+	}
+	switch s.Runtime {
+	case "apptainer", "singularity", "sarus":
+	default:
+		fail("runtime: %q is none of apptainer, singularity, sarus", s.Runtime)
+	}
+	for _, text := range append([]string{s.Images}, s.Binds...) {
+		if !shellPath.MatchString(text) {
+			fail("%q: only a path and variables may stand here", text)
+		}
+	}
+	for _, d := range s.Directives {
+		if !strings.HasPrefix(d, "-") || strings.ContainsAny(d, "\n\r") {
+			fail("directives: %q is no option of sbatch", d)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,77 @@
+// Package suite runs everything that this repository holds against itself: format, vet, staticcheck, known
+// vulnerabilities and the tests. It needs no root and no network, and says aloud what it left out.
+package suite
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/internal/command"
+)
+
+// RequireVariable is the environment variable that sets Options.RequireTools, and that tests read as well.
+const RequireVariable = "SPACKTAINERS_REQUIRE_TOOLS"
+
+// Options say what is tested, and how strictly.
+type Options struct {
+	Dir             string // the module's root; empty: here
+	Run             command.Runner
+	Out             io.Writer // gets the report, and nothing after its closing line
+	RequireTools    bool      // a program that is missing is a failure, not a reason to skip
+	Vulnerabilities string    // the database; empty: https://vuln.go.dev
+}
+
+// A step returns a remark for its line of the report, such as why it was skipped.
+type step struct {
+	name string
+	do   func(context.Context, Options) (remark string, err error)
+}
+
+var steps = []step{
+	{"gofmt", format},
+	{"go vet", analyse("go", "vet")},
+	{"staticcheck", analyse("go", "tool", "staticcheck")},
+	{"govulncheck", vulnerabilities},
+	{"fuzz", fuzz},
+}
+
+// Run does all steps, also after one has failed, and closes its report with the line
+// "N passed, N failed, N skipped", which counts tests.
+func Run(ctx context.Context, o Options) error {
+	var failed []string
+	for _, s := range steps {
+		start := time.Now()
+		remark, err := s.do(ctx, o)
+		if err != nil {
+			failed = append(failed, s.name)
+		}
+		fmt.Fprintln(o.Out, strings.TrimSpace(line(err == nil, time.Since(start), s.name)+"  "+remark))
+		if err != nil {
+			fmt.Fprint(o.Out, indent(err.Error()))
+		}
+	}
+	r := newReport(o.Out)
+	if err := test(ctx, o, r); err != nil {
+		failed = append(failed, "go test")
+		fmt.Fprintf(o.Out, "go test: %v\n", err)
+	}
+	r.close()
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("test: %w", context.Cause(ctx))
+	case len(failed) > 0:
+		return fmt.Errorf("test: not in order: %s", strings.Join(failed, ", "))
+	}
+	return nil
+}
+
+func line(ok bool, took time.Duration, name string) string {
+	word := "ok  "
+	if !ok {
+		word = "FAIL"
+	}
+	return fmt.Sprintf("%s %7.2fs  %s", word, took.Seconds(), name)
+}

@@ -1,0 +1,78 @@
+package arrows
+
+// arrows is who may import whom within this module, tests aside. A package that is not named may import none, so a new
+// arrow is a new word here, and worth a thought. A "/..." at the end stands for a folder and all below it.
+var arrows = map[string][]string{
+	".":                 {"internal/parentdeath"},
+	"magefiles":         {"magefiles/targets"},
+	"magefiles/targets": {"internal/...", "buildcache/...", "janitor"},
+
+	"internal/definition": {"internal/suggest", "internal/yamlstrict"},
+	"internal/command":    {},
+	"internal/podman":     {"buildcache", "internal/command", "internal/image"},
+	"internal/assemble":   {"buildcache", "internal/image"},
+	"internal/publish":    {"buildcache", "internal/image", "internal/sbom", "internal/publish/branch"},
+	"internal/sbom":       {"buildcache"},
+	"internal/sif":        {"buildcache", "buildcache/file", "internal/suggest", "internal/yamlstrict", "internal/command", "internal/image", "internal/publish/branch"},
+	"internal/pipeline":   {},
+	"internal/ui":         {},
+	"internal/doctor":     {"internal/command"},
+	"internal/suite":      {"internal/command"},
+	"internal/yamlstrict": {"internal/suggest"},
+	"internal/image":      {}, // the image layout and its record, in which the steps meet
+	"internal/suggest":    {},
+
+	"internal/publish/branch":   {},
+	"internal/publish/progress": {"internal/publish"},
+
+	"internal/parentdeath": {},
+
+	"internal/testing/tooltest":                    {},
+	"internal/testing/faultproxy":                  {},
+	"internal/testing/s3test":                      {"internal/testing/tooltest"},
+	"internal/testing/registrytest":                {"internal/testing/tooltest"},
+	"internal/testing/s3test/storetest":            {"buildcache"},
+	"internal/testing/s3test/cmd/s3servers":        {"internal/testing/s3test"},
+	"internal/testing/apptainertest":               {"internal/testing/tooltest"},
+	"internal/testing/apptainertest/cmd/apptainer": {"internal/testing/apptainertest"},
+
+	"buildcache":             {},
+	"buildcache/file":        {"buildcache"},
+	"buildcache/s3":          {"buildcache"},
+	"buildcache/index":       {"buildcache"},
+	"buildcache/inventory":   {"buildcache"},
+	"internal/testing/synth": {"buildcache"}, // tests and measurements only
+	"janitor":                {"buildcache", "buildcache/index"},
+	"bench/janitor":          {"buildcache/...", "janitor", "internal/testing/..."},
+}
+
+// A ban keeps imports from outside this module out of packages.
+type ban struct {
+	imports string   // the import path, and all below it
+	from    string   // the folder whose packages may not
+	but     []string // packages that may
+	why     string
+}
+
+var bans = []ban{
+	{imports: "os/exec", from: ".", but: []string{"internal/command", "internal/testing/tooltest", "internal/testing/s3test", "internal/testing/registrytest", "internal/testing/apptainertest", "bench/janitor"}, why: "programs are run by internal/command"},
+	{imports: "github.com/magefile/mage", from: "buildcache", why: "the build cache knows no mage"},
+	{imports: "github.com/magefile/mage", from: "janitor", why: "the janitor knows no mage"},
+	{imports: "github.com/aws", from: "janitor", why: "the janitor knows stores only as buildcache shows them"},
+	{imports: "github.com/containers", from: "buildcache", why: "the build cache knows no podman"},
+	{imports: "github.com/containers", from: "janitor", why: "the janitor knows no podman"},
+}
+
+// readers are the only files that may read environment variables.
+var readers = []string{
+	"magefiles/targets/config.go",
+	"internal/testing/tooltest/tooltest.go", // only tests import these
+	"internal/testing/s3test/server.go",
+	"internal/testing/s3test/tool.go",
+}
+
+// testOnly are folders of packages that nothing but tests, and each other, may import.
+var testOnly = []string{"internal/testing", "bench"}
+
+// vague are package names that say nothing about what is inside.
+var vague = []string{"util", "utils", "common", "helper", "helpers", "misc", "shared"}
