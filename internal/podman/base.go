@@ -141,7 +141,7 @@ func (b Base) buildCmd(p Podman, context, key string, native bool) command.Cmd {
 		args = append(args, "--build-arg=PACKAGES="+strings.Join(b.Packages, " "))
 	}
 	for i, s := range b.sources() {
-		args = append(args, fmt.Sprintf("--label=%s.%d=%s@%s", labelSource, i, s.public(), s.Commit))
+		args = append(args, fmt.Sprintf("--label=%s.%d=%s@%s", labelSource, i, s.URL, s.Commit))
 	}
 	return p.command(append(args, context)...)
 }

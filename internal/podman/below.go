@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -18,9 +19,38 @@ import (
 // debootstrap begins a base image that is made here, from a Debian archive and without a registry: debootstrap:bookworm.
 const debootstrap = "debootstrap:"
 
+var (
+	suiteName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	imageName = regexp.MustCompile(`^[A-Za-z0-9\[][A-Za-z0-9._:/@\[\]-]*$`)
+)
+
+// CheckImage refuses what can be no base image, such as an option of podman or mmdebstrap.
+func CheckImage(ref string) error {
+	if suite, ok := strings.CutPrefix(ref, debootstrap); ok && !suiteName.MatchString(suite) {
+		return fmt.Errorf("%q is no suite of Debian: write debootstrap:bookworm", suite)
+	}
+	if !imageName.MatchString(ref) {
+		return fmt.Errorf("%q is no image: write a reference such as docker.io/library/ubuntu:24.04, or debootstrap:bookworm", ref)
+	}
+	return nil
+}
+
+var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?([=/][A-Za-z0-9.+~:-]+)?$`)
+
+// CheckPackage refuses what can be no Debian package, with an architecture, version or suite, such as an option of apt-get.
+func CheckPackage(name string) error {
+	if !packageName.MatchString(name) {
+		return fmt.Errorf("%q is no Debian package: write git, libgomp1:amd64 or git=1:2.39.5-0", name)
+	}
+	return nil
+}
+
 // pinImage replaces a tag by the digest that the registry has for it now. What is only here is pinned by its ID. A
 // bootstrapped system is named by its suite: what the archive has today is not known before it is made.
 func pinImage(ctx context.Context, p Podman, ref, platform string) (string, error) {
+	if err := CheckImage(ref); err != nil {
+		return "", err
+	}
 	switch {
 	case strings.HasPrefix(ref, debootstrap), strings.Contains(ref, "@sha256:"):
 		return ref, nil
@@ -85,7 +115,7 @@ func bootstrapCmd(suite, platform, tarball string) command.Cmd {
 	return command.Cmd{Args: []string{
 		"mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates",
 		`--aptopt=Acquire::Check-Valid-Until "false"`, // a site's mirror may stand still; its signatures are checked all the same
-		"--architectures=" + arch(platform), suite, tarball,
+		"--architectures=" + arch(platform), "--", suite, tarball,
 	}}
 }
 

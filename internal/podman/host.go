@@ -22,17 +22,23 @@ const (
 	Emulate = "emulate" // for another one, by qemu
 )
 
+// hostWord is a host or user that neither ssh nor a command of its configuration takes for anything else.
+var hostWord = regexp.MustCompile(`^[A-Za-z0-9_:][A-Za-z0-9_.:%+-]*$`)
+
 // CheckHost refuses what can be no host.
 func CheckHost(host string) error {
 	if host == Local || host == Emulate {
 		return nil
 	}
 	u, err := url.Parse(host)
-	if err != nil || u.Scheme != "ssh" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || strings.HasPrefix(u.Hostname(), "-") {
-		return fmt.Errorf("host %q is none of %s, %s, ssh://user@host:port", host, Local, Emulate)
+	if err == nil && u.User != nil {
+		if _, has := u.User.Password(); has {
+			return fmt.Errorf("host ssh://%s names a password: leave that to ssh's own keys and agent", u.Host)
+		}
 	}
-	if _, has := u.User.Password(); has {
-		return fmt.Errorf("host ssh://%s names a password: leave that to ssh's own keys and agent", u.Host)
+	if err != nil || u.Scheme != "ssh" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || !hostWord.MatchString(u.Hostname()) ||
+		u.User != nil && !hostWord.MatchString(u.User.Username()) {
+		return fmt.Errorf("host %q is none of %s, %s, ssh://user@host:port", host[strings.LastIndex(host, "@")+1:], Local, Emulate)
 	}
 	return nil
 }

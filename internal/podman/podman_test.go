@@ -54,7 +54,7 @@ func TestInspectTellsNoImageFromNoAnswer(t *testing.T) {
 
 func TestBaseImagesAreBuiltInDockersFormat(t *testing.T) {
 	b := Base{Name: Builder, Platform: "linux/arm64", From: "debootstrap:bookworm", Packages: []string{"git", "python3"},
-		Spack: &Source{URL: "https://user:token@example.org/spack.git", Commit: "c1"}, Repos: []Source{{URL: "https://example.org/repo.git", Commit: "c2"}}}
+		Spack: &Source{URL: "https://example.org/spack.git", Commit: "c1"}, Repos: []Source{{URL: "https://example.org/repo.git", Commit: "c2"}}}
 	c := b.buildCmd(Podman{URL: "unix:///s", Chroot: true}, "ctx", "key", false)
 	want := []string{
 		"podman", "--url=unix:///s", "--runtime=/bin/false", "build", "--format=docker", "--network=host", "--platform=linux/arm64",
@@ -147,7 +147,7 @@ func TestTheTunnelIsOpenSSHAndAsksNothing(t *testing.T) {
 }
 
 func TestHostsThatAreNoneAreRefused(t *testing.T) {
-	for _, host := range []string{"", "remote", "ssh://", "http://host", "ssh://user:password@host", "ssh://-oProxyCommand=x", "ssh://host/path"} {
+	for _, host := range []string{"", "remote", "ssh://", "http://host", "ssh://user:password@host", "ssh://-oProxyCommand=x", "ssh://-x@host", "ssh://$(id)@host", "ssh://a;b@host", "ssh://host/path"} {
 		if CheckHost(host) == nil {
 			t.Errorf("%q is taken for a host", host)
 		}
@@ -175,9 +175,10 @@ func TestDialSaysWhatIsWrongWithAHost(t *testing.T) {
 }
 
 func TestPinTakesTheCommitThatATagIsFor(t *testing.T) {
-	listing := "a\trefs/heads/v1\nb\trefs/tags/v1\nc\trefs/tags/v1^{}\n"
+	a, b, c := strings.Repeat("a", 40), strings.Repeat("b", 40), strings.Repeat("c", 40)
+	listing := a + "\trefs/heads/v1\n" + b + "\trefs/tags/v1\n" + c + "\trefs/tags/v1^{}\n"
 	s, err := Source{URL: "https://example.org/x.git", Ref: "v1"}.Pin(t.Context(), said{"ls-remote": listing}.run)
-	if err != nil || s.Commit != "c" {
+	if err != nil || s.Commit != c {
 		t.Errorf("got %q, %v", s.Commit, err)
 	}
 	if _, err = (Source{URL: "https://example.org/x.git", Ref: "v2"}).Pin(t.Context(), said{"ls-remote": listing}.run); err == nil {
@@ -235,7 +236,7 @@ func TestFailuresNamePackagesAndTheEndOfTheirLogs(t *testing.T) {
 // as an air-gapped site's has: without the option mmdebstrap refuses it.
 func TestDebootstrapTakesAMirrorThatStandsStill(t *testing.T) {
 	got := strings.Join(bootstrapCmd("sid", "linux/arm64", "sid.tar").Args, " ")
-	want := `mmdebstrap --quiet --variant=minbase --include=ca-certificates --aptopt=Acquire::Check-Valid-Until "false" --architectures=arm64 sid sid.tar`
+	want := `mmdebstrap --quiet --variant=minbase --include=ca-certificates --aptopt=Acquire::Check-Valid-Until "false" --architectures=arm64 -- sid sid.tar`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

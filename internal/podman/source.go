@@ -3,13 +3,14 @@ package podman
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/git"
 )
 
 // A Source is a git repository that goes into the builder: Spack itself, or one with package repositories.
@@ -20,20 +21,29 @@ type Source struct {
 	Commit string   // what Ref names; Pin finds out
 }
 
-// public is the URL without the credentials that it should not, but may hold.
-func (s Source) public() string {
-	u, err := url.Parse(s.URL)
-	if err != nil || u.User == nil {
-		return s.URL
+// Check refuses what git would take for something else than a repository, and credentials, which do not belong here.
+func (s Source) Check() error {
+	if err := git.CheckURL(s.URL); err != nil {
+		return err
 	}
-	u.User = nil
-	return u.String()
+	if err := git.CheckRef(s.Ref); err != nil {
+		return err
+	}
+	for _, path := range s.Paths {
+		if !filepath.IsLocal(path) || strings.ContainsFunc(path, unicode.IsSpace) { // the builder reads a list of words
+			return fmt.Errorf("%q is no path in a repository", path)
+		}
+	}
+	return nil
 }
 
 var commit = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // Pin asks the repository which commit its ref names.
 func (s Source) Pin(ctx context.Context, run command.Runner) (Source, error) {
+	if err := s.Check(); err != nil {
+		return s, err
+	}
 	if info, err := os.Stat(s.URL); err == nil && info.IsDir() {
 		if s.URL, err = filepath.Abs(s.URL); err != nil { // git runs in other folders, too
 			return s, err
@@ -43,13 +53,13 @@ func (s Source) Pin(ctx context.Context, run command.Runner) (Source, error) {
 		s.Commit = s.Ref
 		return s, nil
 	}
-	c := git("", "ls-remote", s.URL, s.Ref, s.Ref+"^{}")
+	c := gitCmd("", "ls-remote", "--", s.URL, s.Ref, s.Ref+"^{}")
 	c.Stderr = discard{}
 	text, err := command.Output(ctx, run, c)
 	if err != nil {
 		return s, fmt.Errorf("which commit is %s of %s: %w", s.Ref, s.URL, err)
 	}
-	if s.Commit = named(text, s.Ref); s.Commit == "" {
+	if s.Commit = named(text, s.Ref); !commit.MatchString(s.Commit) {
 		return s, fmt.Errorf("%s has no branch or tag %q", s.URL, s.Ref)
 	}
 	return s, nil
@@ -78,12 +88,12 @@ func (s Source) fetch(ctx context.Context, run command.Runner, dir string) error
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	err := run(ctx, git(dir, "init", "--quiet"))
+	err := run(ctx, gitCmd(dir, "init", "--quiet"))
 	if err == nil {
-		err = run(ctx, git(dir, "fetch", "--quiet", "--depth=1", s.URL, s.Commit))
+		err = run(ctx, gitCmd(dir, "fetch", "--quiet", "--depth=1", "--", s.URL, s.Commit))
 	}
 	if err == nil {
-		err = run(ctx, git(dir, "checkout", "--quiet", s.Commit))
+		err = run(ctx, gitCmd(dir, "checkout", "--quiet", s.Commit))
 	}
 	if err != nil {
 		return fmt.Errorf("fetch %s of %s: %w", s.Ref, s.URL, err)
@@ -91,13 +101,16 @@ func (s Source) fetch(ctx context.Context, run command.Runner, dir string) error
 	return nil
 }
 
-func git(dir string, args ...string) command.Cmd {
+func gitCmd(dir string, args ...string) command.Cmd {
 	argv := []string{"git"}
 	if dir != "" {
 		argv = append(argv, "-C", dir)
 	}
 	return command.Cmd{
 		Args: append(append(argv, "-c", "advice.detachedHead=false", "-c", "safe.directory=*"), args...),
-		Env:  []string{"GIT_TERMINAL_PROMPT=0"}, // a question would wait for ever in CI
+		Env: []string{
+			"GIT_TERMINAL_PROMPT=0",                                  // a question would wait for ever in CI
+			"GIT_ALLOW_PROTOCOL=" + strings.Join(git.Protocols, ":"), // also where a server sends us on
+		},
 	}
 }

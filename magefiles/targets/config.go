@@ -157,16 +157,11 @@ func (c Config) check(path string, data []byte) error {
 	fail := func(at *yaml.Node, format string, args ...any) {
 		errs = append(errs, &yamlstrict.Mistake{Path: path, Line: at.Line, Column: at.Column, Message: fmt.Sprintf(format, args...)})
 	}
+	c.checkBuild(data, fail)
 	for i, registry := range c.Registries {
 		if registry.Prefix == "" {
 			_, at := yamlstrict.Find(data, "registries", strconv.Itoa(i))
 			fail(at, "a registry needs a prefix, such as ghcr.io/organization/")
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Packages)) {
-		if !slices.Contains(podman.Bases, name) {
-			at, _ := yamlstrict.Find(data, "packages", name)
-			fail(at, "%q is no base image: %s", name, suggest.Hint(name, podman.Bases))
 		}
 	}
 	known := slices.Sorted(maps.Keys(defaultConfig().Platforms))

@@ -107,3 +107,27 @@ func TestShippedConfigurationIsValid(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What a pull request writes into the configuration is no option of any program, and no command.
+func TestConfigurationRunsNothing(t *testing.T) {
+	for text, want := range map[string]string{
+		"spack: {url: '--upload-pack=touch pwned'}\n":                          "spacktainers.yaml:1:14: an address of a git repository does not begin with a dash",
+		"spack: {url: 'ext::sh -c pwned'}\n":                                   "transport helper",
+		"spack:\n  url: https://user:canary@example.org/spack.git\n":           "spacktainers.yaml:2:8: credentials do not belong into the address",
+		"spack: {ref: --upload-pack=x}\n":                                      "is no branch, tag or commit",
+		"spack:\n  repos:\n  - {url: https://h/x, ref: m, paths: [../../x]}\n": "is no path in a repository",
+		"base_image: 'debootstrap:--setup-hook=pwned'\n":                       "is no suite of Debian",
+		"base_image: --creds=x\n":                                              "is no image",
+		"platforms: {linux/amd64: {base_image: 'a b'}}\n":                      "is no image",
+		"packages: {builder: [git, '-oAPT::Update::Pre-Invoke::=x']}\n":        "spacktainers.yaml:1:27: ",
+		"platforms: {linux/amd64: {hosts: ['ssh://-oProxyCommand=x']}}\n":      "is none of local",
+	} {
+		_, err := load(t, text)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "canary") {
+			t.Errorf("a credential is repeated: %v", err)
+		}
+	}
+}

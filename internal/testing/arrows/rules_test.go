@@ -9,7 +9,7 @@ var arrows = map[string][]string{
 
 	"internal/definition": {"internal/suggest", "internal/yamlstrict"},
 	"internal/command":    {},
-	"internal/podman":     {"buildcache", "internal/command", "internal/image"},
+	"internal/podman":     {"buildcache", "internal/command", "internal/git", "internal/image"},
 	"internal/assemble":   {"buildcache", "internal/image"},
 	"internal/publish":    {"buildcache", "internal/image", "internal/sbom", "internal/publish/branch"},
 	"internal/sbom":       {"buildcache"},
@@ -21,6 +21,7 @@ var arrows = map[string][]string{
 	"internal/yamlstrict": {"internal/suggest"},
 	"internal/image":      {}, // the image layout and its record, in which the steps meet
 	"internal/suggest":    {},
+	"internal/git":        {},
 
 	"internal/publish/branch":   {},
 	"internal/publish/progress": {"internal/publish"},
