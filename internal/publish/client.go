@@ -157,7 +157,8 @@ func isHidden(host string, err error) bool {
 	return refusal.StatusCode == http.StatusForbidden || refusal.StatusCode == http.StatusUnauthorized && host == dockerHub
 }
 
-// get reads a manifest; its digest is checked. nil where there is none.
+// get reads a manifest; its digest is checked, and its media type is its own
+// and not that of the header. nil where there is none.
 func (c *Client) get(ctx context.Context, ref name.Reference) (*remote.Descriptor, error) {
 	found, err := c.puller.Get(ctx, ref)
 	switch {
@@ -165,6 +166,9 @@ func (c *Client) get(ctx context.Context, ref name.Reference) (*remote.Descripto
 		return nil, nil
 	case err != nil:
 		return nil, c.explain(ref.Context().RegistryStr(), fmt.Errorf("read %s: %w", ref, err))
+	}
+	if found.MediaType, err = mediaTypeOf(found.Manifest, found.MediaType); err != nil {
+		return nil, fmt.Errorf("read %s: %w", ref, err)
 	}
 	return found, nil
 }

@@ -81,15 +81,23 @@ func (c *Client) explore(ctx context.Context, repository name.Repository, g *gra
 				return err
 			}
 		}
-	} else if m, err := v1.ParseManifest(reader(found.Manifest)); err == nil && m.Subject != nil {
+	} else if m, err := v1.ParseManifest(reader(found.Manifest)); err != nil {
+		return fmt.Errorf("%s: %w", ref, err)
+	} else if m.Subject != nil {
 		g.subject[digest] = m.Subject.Digest
+		// The document tells what it is about even where the registry's list does not.
+		if !slices.Contains(g.attached[m.Subject.Digest], digest) {
+			g.attached[m.Subject.Digest] = append(g.attached[m.Subject.Digest], digest)
+		}
 	}
 	attached, err := c.referrers(ctx, ref)
 	if err != nil {
 		return err
 	}
 	for _, d := range attached {
-		g.attached[digest] = append(g.attached[digest], d.Digest)
+		if !slices.Contains(g.attached[digest], d.Digest) {
+			g.attached[digest] = append(g.attached[digest], d.Digest)
+		}
 		g.foreign[digest] = g.foreign[digest] || titles[d.ArtifactType] == ""
 		if err := c.explore(ctx, repository, g, d.Digest); err != nil {
 			return err
