@@ -249,23 +249,39 @@ func (a *app) registries(prefix, environment *string) ([]publish.Registry, error
 		}
 		return []publish.Registry{{Prefix: *prefix}}, nil
 	}
-	var found []publish.Registry
-	known := map[string]bool{}
-	for _, r := range a.config.Registries {
-		for _, e := range r.Environments {
-			known[e] = true
+	if environment != nil {
+		if err := a.checkEnvironment(*environment); err != nil {
+			return nil, err
 		}
+	}
+	var found []publish.Registry
+	for _, r := range a.config.Registries {
 		if environment == nil || publish.Registry(r).Serves(*environment) {
 			found = append(found, publish.Registry(r))
 		}
 	}
-	switch {
-	case len(found) > 0:
+	if len(found) > 0 {
 		return found, nil
-	case environment != nil:
-		return nil, unknown("environment", *environment, slices.Collect(maps.Keys(known)))
 	}
 	return nil, fmt.Errorf("no registry: name one under registries in %s, or give --registry=PREFIX", ConfigFile)
+}
+
+// checkEnvironment refuses an environment that no registry names. Those that
+// name none serve all environments, but not one that is a slip of the pen.
+func (a *app) checkEnvironment(environment string) error {
+	var known []string
+	for _, r := range a.config.Registries {
+		known = append(known, r.Environments...)
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
+	switch {
+	case slices.Contains(known, environment):
+		return nil
+	case len(known) == 0:
+		return wrongCall("environment %q: no registry in %s names environments: give them some, such as environments: [%s]", environment, ConfigFile, environment)
+	}
+	return unknown("environment", environment, known)
 }
 
 // registryClient speaks with registries, and shows what it sends. end ends the

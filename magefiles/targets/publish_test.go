@@ -26,7 +26,7 @@ import (
 
 // shop is a repository with a container for two platforms, of which amd64 is
 // built, and two registries: staging and production.
-type shop struct{ staging, production string }
+type shop struct{ staging, production, root string }
 
 func openShop(t *testing.T) shop {
 	t.Helper()
@@ -39,7 +39,7 @@ func openShop(t *testing.T) shop {
 	}
 	t.Setenv("HOME", t.TempDir())
 	t.Chdir(t.TempDir())
-	s := shop{registrytest.Memory(t, nil).Host, registrytest.Memory(t, nil).Host}
+	s := shop{registrytest.Memory(t, nil).Host, registrytest.Memory(t, nil).Host, root}
 	for _, arch := range []string{"amd64", "arm64"} {
 		writeFile(t, "container_definitions/"+arch+"/tool.yaml", "spack:\n  specs: [qs-server]\n")
 	}
@@ -211,6 +211,37 @@ func TestUnknownContainersAndEnvironmentsAreWrongCalls(t *testing.T) {
 		if !errors.As(err, &wrong) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got %v", name, err)
 		}
+	}
+}
+
+// A registry without environments serves all of them, which a misspelt one
+// must not reach.
+func TestAMisspeltEnvironmentReachesNoRegistry(t *testing.T) {
+	s := openShop(t)
+	s.build(t, s.root, "linux/arm64", "a")
+	ctx := context.Background()
+	writeFile(t, "none.yaml", fmt.Sprintf("registries:\n- {prefix: %s/org/}\n", s.production))
+	writeFile(t, "some.yaml", fmt.Sprintf("registries:\n- {prefix: %s/org/, environments: [staging]}\n- {prefix: %s/org/}\n", s.staging, s.production))
+	for file, want := range map[string]string{"some.yaml": "staging", "none.yaml": "environments: [stagin]"} {
+		if err := os.Rename(file, ConfigFile); err != nil {
+			t.Fatal(err)
+		}
+		for name, call := range map[string]func() error{
+			"publish": func() error {
+				return publishAll(ctx, on("tool"), publishOptions{branch: on("main"), environment: on("stagin")})
+			},
+			"promote --from": func() error { return Publish{}.Promote(ctx, "tool", on("stagin"), on("staging"), nil, nil, nil, nil) },
+			"promote --to":   func() error { return Publish{}.Promote(ctx, "tool", on("staging"), on("stagin"), nil, nil, nil, nil) },
+		} {
+			_, err := printed(t, call)
+			var wrong callError
+			if !errors.As(err, &wrong) || file == "some.yaml" && !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "environment") {
+				t.Errorf("%s with %s: got %v", name, file, err)
+			}
+		}
+	}
+	if _, err := printed(t, func() error { return Publish{}.Verify(ctx, "tool", nil, nil, nil, nil) }); err == nil || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("something was published: %v", err)
 	}
 }
 
