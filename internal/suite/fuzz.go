@@ -18,26 +18,30 @@ import (
 // A fuzzTest is one of the functions that throw noise at a reader.
 type fuzzTest struct{ pkg, name string }
 
-// time is how long it runs: a minute for what reads a build cache, on which others rely, and a while elsewhere.
-func (f fuzzTest) time() time.Duration {
-	if strings.HasPrefix(f.pkg, "./buildcache") {
-		return time.Minute
+// fuzzBudget is what all fuzz tests together take of test --all, to which their compilation comes.
+const fuzzBudget = 5 * time.Minute
+
+// fuzzTime is how long each of n fuzz tests runs. What reads a build cache, on which others rely, runs twice as long.
+func (f fuzzTest) time(size Size, n int) time.Duration {
+	if size == Long {
+		return 10 * time.Minute
 	}
-	return 15 * time.Second
+	share := max(fuzzBudget/time.Duration(2*n), 2*time.Second)
+	if strings.HasPrefix(f.pkg, "./buildcache") {
+		share *= 2
+	}
+	return share.Round(time.Second)
 }
 
-// fuzz runs every fuzz test for a while, where minutes do not matter: on CI.
+// fuzz runs every fuzz test for a while.
 func fuzz(ctx context.Context, o Options) (string, error) {
-	if !o.RequireTools {
-		return "skipped: takes minutes: set " + RequireVariable + "=1", nil
-	}
 	tests, err := fuzzTests(os.DirFS(o.dir()))
 	errs := []error{err}
 	for _, f := range tests {
 		if err := ctx.Err(); err != nil {
 			return "", err
 		}
-		args := []string{"go", "test", "-run=^$", "-fuzz=^" + f.name + "$", "-fuzztime=" + f.time().String(),
+		args := []string{"go", "test", "-run=^$", "-fuzz=^" + f.name + "$", "-fuzztime=" + f.time(o.Size, len(tests)).String(),
 			"-fuzzminimizetime=5x", // else a minute goes by in shortening the first inputs
 			f.pkg}
 		if out, err := command.Output(ctx, o.Run, command.Cmd{Args: args, Dir: o.Dir}); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
 )
@@ -22,26 +23,34 @@ func TestFuzzTestsAreFound(t *testing.T) {
 	}
 }
 
-func TestFuzzingIsForCIAndItsFindingsAreFailures(t *testing.T) {
+func TestWhatFuzzingFindsIsAFailure(t *testing.T) {
 	ran := 0
-	o := Options{Dir: "../..", Run: func(_ context.Context, c command.Cmd) error {
+	o := Options{Dir: "../..", Size: All, Run: func(_ context.Context, c command.Cmd) error {
 		ran++
 		if !slices.Contains(c.Args, "-fuzz=^FuzzParseLockfile$") {
 			return nil
 		}
-		if !slices.Contains(c.Args, "-fuzztime=1m0s") {
-			t.Errorf("ran %q", c.Args)
-		}
 		return errors.New("found one")
 	}}
-	if remark, err := fuzz(t.Context(), o); err != nil || ran > 0 || !strings.HasPrefix(remark, "skipped: ") {
-		t.Errorf("without %s: ran %d, %q, %v", RequireVariable, ran, remark, err)
-	}
-	o.RequireTools = true
 	if _, err := fuzz(t.Context(), o); err == nil || !strings.Contains(err.Error(), "buildcache FuzzParseLockfile: found one") {
 		t.Errorf("got %v", err)
 	}
 	if ran < 5 {
 		t.Errorf("ran %d fuzz tests", ran)
+	}
+}
+
+func TestFuzzingTogetherStaysInItsBudget(t *testing.T) {
+	cache, other := fuzzTest{pkg: "./buildcache/index"}, fuzzTest{pkg: "./internal/sif"}
+	for _, n := range []int{1, 10, 40} {
+		if got := other.time(All, n) * time.Duration(n); got > fuzzBudget {
+			t.Errorf("%d fuzz tests take %v, want at most %v", n, got, fuzzBudget)
+		}
+		if got := cache.time(All, n) * time.Duration(n); got > fuzzBudget+time.Minute {
+			t.Errorf("%d fuzz tests of the build cache take %v, want about %v", n, got, fuzzBudget)
+		}
+	}
+	if got := other.time(Long, 40); got != 10*time.Minute {
+		t.Errorf("--long: got %v", got)
 	}
 }

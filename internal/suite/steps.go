@@ -68,15 +68,24 @@ func reach(ctx context.Context, url string) error {
 	return nil
 }
 
+// timeouts are for the tests of one package. A test that hangs is ended and named.
+var timeouts = map[Size]string{Quick: "10m", All: "40m", Long: "24h"}
+
 // test runs the tests into r. Its error is what the counts do not show.
 func test(ctx context.Context, o Options, r *report) error {
-	c := command.Cmd{Args: []string{"go", "test", "-json", "-timeout=40m"}, Dir: o.Dir, Stdout: r}
+	c := command.Cmd{
+		Args: []string{"go", "test", "-json", "-timeout=" + timeouts[o.Size]}, Dir: o.Dir, Stdout: r,
+		Env: []string{SizeVariable + "=" + o.Size.String()},
+	}
 	if o.RequireTools {
 		c.Args = append(c.Args, "-count=1") // a remembered pass says nothing about this machine
-		c.Env = []string{RequireVariable + "=1"}
+		c.Env = append(c.Env, RequireVariable+"=1")
 	}
-	noRace := canRace(ctx, o)
-	if noRace == nil {
+	var noRace error
+	if o.Size == Quick {
+		c.Args = append(c.Args, "-short", "-vet=off") // vetted already
+		fmt.Fprintf(o.Out, "left out  the race detector: it is part of test --%v\n", All)
+	} else if noRace = canRace(ctx, o); noRace == nil {
 		c.Args = append(c.Args, "-race")
 	} else {
 		fmt.Fprintf(o.Out, "without the race detector, which needs cgo and a C compiler: %v\n", noRace)

@@ -13,14 +13,24 @@ import (
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
 )
 
 var closing = regexp.MustCompile(`(^|\n)(\d+ passed, \d+ failed, \d+ skipped)\n$`)
 
-func TestTheVariableIsTheOneThatTestsRead(t *testing.T) {
+func TestTheVariablesAreThoseThatTestsRead(t *testing.T) {
 	if RequireVariable != tooltest.Require {
 		t.Errorf("%s is not %s", RequireVariable, tooltest.Require)
+	}
+	if SizeVariable != size.Variable {
+		t.Errorf("%s is not %s", SizeVariable, size.Variable)
+	}
+	for _, s := range []Size{Quick, All, Long} {
+		t.Setenv(size.Variable, s.String())
+		if got := size.Of(); int(got) != int(s) {
+			t.Errorf("%v: tests read %v", s, got)
+		}
 	}
 }
 
@@ -102,7 +112,7 @@ func TestReportOfRealTests(t *testing.T) {
 	dir := module(t, mixed)
 	var out bytes.Buffer
 	var noted []string
-	err := Run(t.Context(), Options{Dir: dir, Run: only(isTest, &noted), Out: &out, Vulnerabilities: "http://127.0.0.1:1"})
+	err := Run(t.Context(), Options{Dir: dir, Size: All, Run: only(isTest, &noted), Out: &out, Vulnerabilities: "http://127.0.0.1:1"})
 	if err == nil || !strings.Contains(err.Error(), "go test") {
 		t.Errorf("error %v", err)
 	}
@@ -149,7 +159,7 @@ func TestA(t *testing.T) {
 	for required, want := range map[bool]string{false: "0 passed, 0 failed, 1 skipped", true: "1 passed, 0 failed, 0 skipped"} {
 		var out bytes.Buffer
 		var noted []string
-		err := Run(t.Context(), Options{Dir: dir, Run: only(isTest, &noted), Out: &out, RequireTools: required, Vulnerabilities: "http://127.0.0.1:1"})
+		err := Run(t.Context(), Options{Dir: dir, Size: All, Run: only(isTest, &noted), Out: &out, RequireTools: required, Vulnerabilities: "http://127.0.0.1:1"})
 		if got := closing.FindStringSubmatch(out.String()); got == nil || got[2] != want {
 			t.Errorf("required %v: got %q, want %q", required, got, want)
 		}
@@ -174,7 +184,7 @@ func TestEveryStepRunsAndOneFailureIsEnough(t *testing.T) {
 			}
 			return nil
 		}
-		err := Run(t.Context(), Options{Dir: dir, Run: run, Out: &out, Vulnerabilities: db.URL})
+		err := Run(t.Context(), Options{Size: All, Dir: dir, Run: run, Out: &out, Vulnerabilities: db.URL})
 		if want := "test: not in order: " + wrong; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
@@ -191,6 +201,29 @@ func TestEveryStepRunsAndOneFailureIsEnough(t *testing.T) {
 		if !closing.MatchString(out.String()) {
 			t.Errorf("with a wrong %s the report ends in %q", wrong, &out)
 		}
+	}
+}
+
+func TestAQuickRunSaysWhatItLeavesOut(t *testing.T) {
+	var out bytes.Buffer
+	var ran []string
+	run := func(_ context.Context, c command.Cmd) error {
+		ran = append(ran, strings.Join(append(c.Args, c.Env...), " "))
+		return nil
+	}
+	if err := Run(t.Context(), Options{Dir: module(t, map[string]string{}), Run: run, Out: &out}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"staticcheck", "govulncheck", "fuzz", "the race detector"} {
+		if !strings.Contains(out.String(), "left out  "+want+": it is part of test --all\n") {
+			t.Errorf("does not say that it leaves out %s:\n%s", want, &out)
+		}
+		if strings.Contains(strings.Join(ran, "\n"), want) {
+			t.Errorf("runs %s", want)
+		}
+	}
+	if last := ran[len(ran)-1]; last != "go test -json -timeout=10m -short -vet=off ./... "+SizeVariable+"=quick" {
+		t.Errorf("ran %q", last)
 	}
 }
 

@@ -81,12 +81,23 @@ func machine(a *app) doctor.Machine {
 	return doctor.Here(outDir, command.Exec(os.Stderr), a.env.has)
 }
 
-// Test runs the whole suite: format, vet, staticcheck, known vulnerabilities
-// and every test. With SPACKTAINERS_REQUIRE_TOOLS=1 a missing tool is a failure.
-func Test(ctx context.Context) error {
+// Test runs the suite: format, vet, and what tests take minutes and no program
+// but Go's; with --all also real servers, podman, the race detector and
+// fuzzing; with --long the torture in full.
+func Test(ctx context.Context,
+	all *bool, // everything that CI runs: half an hour
+	long *bool, // also the long torture and fuzzing: many hours
+) error {
 	a, err := start()
 	if err != nil {
 		return err
 	}
-	return suite.Run(ctx, suite.Options{Run: command.Exec(os.Stderr), Out: os.Stdout, RequireTools: a.env.RequireTools})
+	o := suite.Options{Run: command.Exec(os.Stderr), Out: os.Stdout, RequireTools: a.env.RequireTools}
+	switch {
+	case or(long, false):
+		o.Size = suite.Long
+	case or(all, false):
+		o.Size = suite.All
+	}
+	return suite.Run(ctx, o)
 }

@@ -28,6 +28,7 @@ var arrows = map[string][]string{
 
 	"internal/parentdeath": {},
 
+	"internal/testing/size":                        {},
 	"internal/testing/tooltest":                    {},
 	"internal/testing/faultproxy":                  {},
 	"internal/testing/s3test":                      {"internal/testing/tooltest"},
@@ -67,7 +68,8 @@ var bans = []ban{
 // readers are the only files that may read environment variables.
 var readers = []string{
 	"magefiles/targets/config.go",
-	"internal/testing/tooltest/tooltest.go", // only tests import these
+	"internal/testing/size/size.go", // only tests import these
+	"internal/testing/tooltest/tooltest.go",
 	"internal/testing/s3test/server.go",
 	"internal/testing/s3test/tool.go",
 }
