@@ -18,10 +18,12 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/image"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
 	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
+	testsize "github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
 )
 
 func TestSkopeoAndPodmanTakeBothPlatforms(t *testing.T) {
+	testsize.Need(t, testsize.All)
 	skopeo, podman := tooltest.Need(t, "skopeo"), tooltest.Need(t, "podman")
 	noOtherLogin(t)
 	server := registrytest.Debian(t, registrytest.Options{User: "me", Password: canary, TLS: true})

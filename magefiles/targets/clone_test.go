@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
 )
 
@@ -75,11 +76,9 @@ func skip(d fs.DirEntry) error {
 // The README's first command, in a fresh clone, with nothing compiled before,
 // by a user who is not root, without a network or any program but Go's.
 func TestQuickstartNeedsGoAlone(t *testing.T) {
+	size.Need(t, size.All) // compiles everything anew, which takes minutes
 	if os.Getuid() != 0 {
-		t.Skip("needs root, to become somebody else without a network")
-	}
-	if !tooltest.Required() {
-		t.Skipf("compiles everything anew, which takes minutes: set %s=1", tooltest.Require)
+		t.Skip("needs root, to become another user without a network")
 	}
 	unshare, setpriv, ip := tooltest.Need(t, "unshare"), tooltest.Need(t, "setpriv"), tooltest.Need(t, "ip")
 	dir := clone(t)

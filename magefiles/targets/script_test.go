@@ -24,6 +24,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/doctor"
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
 )
 
@@ -64,11 +65,13 @@ func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("REGISTRY", strings.TrimPrefix(server.URL, "http://"))
 }
 
-// hasTool is the condition [tool:NAME]. Where tools are required, a missing one
+// hasTool is the condition [tool:NAME], beside [all], [emulation] and [spack]. Where tools are required, a missing one
 // fails the script instead of skipping it.
 func hasTool(condition string) (bool, error) {
 	name, ok := strings.CutPrefix(condition, "tool:")
 	switch condition {
+	case "all":
+		return size.Of() >= size.All, nil
 	case "emulation":
 		return emulates()
 	case "spack":

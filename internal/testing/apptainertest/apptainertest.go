@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
 )
 
@@ -134,6 +135,7 @@ func emulate() error {
 // test: skipped aloud, or failed where tools are required.
 func Dir(t testing.TB) string {
 	t.Helper()
+	size.Need(t, size.All)
 	dir, err := Find()
 	switch {
 	case err == nil:

@@ -29,6 +29,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
 )
 
@@ -50,6 +51,7 @@ type Options struct {
 // deletions.
 func Debian(t testing.TB, o Options) Server {
 	t.Helper()
+	size.Need(t, size.All)
 	program := tooltest.Need(t, "docker-registry")
 	dir := t.TempDir()
 	s := Server{Host: freeAddress(t), Dir: filepath.Join(dir, "data")}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 )
 
 // RequireTools is the environment variable that makes a missing server a
@@ -50,6 +52,7 @@ func Versitygw(t testing.TB) *Server { return start(t, versitygw) }
 // start starts a server, or skips or fails the test aloud.
 func start(t testing.TB, program tool) *Server {
 	t.Helper()
+	size.Need(t, size.All)
 	s, err := Start(program.name(), t.TempDir())
 	switch {
 	case err == nil:
