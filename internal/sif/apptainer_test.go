@@ -125,14 +125,14 @@ func TestDefinitionIsBuiltFromTheDigestThatIsRecorded(t *testing.T) {
 	busybox := tooltest.Need(t, "busybox")
 	ref := push(t, host, "1.7.0", "amd64", busyboxLayer(t, busybox), layerOf(t, regular("etc/which", "one")))
 	def := filepath.Join(t.TempDir(), "storage.def")
-	recipe := Recipe{Name: "storage", Version: "1.7.0", Platform: "linux/amd64", Path: def}
+	recipe := DefinitionFile{Name: "storage", Version: "1.7.0", Platform: "linux/amd64", Path: def}
 	make := func(text string) (Record, bool) {
 		t.Helper()
 		if err := os.WriteFile(def, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		recipe.Inputs = []image.Input{{Kind: "file", Name: "storage.def", Digest: text}}
-		r, built, err := b.BuildRecipe(t.Context(), recipe)
+		r, built, err := b.BuildDefinitionFile(t.Context(), recipe)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestDefinitionIsBuiltFromTheDigestThatIsRecorded(t *testing.T) {
 	}
 	plain := "Bootstrap: docker\nFrom: " + ref + " # the source\n\n%runscript\n    cat /etc/which \"$@\"\n"
 	one, built := make(plain)
-	if !built || one.File != "storage__1.7.0.sif" || one.Kind != recipeKind || one.Source != ref || one.Digest == "" {
+	if !built || one.File != "storage__1.7.0.sif" || one.Kind != KindDefinitionFile || one.Source != ref || one.Digest == "" {
 		t.Errorf("built %v: %+v", built, one)
 	}
 	if got := a.run("run", b.Folder.Path(one.File)); got != "one" {
@@ -174,14 +174,14 @@ func TestDefinitionForARM64IsBuiltUnderEmulation(t *testing.T) {
 	if err := os.WriteFile(def, []byte("Bootstrap: docker\nFrom: "+ref+"\n%post\n    /bin/busybox uname -m > /etc/made-on\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r, _, err := b.BuildRecipe(t.Context(), Recipe{Name: "x", Version: "1.0", Platform: "linux/arm64", Path: def})
+	r, _, err := b.BuildDefinitionFile(t.Context(), DefinitionFile{Name: "x", Version: "1.0", Platform: "linux/arm64", Path: def})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := a.run("exec", b.Folder.Path(r.File), "cat", "/etc/made-on"); got != "aarch64" || r.File != "x__1.0-arm64.sif" {
 		t.Errorf("%s was made on %q", r.File, got)
 	}
-	_, _, err = b.BuildRecipe(t.Context(), Recipe{Name: "x", Version: "1.0", Platform: "linux/amd64", Path: def})
+	_, _, err = b.BuildDefinitionFile(t.Context(), DefinitionFile{Name: "x", Version: "1.0", Platform: "linux/amd64", Path: def})
 	if err == nil || !strings.Contains(err.Error(), "no image for linux/amd64") {
 		t.Errorf("from an image for another architecture: %v", err)
 	}
@@ -189,7 +189,7 @@ func TestDefinitionForARM64IsBuiltUnderEmulation(t *testing.T) {
 
 func TestDefinitionNeedsApptainer(t *testing.T) {
 	b := native(t)
-	_, _, err := b.BuildRecipe(t.Context(), Recipe{Name: "x", Path: "x.def"})
+	_, _, err := b.BuildDefinitionFile(t.Context(), DefinitionFile{Name: "x", Path: "x.def"})
 	if err == nil || !strings.Contains(err.Error(), "--engine=apptainer") {
 		t.Errorf("got %v", err)
 	}

@@ -73,7 +73,7 @@ func (b Builder) Build(ctx context.Context, images image.Tree, from image.Record
 		return Record{}, false, err
 	}
 	s := source{image: img, record: from, layout: images.Dir(from.Name, from.Platform)}
-	r, err = b.Folder.create(r, func(path string) error {
+	r, err = b.Folder.Create(r, func(path string) error {
 		if err := b.Engine.write(ctx, b, s, path); err != nil {
 			return err
 		}
@@ -123,8 +123,8 @@ func (n Native) write(ctx context.Context, b Builder, s source, path string) err
 	if err != nil {
 		return err
 	}
-	f := furnish(s, config)
-	if err := t.furnish(f); err != nil {
+	f := newApptainerFiles(s, config)
+	if err := t.addApptainerFiles(f); err != nil {
 		return err
 	}
 	squashfs := path + ".squashfs"
@@ -140,10 +140,10 @@ func (n Native) write(ctx context.Context, b Builder, s source, path string) err
 	if err != nil {
 		return err
 	}
-	return wrap(path, squashfs, f, s.record.Digest, config.Architecture)
+	return writeSIF(path, squashfs, f, s.record.Digest, config.Architecture)
 }
 
-func furnish(s source, config *v1.ConfigFile) furnishing {
+func newApptainerFiles(s source, config *v1.ConfigFile) apptainerFiles {
 	header := map[string]string{"bootstrap": "oci", "from": s.record.Name + "@" + s.record.Digest.String()}
 	labels := maps.Clone(config.Config.Labels)
 	if labels == nil {
@@ -154,5 +154,5 @@ func furnish(s source, config *v1.ConfigFile) furnishing {
 	for key, value := range header {
 		labels["org.label-schema.usage.singularity.deffile."+key] = value
 	}
-	return furnishing{definition: definitionHeader(header), labels: labels, config: config.Config}
+	return apptainerFiles{definition: definitionHeader(header), labels: labels, config: config.Config}
 }

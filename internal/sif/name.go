@@ -47,7 +47,7 @@ func (n Name) String() string {
 		stem += branch.Separator + n.Branch
 	}
 	// amd64 goes without saying, unless the rest would be taken for an architecture.
-	if _, arch := cutArch(stem); n.Arch != "amd64" || arch != "" {
+	if _, arch := CutArch(stem); n.Arch != "amd64" || arch != "" {
 		stem += "-" + n.Arch
 	}
 	return stem + Ext
@@ -60,7 +60,7 @@ func ParseName(file string) (Name, bool) {
 	if !ok {
 		return Name{}, false
 	}
-	stem, arch := cutArch(stem)
+	stem, arch := CutArch(stem)
 	container, rest, ok := strings.Cut(stem, branch.Separator)
 	version, slug, _ := strings.Cut(rest, branch.Separator)
 	if !ok || container == "" || version == "" || strings.Contains(slug, branch.Separator) {
@@ -72,7 +72,7 @@ func ParseName(file string) (Name, bool) {
 	return Name{Container: container, Version: version, Branch: slug, Arch: arch}, true
 }
 
-func cutArch(stem string) (rest, arch string) {
+func CutArch(stem string) (rest, arch string) {
 	for _, arch := range arches {
 		for _, end := range []string{"-" + arch, branch.Separator + arch} {
 			if rest, ok := strings.CutSuffix(stem, end); ok {

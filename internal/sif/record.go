@@ -84,17 +84,17 @@ func (f Folder) List() ([]Record, error) {
 	return records, nil
 }
 
-// create makes a SIF: write fills the file, which then takes the place of what
+// Create makes a SIF: write fills the file, which then takes the place of what
 // was there, whole or not at all. The old record goes first and the new one
 // comes last: a file without a record is none of ours.
-func (f Folder) create(r Record, write func(path string) error) (Record, error) {
+func (f Folder) Create(r Record, write func(path string) error) (Record, error) {
 	if err := os.MkdirAll(string(f), 0o755); err != nil {
 		return Record{}, err
 	}
-	if err := f.sweep(); err != nil {
+	if err := f.Sweep(); err != nil {
 		return Record{}, err
 	}
-	part, err := os.CreateTemp(string(f), "."+r.File+".*"+partExt)
+	part, err := os.CreateTemp(string(f), "."+r.File+".*"+PartExt)
 	if err != nil {
 		return Record{}, err
 	}
@@ -121,20 +121,20 @@ func (f Folder) create(r Record, write func(path string) error) (Record, error) 
 	return r, image.WriteFile(f.recordPath(r.File), append(text, '\n'))
 }
 
-// Unfinished files begin with a dot and contain partExt. What a killed process
+// Unfinished files begin with a dot and contain PartExt. What a killed process
 // left goes with the next build a day later: until then it may be at work.
 const (
-	partExt = ".part"
-	partAge = 24 * time.Hour
+	PartExt = ".part"
+	PartAge = 24 * time.Hour
 )
 
-func (f Folder) sweep() error {
-	parts, err := filepath.Glob(f.Path(".*" + partExt + "*"))
+func (f Folder) Sweep() error {
+	parts, err := filepath.Glob(f.Path(".*" + PartExt + "*"))
 	if err != nil {
 		return err
 	}
 	for _, part := range parts {
-		if info, err := os.Stat(part); err == nil && time.Since(info.ModTime()) > partAge {
+		if info, err := os.Stat(part); err == nil && time.Since(info.ModTime()) > PartAge {
 			if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}

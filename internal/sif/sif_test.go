@@ -233,7 +233,7 @@ func TestUnfinishedFilesGoADayLater(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	past := timeAgo(partAge * 2)
+	past := timeAgo(PartAge * 2)
 	if err := os.Chtimes(old, past, past); err != nil {
 		t.Fatal(err)
 	}

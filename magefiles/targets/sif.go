@@ -138,11 +138,11 @@ func (a *app) buildSIF(ctx context.Context, b sif.Builder, d definition.Definiti
 
 func makeSIF(ctx context.Context, b sif.Builder, d definition.Definition, branch string) (sif.Record, bool, error) {
 	if d.Kind == definition.Apptainer {
-		recipe, err := recipeOf(d)
+		file, err := definitionFileOf(d)
 		if err != nil {
 			return sif.Record{}, false, err
 		}
-		return b.BuildRecipe(ctx, recipe)
+		return b.BuildDefinitionFile(ctx, file)
 	}
 	built, err := images.Read(d.Name, d.Platform)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -154,18 +154,18 @@ func makeSIF(ctx context.Context, b sif.Builder, d definition.Definition, branch
 	return b.Build(ctx, images, built, branch)
 }
 
-func recipeOf(d definition.Definition) (sif.Recipe, error) {
+func definitionFileOf(d definition.Definition) (sif.DefinitionFile, error) {
 	version, err := d.ImageVersion()
 	if err != nil {
-		return sif.Recipe{}, err
+		return sif.DefinitionFile{}, err
 	}
 	inputs, err := d.Inputs()
 	if err != nil {
-		return sif.Recipe{}, err
+		return sif.DefinitionFile{}, err
 	}
-	recipe := sif.Recipe{Name: d.Name, Version: version, Platform: d.Platform, Path: filepath.Join(d.Root, d.Path)}
+	file := sif.DefinitionFile{Name: d.Name, Version: version, Platform: d.Platform, Path: filepath.Join(d.Root, d.Path)}
 	for _, in := range inputs {
-		recipe.Inputs = append(recipe.Inputs, image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256})
+		file.Inputs = append(file.Inputs, image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256})
 	}
-	return recipe, nil
+	return file, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/sif"
+	"github.com/openbraininstitute/spacktainers/internal/slurm"
 )
 
 // sitesDir holds a file for each site that jobs are written for.
@@ -30,7 +31,7 @@ func (Sif) Job(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
-	where, err := sif.ReadSite(sitesDir, or(site, "generic"))
+	where, err := slurm.ReadSite(sitesDir, or(site, "generic"))
 	if err != nil {
 		return callError{err}
 	}
@@ -45,8 +46,8 @@ func (Sif) Job(ctx context.Context, name string,
 	return a.Print("%s", strings.TrimSuffix(job.Script(), "\n"))
 }
 
-func (a *app) job(ctx context.Context, d definition.Definition, site sif.Site) (sif.Job, error) {
-	job := sif.Job{Container: d.Name, Platform: d.Platform, Site: site, Image: a.jobImage(d, site)}
+func (a *app) job(ctx context.Context, d definition.Definition, site slurm.Site) (slurm.Job, error) {
+	job := slurm.Job{Container: d.Name, Platform: d.Platform, Site: site, Image: a.jobImage(d, site)}
 	if d.Kind == definition.Apptainer {
 		version, err := d.ImageVersion()
 		job.Version = version
@@ -74,7 +75,7 @@ func (a *app) job(ctx context.Context, d definition.Definition, site sif.Site) (
 }
 
 // jobImage is where the image lies on the cluster.
-func (a *app) jobImage(d definition.Definition, site sif.Site) string {
+func (a *app) jobImage(d definition.Definition, site slurm.Site) string {
 	if site.Runtime == "sarus" {
 		if len(a.config.Registries) == 0 {
 			return d.Name

@@ -11,11 +11,12 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache/s3"
 	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/sif"
+	"github.com/openbraininstitute/spacktainers/internal/sifstore"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 // openSIFs opens where SIFs go: sifs in the configuration, or what is given.
-func (a *app) openSIFs(ctx context.Context, url *string) (sif.Store, error) {
+func (a *app) openSIFs(ctx context.Context, url *string) (sifstore.Store, error) {
 	where := or(url, a.config.SIFs)
 	if where == "" {
 		return nil, fmt.Errorf("where do SIFs go? name a bucket or folder as sifs in %s, or give --sifs=URL", ConfigFile)
@@ -89,7 +90,7 @@ func (a *app) upload(ctx context.Context, url *string, defs []definition.Definit
 	if err != nil {
 		return nil, err
 	}
-	u := sif.Uploader{From: sifs, To: store, Now: time.Now, Progress: a.sifProgress("sent")}
+	u := sifstore.Uploader{From: sifs, To: store, Now: time.Now, Progress: a.sifProgress("sent")}
 	sent := []sentSIF{}
 	for _, d := range defs {
 		record, err := sifRecord(d, branch)
@@ -111,7 +112,7 @@ func (a *app) upload(ctx context.Context, url *string, defs []definition.Definit
 }
 
 func wouldBe(state string, dryRun bool) string {
-	if dryRun && state != sif.StateSame {
+	if dryRun && state != sifstore.StateSame {
 		return "would be " + state
 	}
 	return state
@@ -175,7 +176,7 @@ func (Sif) Install(ctx context.Context, dir string,
 	if err != nil {
 		return err
 	}
-	in := sif.Installer{From: store, Dir: dir, Newest: or(newest, false), Rehash: or(rehash, false), Progress: a.sifProgress("fetched")}
+	in := sifstore.Installer{From: store, Dir: dir, Newest: or(newest, false), Rehash: or(rehash, false), Progress: a.sifProgress("fetched")}
 	if names != nil {
 		in.Names = strings.Split(*names, ",")
 	}
@@ -226,7 +227,7 @@ func (Sif) Clean(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	r := sif.Retention{KeepLast: max(1, or(keepLast, 1)), Now: time.Now()}
+	r := sifstore.Retention{KeepLast: max(1, or(keepLast, 1)), Now: time.Now()}
 	if r.KeepFor, err = parseDuration(or(keepFor, "7d")); err != nil {
 		return callError{fmt.Errorf("--keep-for: %w", err)}
 	}
@@ -243,7 +244,7 @@ func (Sif) Clean(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	plan, err := sif.NewCleaning(ctx, store, r)
+	plan, err := sifstore.NewCleaning(ctx, store, r)
 	if err != nil {
 		return err
 	}
@@ -253,9 +254,9 @@ func (Sif) Clean(ctx context.Context,
 	return errors.Join(err, a.showCleaning(plan, or(dryRun, false), or(json, false)))
 }
 
-func (a *app) showCleaning(plan sif.Cleaning, dryRun, asJSON bool) error {
+func (a *app) showCleaning(plan sifstore.Cleaning, dryRun, asJSON bool) error {
 	if asJSON {
-		return a.JSON(append([]sif.CleanLine{}, plan.Lines...))
+		return a.JSON(append([]sifstore.CleanLine{}, plan.Lines...))
 	}
 	verb := "remove"
 	if dryRun {

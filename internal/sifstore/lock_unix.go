@@ -1,6 +1,6 @@
 //go:build unix
 
-package sif
+package sifstore
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package sif
+package sifstore
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/sif"
 )
 
 // A Store is where SIFs go: a bucket or a folder.
@@ -42,7 +43,7 @@ type Latest struct {
 
 // A Stored is a SIF in a store.
 type Stored struct {
-	Record
+	sif.Record
 	Uploaded time.Time `json:"uploaded"`
 }
 
@@ -165,7 +166,7 @@ func readCatalogue(ctx context.Context, store buildcache.Store) (catalogue, erro
 	}
 	for key := range c.objects {
 		container, ok := strings.CutSuffix(key, ".json")
-		if !ok || strings.HasPrefix(key, ".") || strings.HasSuffix(container, Ext) {
+		if !ok || strings.HasPrefix(key, ".") || strings.HasSuffix(container, sif.Ext) {
 			continue
 		}
 		m, _, err := readManifest(ctx, store, container)

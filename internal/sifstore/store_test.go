@@ -1,4 +1,4 @@
-package sif
+package sifstore
 
 import (
 	"bytes"
@@ -22,6 +22,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/file"
 	"github.com/openbraininstitute/spacktainers/buildcache/s3"
+	"github.com/openbraininstitute/spacktainers/internal/sif"
 	"github.com/openbraininstitute/spacktainers/internal/testing/faultproxy"
 	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
 )
@@ -66,23 +67,23 @@ func bucket(t *testing.T) (*s3.Store, *faultproxy.Proxy) {
 var today = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // fake writes a file that passes for a SIF, with its record.
-func fake(t *testing.T, f Folder, container, version, branch, arch string, content []byte) Record {
+func fake(t *testing.T, f sif.Folder, container, version, branch, arch string, content []byte) sif.Record {
 	t.Helper()
-	name, err := NewName(container, version, branch, arch)
+	name, err := sif.NewName(container, version, branch, arch)
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(content)
-	r := Record{File: name.String(), Name: container, Version: version, Branch: branch, Platform: "linux/" + arch, Kind: "environment",
-		Digest: "sha256:" + hex.EncodeToString(sum[:]), BuildKey: "key-" + hex.EncodeToString(sum[:4]), Lock: "lock", Compression: Zstd, Engine: "test"}
-	r, err = f.create(r, func(path string) error { return os.WriteFile(path, content, 0o644) })
+	r := sif.Record{File: name.String(), Name: container, Version: version, Branch: branch, Platform: "linux/" + arch, Kind: "environment",
+		Digest: "sha256:" + hex.EncodeToString(sum[:]), BuildKey: "key-" + hex.EncodeToString(sum[:4]), Lock: "lock", Compression: sif.Zstd, Engine: "test"}
+	r, err = f.Create(r, func(path string) error { return os.WriteFile(path, content, 0o644) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-func upload(t *testing.T, store Store, f Folder, r Record, at time.Time) string {
+func upload(t *testing.T, store Store, f sif.Folder, r sif.Record, at time.Time) string {
 	t.Helper()
 	u := Uploader{From: f, To: store, Now: func() time.Time { return at }}
 	plan, err := u.Plan(t.Context(), r)
@@ -117,11 +118,11 @@ func keys(t *testing.T, store Store) (keys []string) {
 
 func TestWhatIsUploadedIsInstalled(t *testing.T) {
 	stores(t, func(t *testing.T, store Store, _ *faultproxy.Proxy) {
-		f := Folder(t.TempDir())
+		f := sif.Folder(t.TempDir())
 		one := fake(t, f, "tool", "1.0", "", "amd64", []byte("one"))
 		arm := fake(t, f, "tool", "1.0", "", "arm64", []byte("one for arm"))
 		other := fake(t, f, "other-tool", "2.0", "feature/x", "amd64", []byte("other"))
-		for _, r := range []Record{one, arm, other} {
+		for _, r := range []sif.Record{one, arm, other} {
 			if state := upload(t, store, f, r, today); state != StateNew {
 				t.Errorf("%s is %s", r.File, state)
 			}
@@ -188,7 +189,7 @@ func install(t *testing.T, in Installer, want map[string]string) {
 
 func TestABucketKeepsMetadata(t *testing.T) {
 	store, _ := bucket(t)
-	f := Folder(t.TempDir())
+	f := sif.Folder(t.TempDir())
 	for _, content := range [][]byte{[]byte("small"), bytes.Repeat([]byte("large"), 15<<20)} { // in one request, and in parts
 		r := fake(t, f, "tool", "1.0", "", "amd64", content)
 		upload(t, store, f, r, today)
@@ -206,7 +207,7 @@ func TestABucketKeepsMetadata(t *testing.T) {
 // Regression 10: a new SIF is verified before any old one goes.
 func TestNewSIFIsVerifiedBeforeTheOldOneGoes(t *testing.T) {
 	store, proxy := bucket(t)
-	f := Folder(t.TempDir())
+	f := sif.Folder(t.TempDir())
 	old := fake(t, f, "tool", "1.0", "", "amd64", []byte("the old one"))
 	upload(t, store, f, old, today)
 	changed := fake(t, f, "tool", "1.0", "", "amd64", []byte("the new one"))
@@ -266,11 +267,11 @@ func TestAnInterruptedUploadLeavesNothingButTheOldFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := Folder(t.TempDir())
+	f := sif.Folder(t.TempDir())
 	r := fake(t, f, "tool", "1.0", "", "amd64", bytes.Repeat([]byte("sif!"), 20<<20)) // in parts
 	ctx, cancel := context.WithCancel(t.Context())
 	var sent int64
-	u := Uploader{From: f, To: store, Now: time.Now, Progress: func(Record) func(int64) {
+	u := Uploader{From: f, To: store, Now: time.Now, Progress: func(sif.Record) func(int64) {
 		return func(total int64) {
 			sent = total
 			if total > r.Size/2 {
@@ -304,12 +305,12 @@ func TestAnInterruptedUploadLeavesNothingButTheOldFile(t *testing.T) {
 
 func TestAnInterruptedInstallGoesOnWhereItWas(t *testing.T) {
 	stores(t, func(t *testing.T, store Store, proxy *faultproxy.Proxy) {
-		f := Folder(t.TempDir())
+		f := sif.Folder(t.TempDir())
 		r := fake(t, f, "tool", "1.0", "", "amd64", bytes.Repeat([]byte("sif!"), 1<<20))
 		upload(t, store, f, r, today)
 		dir := t.TempDir()
 		ctx, cancel := context.WithCancel(t.Context())
-		in := Installer{From: store, Dir: dir, Progress: func(Record) func(int64) {
+		in := Installer{From: store, Dir: dir, Progress: func(sif.Record) func(int64) {
 			return func(total int64) {
 				if total > r.Size/2 {
 					cancel()
@@ -327,7 +328,7 @@ func TestAnInterruptedInstallGoesOnWhereItWas(t *testing.T) {
 			t.Error("half a file has the name of a whole one")
 		}
 		first := int64(-1)
-		in.Progress = func(Record) func(int64) {
+		in.Progress = func(sif.Record) func(int64) {
 			return func(total int64) {
 				if first < 0 {
 					first = total
@@ -343,7 +344,7 @@ func TestAnInterruptedInstallGoesOnWhereItWas(t *testing.T) {
 		if sha, err := hashFile(filepath.Join(dir, r.File)); err != nil || sha != r.SHA256 {
 			t.Errorf("%s, %v", sha, err)
 		}
-		if left, _ := filepath.Glob(filepath.Join(dir, ".*"+partExt)); len(left) > 0 {
+		if left, _ := filepath.Glob(filepath.Join(dir, ".*"+sif.PartExt)); len(left) > 0 {
 			t.Errorf("left over: %q", left)
 		}
 	})
@@ -351,7 +352,7 @@ func TestAnInterruptedInstallGoesOnWhereItWas(t *testing.T) {
 
 func TestADamagedDownloadIsNotInstalled(t *testing.T) {
 	store, proxy := bucket(t)
-	f := Folder(t.TempDir())
+	f := sif.Folder(t.TempDir())
 	dir := t.TempDir()
 	in := Installer{From: store, Dir: dir}
 	upload(t, store, f, fake(t, f, "tool", "1.0", "", "amd64", []byte("the old one")), today)
@@ -363,7 +364,7 @@ func TestADamagedDownloadIsNotInstalled(t *testing.T) {
 	defer inUse.Close()
 
 	upload(t, store, f, fake(t, f, "tool", "1.0", "", "amd64", []byte("the new one")), today)
-	proxy.Add(faultproxy.Rule{Times: 1, Match: func(r faultproxy.Request) bool { return strings.HasSuffix(r.Path, Ext) }, Fault: faultproxy.Rewrite(func([]byte) []byte { return []byte("the bad one") })})
+	proxy.Add(faultproxy.Rule{Times: 1, Match: func(r faultproxy.Request) bool { return strings.HasSuffix(r.Path, sif.Ext) }, Fault: faultproxy.Rewrite(func([]byte) []byte { return []byte("the bad one") })})
 	plan, err := in.Plan(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -388,8 +389,8 @@ func TestADamagedDownloadIsNotInstalled(t *testing.T) {
 
 func TestManyUploadersShareAManifest(t *testing.T) {
 	stores(t, func(t *testing.T, store Store, _ *faultproxy.Proxy) {
-		f := Folder(t.TempDir())
-		var records []Record
+		f := sif.Folder(t.TempDir())
+		var records []sif.Record
 		for i := range 6 {
 			records = append(records, fake(t, f, "tool", fmt.Sprintf("1.%d", i), "", "amd64", fmt.Append(nil, i)))
 		}
@@ -419,7 +420,7 @@ func TestManyUploadersShareAManifest(t *testing.T) {
 // definition files are never garbage of a branch.
 func TestCleaning(t *testing.T) {
 	stores(t, func(t *testing.T, store Store, _ *faultproxy.Proxy) {
-		f := Folder(t.TempDir())
+		f := sif.Folder(t.TempDir())
 		ago := func(days int) time.Time { return today.AddDate(0, 0, -days) }
 		add := func(version, branch string, at time.Time) {
 			upload(t, store, f, fake(t, f, "tool", version, branch, "amd64", []byte(version+branch)), at)
@@ -432,7 +433,7 @@ func TestCleaning(t *testing.T) {
 		add("0.9", "feature/x", ago(100))
 		add("1.0", "gone/branch", ago(0))
 		def := fake(t, f, "storage", "1.7.0", "", "amd64", []byte("def"))
-		def.Kind = recipeKind
+		def.Kind = sif.KindDefinitionFile
 		upload(t, store, f, def, ago(300))
 		for _, key := range []string{"nexus-storage__latest__amd64.sif", "neither.sif", "notes.txt"} {
 			if _, err := store.Put(t.Context(), key, strings.NewReader("x"), 1, buildcache.PutOptions{}); err != nil {
@@ -487,7 +488,7 @@ func TestCleaning(t *testing.T) {
 
 func TestCleaningRefuses(t *testing.T) {
 	store := file.New(t.TempDir())
-	f := Folder(t.TempDir())
+	f := sif.Folder(t.TempDir())
 	for i, version := range []string{"1.0", "1.1"} {
 		upload(t, store, f, fake(t, f, "tool", version, "", "amd64", []byte(version)), today.AddDate(0, 0, 20*i-60))
 	}
@@ -513,14 +514,14 @@ func TestCleaningRefuses(t *testing.T) {
 // Somebody else's upload may be at work: only what is a day old goes.
 func TestUploadsThatDidNotEndAreCleaned(t *testing.T) {
 	store := file.New(t.TempDir())
-	f := Folder(t.TempDir())
+	f := sif.Folder(t.TempDir())
 	upload(t, store, f, fake(t, f, "tool", "1.0", "", "amd64", []byte("x")), today)
 	for _, key := range []string{"incoming/old", "incoming/young"} {
 		if _, err := store.Put(t.Context(), key, strings.NewReader("x"), 1, buildcache.PutOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	past := timeAgo(2 * partAge)
+	past := time.Now().Add(-2 * sif.PartAge)
 	if err := os.Chtimes(filepath.Join(store.String(), "incoming", "old"), past, past); err != nil {
 		t.Fatal(err)
 	}
@@ -539,7 +540,7 @@ func TestUploadsThatDidNotEndAreCleaned(t *testing.T) {
 // What sif:install leaves can be cleaned up in the same way.
 func TestAnInstalledFolderIsCleaned(t *testing.T) {
 	store := file.New(t.TempDir())
-	f := Folder(t.TempDir())
+	f := sif.Folder(t.TempDir())
 	for i, version := range []string{"1.0", "1.1"} {
 		upload(t, store, f, fake(t, f, "tool", version, "", "amd64", []byte(version)), today.AddDate(0, 0, 20*i-60))
 	}

@@ -14,23 +14,25 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/openbraininstitute/spacktainers/internal/quote"
 )
 
 // What apptainer puts into every image, as version 1.4.5 does; singularity.d/LICENSE.md is its licence.
 //
 //go:embed singularity.d/actions singularity.d/env singularity.d/startscript
-var apptainers embed.FS
+var apptainerScripts embed.FS
 
 const meta = ".singularity.d"
 
-// A furnishing is what apptainer needs besides the files of the image.
-type furnishing struct {
+// apptainerFiles is what apptainer needs besides the files of the image.
+type apptainerFiles struct {
 	definition string            // the definition file, as if apptainer had built the image
 	labels     map[string]string // of the image, and on its making
 	config     v1.Config
 }
 
-func (f furnishing) labelsJSON() []byte {
+func (f apptainerFiles) labelsJSON() []byte {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
@@ -39,9 +41,9 @@ func (f furnishing) labelsJSON() []byte {
 	return bytes.TrimSuffix(text.Bytes(), []byte("\n"))
 }
 
-// furnish puts into a tree what apptainer itself does: its scripts, the
+// addApptainerFiles puts into a tree what apptainer itself does: its scripts, the
 // environment, labels, mount points, and the links of old Singularity.
-func (t *tree) furnish(f furnishing) error {
+func (t *tree) addApptainerFiles(f apptainerFiles) error {
 	delete(t.root.children, meta) // of an image that was a SIF before
 	for _, dir := range []string{meta + "/libs", meta + "/actions", meta + "/env", "dev", "proc", "root", "var/tmp", "tmp", "etc", "sys", "home"} {
 		if _, err := t.folder(dir, true); err != nil {
@@ -54,11 +56,11 @@ func (t *tree) furnish(f furnishing) error {
 			err = t.put(name, mode, body)
 		}
 	}
-	walk := fs.WalkDir(apptainers, "singularity.d", func(name string, d fs.DirEntry, err error) error {
+	walk := fs.WalkDir(apptainerScripts, "singularity.d", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		text, err := apptainers.ReadFile(name)
+		text, err := apptainerScripts.ReadFile(name)
 		put("."+name, 0o755, text)
 		return err
 	})
@@ -127,16 +129,6 @@ func escape(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "`", "\\`", `$`, `\$`).Replace(text)
 }
 
-func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'"'"'`) + "'" }
-
-func quoteAll(words []string) string {
-	var quoted []string
-	for _, word := range words {
-		quoted = append(quoted, quote(word))
-	}
-	return strings.Join(quoted, " ")
-}
-
 // runscript starts what the image starts. It hands arguments on as they are:
 // apptainer's own has a shell read them a second time, unless
 // SINGULARITY_NO_EVAL is set, so that python3 -c 'print("a b")' breaks.
@@ -144,11 +136,11 @@ func runscript(config v1.Config) string {
 	var b strings.Builder
 	b.WriteString("#!/bin/sh\n# The arguments reach the program as they were given.\n")
 	if len(config.Cmd) > 0 {
-		b.WriteString("if [ $# -eq 0 ]; then\n    set -- " + quoteAll(config.Cmd) + "\nfi\n")
+		b.WriteString("if [ $# -eq 0 ]; then\n    set -- " + quote.ShellWords(config.Cmd) + "\nfi\n")
 	}
 	switch {
 	case len(config.Entrypoint) > 0:
-		b.WriteString("exec " + quoteAll(config.Entrypoint) + " \"$@\"\n")
+		b.WriteString("exec " + quote.ShellWords(config.Entrypoint) + " \"$@\"\n")
 	default:
 		b.WriteString("if [ $# -eq 0 ]; then\n    set -- /bin/sh\nfi\nexec \"$@\"\n")
 	}
@@ -156,12 +148,12 @@ func runscript(config v1.Config) string {
 }
 
 // inspection is what apptainer inspect shows without opening the image.
-func (f furnishing) inspection() ([]byte, error) {
-	own, err := apptainers.ReadFile("singularity.d/env/90-environment.sh")
+func (f apptainerFiles) inspection() ([]byte, error) {
+	own, err := apptainerScripts.ReadFile("singularity.d/env/90-environment.sh")
 	if err != nil {
 		return nil, err
 	}
-	start, err := apptainers.ReadFile("singularity.d/startscript")
+	start, err := apptainerScripts.ReadFile("singularity.d/startscript")
 	if err != nil {
 		return nil, err
 	}

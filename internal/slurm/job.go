@@ -1,14 +1,12 @@
-package sif
+package slurm
 
 import (
-	"context"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/openbraininstitute/spacktainers/internal/quote"
 )
 
 // A Job is a batch script for Slurm that runs a container.
@@ -20,60 +18,6 @@ type Job struct {
 	Python    string // folder of Python packages in the image; empty: none
 	Program   []string
 	Site      Site
-}
-
-// Contents is what a job must know of what is in an image.
-type Contents struct {
-	Python  string   // folder of its Python packages; empty: none
-	Program []string // what the container is there for; nil: who knows
-}
-
-// Examine looks into an image for what a job needs.
-func Examine(ctx context.Context, image v1.Image, container string, packages []string) (Contents, error) {
-	layers, err := image.Layers()
-	if err != nil {
-		return Contents{}, err
-	}
-	t, err := flatten(ctx, layers)
-	if err != nil {
-		return Contents{}, err
-	}
-	var c Contents
-	if found := t.glob("opt/view/lib/python3*/site-packages"); len(found) > 0 {
-		c.Python = "/" + found[len(found)-1]
-	}
-	if script := t.glob("opt/view/lib/python3*/site-packages/neurodamus/data/init.py"); len(script) > 0 && len(t.glob("opt/view/bin/special")) > 0 {
-		c.Program = []string{"special", "-mpi", "-python", "/" + script[len(script)-1]}
-		return c, nil
-	}
-	for _, name := range append([]string{container}, packages...) {
-		if len(t.glob("opt/view/bin/"+name)) > 0 {
-			c.Program = []string{name}
-			break
-		}
-	}
-	return c, nil
-}
-
-// glob returns the paths that match a pattern, sorted, following links.
-func (t *tree) glob(pattern string) []string {
-	paths := []string{""}
-	for _, part := range split(pattern) {
-		var next []string
-		for _, p := range paths {
-			dir, err := t.folder(p, false)
-			if err != nil {
-				continue
-			}
-			for _, name := range slices.Sorted(maps.Keys(dir.children)) {
-				if ok, _ := path.Match(part, name); ok {
-					next = append(next, path.Join(p, name))
-				}
-			}
-		}
-		paths = next
-	}
-	return paths
 }
 
 // Check refuses an image that the script's shell would take for more than a
@@ -106,7 +50,7 @@ func (j Job) Script() string {
 	line("")
 	line("IMAGE=%s", doubleQuoted(j.Image))
 	if j.Python != "" {
-		line("export PYTHON_PACKAGES=%s # in the image", quote(j.Python))
+		line("export PYTHON_PACKAGES=%s # in the image", quote.Shell(j.Python))
 	}
 	if len(j.Program) == 0 {
 		line(`if [ $# -eq 0 ]; then`)
@@ -114,7 +58,7 @@ func (j Job) Script() string {
 		line(`	exit 2`)
 		line(`fi`)
 	} else {
-		line("set -- %s \"$@\"", quoteAll(j.Program))
+		line("set -- %s \"$@\"", quote.ShellWords(j.Program))
 	}
 	line("")
 	mpi := j.Site.MPI
@@ -140,7 +84,7 @@ func (j Job) runtime() []string {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.Site.Env)) {
-		words = append(words, "--env="+quote(name+"="+j.Site.Env[name]))
+		words = append(words, "--env="+quote.Shell(name+"="+j.Site.Env[name]))
 	}
 	return words
 }

@@ -1,4 +1,4 @@
-package sif
+package sifstore
 
 import (
 	"context"
@@ -18,6 +18,9 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/file"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/sif"
+	"github.com/openbraininstitute/spacktainers/internal/slurm"
 	"github.com/openbraininstitute/spacktainers/internal/suggest"
 )
 
@@ -31,7 +34,7 @@ type Installer struct {
 	Newest    bool     // only the newest release of each
 	Modules   bool     // write environment modules for Lmod
 	Rehash    bool     // read also files that look the same
-	Progress  func(Record) func(total int64)
+	Progress  func(sif.Record) func(total int64)
 }
 
 // An Installation is what there is to do.
@@ -150,7 +153,7 @@ func (in Installer) Execute(ctx context.Context, plan Installation) error {
 	if err := os.MkdirAll(in.Dir, 0o755); err != nil {
 		return err
 	}
-	if err := Folder(in.Dir).sweep(); err != nil {
+	if err := sif.Folder(in.Dir).Sweep(); err != nil {
 		return err
 	}
 	for _, f := range plan.Files {
@@ -186,7 +189,7 @@ type ranger interface {
 // left of it is taken up where it ends. A file that is in use keeps its content:
 // the new one takes its name, not its place on disk.
 func (in Installer) fetch(ctx context.Context, s Stored) error {
-	path := filepath.Join(in.Dir, "."+s.File+"."+s.SHA256[:12]+partExt)
+	path := filepath.Join(in.Dir, "."+s.File+"."+s.SHA256[:12]+sif.PartExt)
 	part, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o755)
 	if err != nil {
 		return err
@@ -282,7 +285,7 @@ func (in Installer) link(m *Manifest) error {
 		if arch != "amd64" {
 			name += "-" + arch
 		}
-		if err := replaceLink(latest.File, filepath.Join(in.Dir, name+Ext)); err != nil {
+		if err := replaceLink(latest.File, filepath.Join(in.Dir, name+sif.Ext)); err != nil {
 			return err
 		}
 		if in.Modules {
@@ -299,7 +302,7 @@ func replaceLink(target, path string) error {
 	if old, err := os.Readlink(path); err == nil && old == target {
 		return nil
 	}
-	part := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+fmt.Sprintf(".%d", time.Now().UnixNano())+partExt)
+	part := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+fmt.Sprintf(".%d", time.Now().UnixNano())+sif.PartExt)
 	if err := os.Symlink(target, part); err != nil {
 		return err
 	}
@@ -316,4 +319,19 @@ func syncFolder(dir string) error {
 	}
 	_ = d.Sync() // not every file system lets folders be synced
 	return d.Close()
+}
+
+// module writes the environment module of the newest release: modules/NAME/VERSION.lua below the
+// folder.
+func (in Installer) module(container, name string, latest Latest) error {
+	dir, err := filepath.Abs(in.Dir)
+	if err != nil {
+		return err
+	}
+	home := filepath.Join(dir, "modules", name)
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		return err
+	}
+	m := slurm.Module{Container: container, Version: latest.Version, Digest: latest.Digest, SIF: filepath.Join(dir, latest.File)}
+	return image.WriteFile(filepath.Join(home, latest.Version+".lua"), []byte(m.Lua()))
 }

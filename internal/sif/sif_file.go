@@ -15,10 +15,10 @@ import (
 // launcher makes a SIF a program: ./image.sif runs it where apptainer is.
 const launcher = "#!/usr/bin/env run-singularity\n"
 
-// wrap writes the file system at squashfs into a SIF, with the objects that
+// writeSIF writes the file system at squashfs into a SIF, with the objects that
 // apptainer writes, in its order. Identity and times come from the image, so
 // that the same image gives the same bytes.
-func wrap(path, squashfs string, f furnishing, digest v1.Hash, arch string) error {
+func writeSIF(path, squashfs string, f apptainerFiles, digest v1.Hash, arch string) error {
 	inspection, err := f.inspection()
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package sif
+package sifstore
 
 import (
 	"io"

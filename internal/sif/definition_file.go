@@ -16,9 +16,9 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
-// A Recipe is an Apptainer definition file: a SIF that is made from an image
+// A DefinitionFile is an Apptainer definition file: a SIF that is made from an image
 // of a registry, with apptainer.
-type Recipe struct {
+type DefinitionFile struct {
 	Name     string
 	Version  string
 	Platform string
@@ -26,46 +26,46 @@ type Recipe struct {
 	Inputs   []image.Input // the file, by digest
 }
 
-// recipeKind is what records call such SIFs. They belong to no branch.
-const recipeKind = "apptainer"
+// KindDefinitionFile is what records call such SIFs. They belong to no branch.
+const KindDefinitionFile = "apptainer"
 
-// BuildRecipe makes the SIF of a definition file. Its source is resolved to a
+// BuildDefinitionFile makes the SIF of a definition file. Its source is resolved to a
 // digest first, which the file is then built from: a new image under the same
 // tag, or an edit of the text, is another build.
-func (b Builder) BuildRecipe(ctx context.Context, recipe Recipe) (r Record, built bool, err error) {
+func (b Builder) BuildDefinitionFile(ctx context.Context, file DefinitionFile) (r Record, built bool, err error) {
 	apptainer, ok := b.Engine.(Apptainer)
 	if !ok {
-		return Record{}, false, fmt.Errorf("%s runs commands in the image, for which there must be apptainer: give --engine=apptainer", recipe.Path)
+		return Record{}, false, fmt.Errorf("%s runs commands in the image, for which there must be apptainer: give --engine=apptainer", file.Path)
 	}
-	text, err := os.ReadFile(recipe.Path)
+	text, err := os.ReadFile(file.Path)
 	if err != nil {
 		return Record{}, false, err
 	}
-	pinned, sources, err := pin(ctx, string(text), recipe.Platform)
+	pinned, sources, err := pin(ctx, string(text), file.Platform)
 	if err != nil {
-		return Record{}, false, fmt.Errorf("%s: %w", recipe.Path, err)
+		return Record{}, false, fmt.Errorf("%s: %w", file.Path, err)
 	}
 	if len(sources) == 0 {
-		return Record{}, false, fmt.Errorf("%s starts from no image of a registry: there is no digest to record", recipe.Path)
+		return Record{}, false, fmt.Errorf("%s starts from no image of a registry: there is no digest to record", file.Path)
 	}
 	last := sources[len(sources)-1]
-	_, arch, _ := strings.Cut(recipe.Platform, "/")
-	file, err := NewName(recipe.Name, recipe.Version, "", arch)
+	_, arch, _ := strings.Cut(file.Platform, "/")
+	name, err := NewName(file.Name, file.Version, "", arch)
 	if err != nil {
 		return Record{}, false, err
 	}
-	inputs := append([]image.Input{{Kind: "template", Digest: template}, {Kind: "platform", Digest: recipe.Platform}}, recipe.Inputs...)
+	inputs := append([]image.Input{{Kind: "template", Digest: template}, {Kind: "platform", Digest: file.Platform}}, file.Inputs...)
 	for _, s := range sources {
 		inputs = append(inputs, image.Input{Kind: "source", Name: s.ref, Digest: s.digest.String()})
 	}
 	r = Record{
-		File: file.String(), Name: recipe.Name, Version: recipe.Version, Platform: recipe.Platform, Kind: recipeKind,
+		File: name.String(), Name: file.Name, Version: file.Version, Platform: file.Platform, Kind: KindDefinitionFile,
 		Digest: last.digest.String(), Source: last.ref, BuildKey: image.BuildKey(inputs), Compression: b.Compression, Engine: b.Engine.Name(), SignedBy: b.Signer.Fingerprint(),
 	}
 	if old, ok, err := b.there(r); ok || err != nil {
 		return old, false, err
 	}
-	r, err = b.Folder.create(r, func(path string) error {
+	r, err = b.Folder.Create(r, func(path string) error {
 		def, err := filepath.Abs(path + ".def")
 		if err != nil {
 			return err

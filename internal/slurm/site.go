@@ -1,4 +1,4 @@
-package sif
+package slurm
 
 import (
 	"errors"

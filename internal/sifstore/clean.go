@@ -1,4 +1,4 @@
-package sif
+package sifstore
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/publish/branch"
+	"github.com/openbraininstitute/spacktainers/internal/sif"
 )
 
 // A Retention says which SIFs stay.
@@ -58,13 +59,13 @@ func NewCleaning(ctx context.Context, store buildcache.Store, r Retention) (Clea
 		plan.Lines = append(plan.Lines, r.judge(group)...)
 	}
 	for key, object := range c.objects {
-		if _, ok := ParseName(key); strings.HasSuffix(key, Ext) && !ok && !c.isLink(key) {
+		if _, ok := sif.ParseName(key); strings.HasSuffix(key, sif.Ext) && !ok && !c.isLink(key) {
 			plan.Lines = append(plan.Lines, CleanLine{File: key, Size: object.Size, Date: object.ModTime, Reason: "its name is none of ours"})
 		}
 	}
 	for _, object := range c.incoming {
 		line := CleanLine{File: object.Key, Size: object.Size, Date: object.ModTime, Reason: "on its way", etag: object.ETag}
-		if r.Now.Sub(object.ModTime) > partAge {
+		if r.Now.Sub(object.ModTime) > sif.PartAge {
 			line.Remove, line.Reason = true, "left by an upload that did not end"
 		}
 		plan.Lines = append(plan.Lines, line)
@@ -75,7 +76,7 @@ func NewCleaning(ctx context.Context, store buildcache.Store, r Retention) (Clea
 
 // A candidate is a SIF with what its manifest, or else its name, says of it.
 type candidate struct {
-	Name
+	sif.Name
 	object buildcache.Object
 	date   time.Time // when it was uploaded
 	kind   string
@@ -86,9 +87,9 @@ type candidate struct {
 // groups are the SIFs of one container, platform and branch each, the newest
 // first.
 func (c catalogue) groups() [][]candidate {
-	byKey := map[Name][]candidate{}
+	byKey := map[sif.Name][]candidate{}
 	for key, object := range c.objects {
-		name, ok := ParseName(key)
+		name, ok := sif.ParseName(key)
 		if !ok {
 			continue
 		}
@@ -97,7 +98,7 @@ func (c catalogue) groups() [][]candidate {
 			if s, ok := m.find(key); ok {
 				found.date, found.kind, found.listed = s.Uploaded, s.Kind, true
 				found.latest = m.Newest[s.Platform].File == key
-				if s.Kind == recipeKind {
+				if s.Kind == sif.KindDefinitionFile {
 					found.Branch = ""
 				}
 			}
@@ -133,7 +134,7 @@ func (c catalogue) manifest(container string) *Manifest {
 
 // isLink knows the links to the newest SIF that sif:install makes in a folder.
 func (c catalogue) isLink(key string) bool {
-	stem, _ := cutArch(strings.TrimSuffix(key, Ext))
+	stem, _ := sif.CutArch(strings.TrimSuffix(key, sif.Ext))
 	return c.manifest(stem) != nil
 }
 

@@ -1,4 +1,4 @@
-package sif
+package sifstore
 
 import (
 	"context"
@@ -11,14 +11,15 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/sif"
 )
 
 // mediaType is what the Singularity community calls a SIF.
-const mediaType = "application/vnd.sylabs.sif.layer.v1.sif"
+const mediaType = "application/vnd.sylabs.layer.v1.sif"
 
-// Metadata is what a bucket keeps of a SIF beside its content, under the names
+// metadata is what a bucket keeps of a SIF beside its content, under the names
 // that the predecessor's tools look for.
-func (r Record) Metadata() map[string]string {
+func metadata(r sif.Record) map[string]string {
 	m := map[string]string{
 		"container-checksum": r.BuildKey, // what the container is made of
 		"build-key":          r.BuildKey,
@@ -34,7 +35,7 @@ func (r Record) Metadata() map[string]string {
 
 // An Upload is one SIF on its way to a store.
 type Upload struct {
-	Record Record
+	Record sif.Record
 	State  string // what Plan found
 }
 
@@ -48,14 +49,14 @@ const (
 
 // An Uploader sends SIFs from a folder to a store.
 type Uploader struct {
-	From     Folder
+	From     sif.Folder
 	To       Store
 	Now      func() time.Time
-	Progress func(Record) func(sent int64) // may be nil
+	Progress func(sif.Record) func(sent int64) // may be nil
 }
 
 // Plan says what Execute would have to do with a SIF. It only reads.
-func (u Uploader) Plan(ctx context.Context, r Record) (Upload, error) {
+func (u Uploader) Plan(ctx context.Context, r sif.Record) (Upload, error) {
 	m, _, err := readManifest(ctx, u.To, r.Name)
 	if err != nil {
 		return Upload{}, err
@@ -68,17 +69,17 @@ func (u Uploader) Plan(ctx context.Context, r Record) (Upload, error) {
 	switch {
 	case !there:
 		return Upload{r, StateNew}, nil
-	case listed && object.Size == old.Size && old.equals(r) && r.Branch == "" && m.Newest[r.Platform].File != r.File:
+	case listed && object.Size == old.Size && equivalent(old.Record, r) && r.Branch == "" && m.Newest[r.Platform].File != r.File:
 		return Upload{r, StateNewest}, nil
-	case listed && object.Size == old.Size && old.equals(r):
+	case listed && object.Size == old.Size && equivalent(old.Record, r):
 		return Upload{r, StateSame}, nil
 	}
 	return Upload{r, StateChanged}, nil
 }
 
-// equals says whether a stored SIF is as good as another one: made from the
+// equivalent reports whether a stored SIF is as good as another one: made from the
 // same things. Apptainer never writes the same bytes twice.
-func (r Record) equals(other Record) bool {
+func equivalent(r, other sif.Record) bool {
 	return r.SHA256 == other.SHA256 || r.Digest == other.Digest && r.BuildKey == other.BuildKey && r.Lock == other.Lock &&
 		r.Compression == other.Compression && r.SignedBy == other.SignedBy && r.Engine == other.Engine
 }
@@ -131,13 +132,13 @@ func (u Uploader) now() time.Time { return u.Now().UTC().Truncate(time.Second) }
 // incoming begins the keys of objects that are not checked yet.
 const incoming = "incoming/"
 
-func (u Uploader) send(ctx context.Context, key string, file *os.File, r Record, fresh bool) error {
+func (u Uploader) send(ctx context.Context, key string, file *os.File, r sif.Record, fresh bool) error {
 	var body io.ReaderAt = file
 	if u.Progress != nil {
 		body = &progressReader{ReaderAt: file, size: r.Size, report: u.Progress(r)}
 	}
 	_, err := u.To.Put(ctx, key, body, r.Size, buildcache.PutOptions{
-		ContentType: mediaType, Metadata: r.Metadata(), Condition: buildcache.Condition{IfNoneMatch: fresh},
+		ContentType: mediaType, Metadata: metadata(r), Condition: buildcache.Condition{IfNoneMatch: fresh},
 	})
 	if errors.Is(err, buildcache.ErrChanged) {
 		return fmt.Errorf("%s: somebody else uploads it at the same time: try again", r.File)
@@ -159,7 +160,7 @@ func stat(ctx context.Context, store buildcache.Store, key string) (buildcache.O
 }
 
 // verify reads an object back and compares it with what it should be.
-func verify(ctx context.Context, store buildcache.Store, key string, r Record) error {
+func verify(ctx context.Context, store buildcache.Store, key string, r sif.Record) error {
 	body, object, err := store.Get(ctx, key)
 	if err != nil {
 		return err
