@@ -29,14 +29,15 @@ type Cache struct {
 // A Package is a spec's binary in a cache.
 type Package struct {
 	Spec        *Spec
-	Key         string // of the tarball
-	SpecKey     string // of the spec file (v2) or the manifest (v3)
-	Layout      int    // 2 or 3
-	Algorithm   string // of the checksum: sha256
-	Checksum    string // of the tarball as stored, in hexadecimal
-	Size        int64  // of the tarball as stored, in bytes; v2 has it from the store
-	Compression string // gzip
-	SignedBy    string // fingerprint of the signer's primary key; empty if not checked
+	Key         string   // of the tarball
+	SpecKey     string   // of the spec file (v2) or the manifest (v3)
+	Layout      int      // 2 or 3
+	Algorithm   string   // of the checksum: sha256
+	Checksum    string   // of the tarball as stored, in hexadecimal
+	Size        int64    // of the tarball as stored, in bytes; v2 has it from the store
+	Compression string   // gzip
+	SignedBy    string   // fingerprint of the signer's primary key; empty if not checked
+	Notes       []string // for the user: formats newer than those that were tried
 }
 
 // Spec files and manifests are read as a whole, so their size has a limit. A

@@ -72,11 +72,11 @@ func TestDamageIsNamed(t *testing.T) {
 		{"no manifest version", "v3-unsigned", false, spec, replace(`"version":3,`, ``), buildcache.ErrFormat, "no version"},
 		{"unknown compression", "v3-unsigned", false, spec, replace(`"gzip"`, `"zstd"`), buildcache.ErrFormat, "zstd"},
 		{"tarball not compressed", "v3-unsigned", false, spec, replace(`"gzip"`, `"none"`), buildcache.ErrFormat, "none"},
-		{"no tarball in the manifest", "v3-unsigned", false, spec, replace(buildcache.MediaTypeTarball, "x/y"), buildcache.ErrFormat, "0 blobs"},
-		{"no spec in the manifest", "v3-unsigned", false, spec, replace(buildcache.MediaTypeSpec, "x/y"), buildcache.ErrFormat, "0 blobs"},
-		{"two tarballs in the manifest", "v3-unsigned", false, spec, replace(buildcache.MediaTypeSpec, buildcache.MediaTypeTarball), buildcache.ErrFormat, "2 blobs"},
-		{"unknown specfile version", "v2-unsigned", false, spec, replace(`"version":4`, `"version":9`), buildcache.ErrFormat, "version 9"},
-		{"unknown tarball layout", "v2-unsigned", false, spec, replace(`"buildcache_layout_version":2`, `"buildcache_layout_version":1`), buildcache.ErrFormat, "layout 1"},
+		{"no tarball in the manifest", "v3-unsigned", false, spec, replace(buildcache.MediaTypeTarball, "x/y"), buildcache.ErrFormat, "no tarball"},
+		{"no spec in the manifest", "v3-unsigned", false, spec, replace(buildcache.MediaTypeSpec, "x/y"), buildcache.ErrFormat, "no spec"},
+		{"two tarballs in the manifest", "v3-unsigned", false, spec, replace(buildcache.MediaTypeSpec, buildcache.MediaTypeTarball), buildcache.ErrFormat, "two blobs"},
+		{"old spec file version", "v2-unsigned", false, spec, replace(`"version":4`, `"version":1`), buildcache.ErrFormat, "version 1"},
+		{"old tarball layout", "v2-unsigned", false, spec, replace(`"buildcache_layout_version":2`, `"buildcache_layout_version":0`), buildcache.ErrFormat, "push the package again"},
 		{"no nodes", "v2-unsigned", false, spec, func([]byte) []byte {
 			return []byte(`{"spec":{"_meta":{"version":4},"nodes":[]},"buildcache_layout_version":2}`)
 		}, buildcache.ErrFormat, "no nodes"},
@@ -151,7 +151,7 @@ func TestSpecBlobIsVerified(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := m.Blob(buildcache.MediaTypeSpec)
+		b, err := m.Blob(buildcache.SpecBlob)
 		if err != nil {
 			t.Fatal(err)
 		}

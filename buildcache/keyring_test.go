@@ -23,7 +23,7 @@ func TestReadKeyringTakesTheKeysThatCachesHold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := m.Blob(buildcache.MediaTypeKey)
+	b, err := m.Blob(buildcache.KeyBlob)
 	if err != nil {
 		t.Fatal(err)
 	}

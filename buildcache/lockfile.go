@@ -37,8 +37,9 @@ func ReadLockfile(path string) (*Lockfile, error) {
 	return l, nil
 }
 
-// ParseLockfile reads lockfile versions 4 to 6 (Spack 0.18 to 1.x), in which
-// nodes are keyed by their DAG hash.
+// ParseLockfile reads lockfiles since version 4 (Spack 0.18), in which nodes are keyed by their DAG
+// hash. One of a version newer than those that were tried is read if it has the same shape; see
+// LockfileFormat.Note.
 //
 // What it returns is whole: every root and dependency names a node, and there
 // is no cycle. Anything else is ErrFormat, since half a lockfile would make
@@ -85,19 +86,16 @@ type lockfileMeta struct {
 	SpecfileVersion int    `json:"specfile-version"`
 }
 
-// CheckLockfile says whether a file whose _meta names this file type and
-// lockfile version is one that is known here: versions 4 to 6. Anything else is
-// ErrFormat, and tells the user what to do.
+// CheckLockfile reports whether a file whose _meta has this file type and lockfile version can be
+// read. If not, it is ErrFormat, and tells the user what to do.
 func CheckLockfile(fileType string, version int) error {
-	switch v := version; {
+	switch {
 	case fileType != "spack-lockfile":
 		return fmt.Errorf("%w: no spack.lock: its file type is %q, not \"spack-lockfile\"", ErrFormat, fileType)
-	case v < 1:
+	case version < 1:
 		return fmt.Errorf("%w: it does not say its version", ErrFormat)
-	case v < 4:
-		return fmt.Errorf("%w: version %d, of Spack 0.17 or older, names specs by other hashes than a build cache does: concretize again with a newer Spack", ErrFormat, v)
-	case v > 6:
-		return fmt.Errorf("%w: version %d is newer than what is known here (4 to 6): update this program", ErrFormat, v)
+	case version < LockfileFormat.Oldest:
+		return fmt.Errorf("%w: version %d, of Spack 0.17 or older, names specs by other hashes than a build cache does: concretize again with a newer Spack", ErrFormat, version)
 	}
 	return nil
 }

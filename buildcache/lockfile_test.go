@@ -123,11 +123,14 @@ func TestParseLockfileTakesInIncludedEnvironments(t *testing.T) {
 	}
 }
 
-func TestParseLockfileReadsVersions4To6(t *testing.T) {
-	for v := range 9 {
+func TestParseLockfileReadsVersion4AndNewer(t *testing.T) {
+	for _, v := range []int{-1, 0, 3, 4, 5, 6, 7, 8, 9, 100} {
 		_, err := ParseLockfile([]byte(lock(v, []string{hashA}, map[string]string{hashA: leaf("a", hashA)})))
-		if known := 4 <= v && v <= 6; known && err != nil || !known && !errors.Is(err, ErrFormat) {
+		if v >= 4 && err != nil || v < 4 && !errors.Is(err, ErrFormat) {
 			t.Errorf("version %d: got %v", v, err)
+		}
+		if note := LockfileFormat.Note(v); (note != "") != (v > 8) {
+			t.Errorf("version %d: got the note %q", v, note)
 		}
 	}
 }
@@ -147,7 +150,7 @@ func TestParseLockfileRefuses(t *testing.T) {
 		"two files":               {string(whole) + string(whole), "after top-level"},
 		"no version":              {`{"_meta":{"file-type":"spack-lockfile"},"roots":[],"concrete_specs":{}}`, "does not say"},
 		"version 3":               {lock(3, nil, one), "concretize again"},
-		"version 7":               {lock(7, nil, one), "newer"},
+		"a newer shape":           {strings.Replace(lock(9, nil, one), `"concrete_specs"`, `"specs"`, 1), "missing"},
 		"no roots":                {meta + `"concrete_specs":{}}`, "missing"},
 		"no nodes":                {meta + `"roots":[]}`, "missing"},
 		"nodes null":              {meta + `"roots":[],"concrete_specs":null}`, "missing"},

@@ -1,11 +1,14 @@
 package buildcache
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// Media types of the blobs in layout v3.
+// Media types of the blobs in layout v3, as Spack 1.0 to 1.2 write them. Read them with Blob.Kind.
 const (
 	MediaTypeTarball  = "application/vnd.spack.install.v2.tar+gzip"
 	MediaTypeSpec     = "application/vnd.spack.spec.v5+json" // also where the spec in it is v4: a migrated one
@@ -71,19 +74,73 @@ func ParseManifest(data []byte) (*Manifest, error) {
 	return m, nil
 }
 
-// Blob returns the one blob of a media type; none, or more than one, is
+// Blob returns the blob of a kind. Of several that differ in the version of their format it is the
+// newest one that was tried, or the oldest one where all are newer. None, or two of one version, is
 // ErrFormat.
-func (m *Manifest) Blob(mediaType string) (Blob, error) {
+func (m *Manifest) Blob(kind BlobKind) (Blob, error) {
+	of, err := m.BlobsOf(kind)
+	if err != nil {
+		return Blob{}, err
+	}
+	best := of[0]
+	for _, b := range of[1:] {
+		if _, note := b.Kind(); note == "" {
+			best = b
+		}
+	}
+	return best, nil
+}
+
+// BlobsOf returns the blobs of a kind by ascending version of their format: an index manifest can
+// name one index for each version of Spack's database. None, or two of one version, is ErrFormat.
+func (m *Manifest) BlobsOf(kind BlobKind) ([]Blob, error) {
 	var found []Blob
 	for _, b := range m.Blobs {
-		if b.MediaType == mediaType {
+		if k, _ := b.Kind(); k == kind {
 			found = append(found, b)
 		}
 	}
-	if len(found) != 1 {
-		return Blob{}, fmt.Errorf("%w: the manifest names %d blobs of type %s, want 1", ErrFormat, len(found), mediaType)
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%w: the manifest names no %s", ErrFormat, kind)
 	}
-	return found[0], nil
+	slices.SortStableFunc(found, func(a, b Blob) int {
+		_, va, _ := parseMediaType(a.MediaType)
+		_, vb, _ := parseMediaType(b.MediaType)
+		return cmp.Compare(va, vb)
+	})
+	for i := range found[1:] {
+		if found[i].MediaType == found[i+1].MediaType {
+			return nil, fmt.Errorf("%w: the manifest names two blobs of type %s", ErrFormat, found[i].MediaType)
+		}
+	}
+	return found, nil
+}
+
+// Notes returns what is newer in a manifest than what was tried, or not known, one line each. What
+// such a manifest is about must not be deleted, rewritten or repaired.
+func (m *Manifest) Notes() []string {
+	var notes []string
+	for _, b := range m.Blobs {
+		if _, note := b.Kind(); note != "" {
+			notes = append(notes, note)
+		}
+	}
+	return notes
+}
+
+// Text returns the manifest as Spack writes it, unsigned.
+func (m *Manifest) Text() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "{\n\"version\":%d,\n\"data\":[", manifestVersion)
+	for i, blob := range m.Blobs {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "\n{\n\"contentLength\":%d,\n\"mediaType\":%q,\n\"compression\":%q,\n\"checksumAlgorithm\":%q,\n\"checksum\":%q\n}",
+			blob.Size, blob.MediaType, blob.Compression, blob.Algorithm, blob.Checksum)
+	}
+	b.WriteString("\n]\n}")
+	return b.Bytes()
 }
 
 // A blob as JSON has it.

@@ -8,7 +8,7 @@ import (
 )
 
 // ParseSpec reads one node of a concrete DAG, as lockfiles, spec files and
-// indexes hold it: specfile versions 2 to 5, also migrated ones. Unknown keys
+// indexes hold it, whatever the version of the file, migrated ones too. Unknown keys
 // are ignored; a node without name, version or hash is ErrFormat, and so is an
 // edge of unknown type.
 func ParseSpec(data []byte) (*Spec, error) {

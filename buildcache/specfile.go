@@ -5,7 +5,8 @@ import "fmt"
 // A specFile is what a spec file of v2 or a spec blob of v3 says.
 type specFile struct {
 	nodes               []*Spec // the spec itself first, then the rest of its DAG; never empty
-	layout              int     // how the tarball is made: 2 in v2 and v3
+	version             int     // of the format
+	layout              int     // how the tarball is made: 1 up to Spack 0.21, 2 since
 	algorithm, checksum string  // of the tarball as stored; v2 only
 }
 
@@ -26,16 +27,16 @@ func parseSpecFile(data []byte) (*specFile, error) {
 	if err := decode(data, &f); err != nil {
 		return nil, err
 	}
-	if v := f.Spec.Meta.Version; v < 2 || v > 5 {
-		return nil, fmt.Errorf("%w: specfile version %d is not known here (2 to 5)", ErrFormat, v)
+	if err := SpecFileFormat.Check(f.Spec.Meta.Version); err != nil {
+		return nil, err
 	}
-	if f.Layout != 2 {
-		return nil, fmt.Errorf("%w: tarball layout %d is not known here, only 2: push the package again with a newer Spack", ErrFormat, f.Layout)
+	if err := TarballFormat.Check(f.Layout); err != nil {
+		return nil, fmt.Errorf("%w: push the package again with a newer Spack", err)
 	}
 	if len(f.Spec.Nodes) == 0 {
 		return nil, fmt.Errorf("%w: the spec has no nodes", ErrFormat)
 	}
-	file := &specFile{layout: f.Layout, algorithm: f.Checksum.Algorithm, checksum: f.Checksum.Hash}
+	file := &specFile{version: f.Spec.Meta.Version, layout: f.Layout, algorithm: f.Checksum.Algorithm, checksum: f.Checksum.Hash}
 	for _, n := range f.Spec.Nodes {
 		s, err := n.spec()
 		if err != nil {
@@ -44,4 +45,15 @@ func parseSpecFile(data []byte) (*specFile, error) {
 		file.nodes = append(file.nodes, s)
 	}
 	return file, nil
+}
+
+// notes are about what is newer than what was tried.
+func (f *specFile) notes() []string {
+	var notes []string
+	for _, note := range []string{SpecFileFormat.Note(f.version), TarballFormat.Note(f.layout)} {
+		if note != "" {
+			notes = append(notes, note)
+		}
+	}
+	return notes
 }

@@ -44,6 +44,7 @@ func (c *Cache) findV2(ctx context.Context, s *Spec, hash Hash) (*Package, error
 		Size:        tarball.Size,
 		Compression: "gzip",
 		SignedBy:    signer,
+		Notes:       f.notes(),
 	}, nil
 }
 

@@ -26,6 +26,12 @@ func (c *Cache) findV3(ctx context.Context, s *Spec, hash Hash) (*Package, error
 	if err != nil {
 		return nil, &ObjectError{key, err}
 	}
+	var notes []string
+	for _, b := range []Blob{tarball, spec} {
+		if _, note := b.Kind(); note != "" {
+			notes = append(notes, note)
+		}
+	}
 	if c.Keys != nil {
 		nodes, err := c.specBlob(ctx, spec, key)
 		if err != nil {
@@ -45,6 +51,7 @@ func (c *Cache) findV3(ctx context.Context, s *Spec, hash Hash) (*Package, error
 		Size:        tarball.Size,
 		Compression: tarball.Compression,
 		SignedBy:    signer,
+		Notes:       notes,
 	}, nil
 }
 
@@ -72,13 +79,13 @@ func (c *Cache) manifest(data []byte) (tarball, spec Blob, signer string, err er
 	if err != nil {
 		return Blob{}, Blob{}, "", err
 	}
-	if tarball, err = m.Blob(MediaTypeTarball); err != nil {
+	if tarball, err = m.Blob(TarballBlob); err != nil {
 		return Blob{}, Blob{}, "", err
 	}
 	if tarball.Compression != "gzip" {
 		return Blob{}, Blob{}, "", fmt.Errorf("%w: the tarball's compression is %q, its type says gzip", ErrFormat, tarball.Compression)
 	}
-	spec, err = m.Blob(MediaTypeSpec)
+	spec, err = m.Blob(SpecBlob)
 	return tarball, spec, signer, err
 }
 

@@ -27,7 +27,7 @@ func refOf(b buildcache.Blob) (r blobRef) {
 		panic(err) // ParseManifest takes no other checksum
 	}
 	r.size = b.Size
-	if b.MediaType == buildcache.MediaTypeSpec {
+	if kind, _ := b.Kind(); kind == buildcache.SpecBlob {
 		r.form |= specBlob
 	}
 	if b.Compression == "gzip" {

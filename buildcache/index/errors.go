@@ -8,8 +8,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// A VersionError is an index of a version that is not known here: 7 and 8 are.
-// It is buildcache.ErrFormat.
+// A VersionError is an index whose version is too old, or no number. It is buildcache.ErrFormat.
 type VersionError struct {
 	Version string // empty where the index does not say
 }
@@ -18,7 +17,8 @@ func (e *VersionError) Error() string {
 	if e.Version == "" {
 		return "index: it does not say its version"
 	}
-	return fmt.Sprintf("index: version %q is not known here (7 and 8 are): update this program, or the index with spack buildcache update-index", e.Version)
+	f := buildcache.DatabaseFormat
+	return fmt.Sprintf("index: version %q is not known here (%d to %d are): update the index with spack buildcache update-index", e.Version, f.Oldest, f.Tested)
 }
 
 // Unwrap returns buildcache.ErrFormat.
@@ -30,6 +30,10 @@ var errShort = errors.New("index: more bytes are needed")
 // errNoIndex says that a graph is that of a lockfile: it says nothing of where
 // the entries of an index would stand.
 var errNoIndex = errors.New("index: the graph is not one of an index")
+
+// ErrNewer says that an index is of a version newer than those that were tried: it is read, and
+// never rewritten.
+var ErrNewer = errors.New("the index is of a newer version")
 
 // errChanged says that the file is not the one that was read.
 var errChanged = errors.New("the index is not the one that was read")

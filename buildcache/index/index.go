@@ -13,6 +13,7 @@ package index
 
 import (
 	"iter"
+	"strconv"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
@@ -72,8 +73,18 @@ func (e edge) id() uint32                 { return uint32(e) & maxID }
 func (e edge) types() buildcache.DepTypes { return buildcache.DepTypes(e >> idBits) }
 
 // Version returns the version of the database as the index says it: 7 up to
-// Spack 0.23, 8 since 1.0.
+// Spack 0.23, 8 since 1.0, 9 since 1.3.
 func (g *Graph) Version() string { return g.version }
+
+// Note returns one line for the user if the index is of a version newer than those that were tried,
+// else "". Such an index is not rewritten, and what it names must not be deleted.
+func (g *Graph) Note() string {
+	version, err := strconv.Atoi(g.version)
+	if err != nil { // a lockfile's graph
+		return ""
+	}
+	return buildcache.DatabaseFormat.Note(version)
+}
 
 // Len returns the number of nodes, missing ones too: they are 0 to Len()-1.
 func (g *Graph) Len() int { return len(g.nodes) }

@@ -102,7 +102,7 @@ func oracle(data []byte) (*oracleIndex, error) {
 	if err := json.Unmarshal(orNull(db["version"]), &x.version); err != nil {
 		return nil, err
 	}
-	if x.version != "7" && x.version != "8" {
+	if !regexp.MustCompile(`^([6-9]|[1-9][0-9]{1,17})$`).MatchString(x.version) {
 		return nil, errors.New("unknown version")
 	}
 	installs, err := members(db["installs"])

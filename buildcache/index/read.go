@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
@@ -84,8 +85,9 @@ func (p *reader) version() error {
 		if err != nil {
 			return err
 		}
-		if v := string(text); v != "7" && v != "8" {
-			return &VersionError{v}
+		v, err := strconv.Atoi(string(text))
+		if err != nil || strconv.Itoa(v) != string(text) || v < buildcache.DatabaseFormat.Oldest {
+			return &VersionError{string(text)}
 		}
 		p.g.version = string(text)
 		return nil

@@ -183,7 +183,7 @@ func TestReadAgreesWithTheOracleOnEveryByteChanged(t *testing.T) {
 }
 
 func TestReadRefusesUnknownVersions(t *testing.T) {
-	for _, v := range []string{"6", "9", "7x", "", "07"} {
+	for _, v := range []string{"5", "0", "-7", "7x", "", "07", "7.0", "99999999999999999999"} {
 		_, err := index.Read(strings.NewReader(strings.Replace(small, `"version":"7"`, `"version":"`+v+`"`, 1)), 0)
 		if got := (*index.VersionError)(nil); !errors.As(err, &got) || got.Version != v {
 			t.Errorf("version %q: got %v", v, err)

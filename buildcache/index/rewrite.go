@@ -19,8 +19,8 @@ import (
 // A src that is another file than the one read is noticed where a value changes
 // and at the end. Who cannot be sure of it should Read what was written.
 func (g *Graph) Rewrite(dst io.Writer, src io.ReaderAt, keep Bits) error {
-	if g.close == 0 {
-		return errNoIndex
+	if err := g.changeable(); err != nil {
+		return err
 	}
 	stay := g.reach(slices.Collect(keep.All()), anyType, nil)
 	refs := g.count(stay)
@@ -51,6 +51,17 @@ func (g *Graph) Rewrite(dst io.Writer, src io.ReaderAt, keep Bits) error {
 	}
 	c.copyTo(g.size)
 	return c.finish()
+}
+
+// changeable refuses to rewrite what is no index, or one of a version that was not tried.
+func (g *Graph) changeable() error {
+	if g.close == 0 {
+		return errNoIndex
+	}
+	if note := g.Note(); note != "" {
+		return fmt.Errorf("%w: %s", ErrNewer, note)
+	}
+	return nil
 }
 
 // count counts the edges between nodes that stay.
@@ -88,8 +99,10 @@ func (c *copier) record(n *node, refs uint32, cached bool) {
 // ids that it does not have. src and otherSrc are the files that the two were
 // read from. Values such as ref_count stay as they are.
 func (g *Graph) Append(dst io.Writer, src io.ReaderAt, other *Graph, otherSrc io.ReaderAt, ids Bits) error {
-	if g.close == 0 || other.close == 0 {
-		return errNoIndex
+	for _, graph := range []*Graph{g, other} {
+		if err := graph.changeable(); err != nil {
+			return err
+		}
 	}
 	c := newCopier(dst, src, g.size)
 	end := g.open
