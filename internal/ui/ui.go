@@ -43,18 +43,34 @@ type UI struct {
 func New(out, err io.Writer, ci CI, noColor bool) *UI {
 	colors := func(w io.Writer) bool { return !noColor && ci == "" && isTerminal(w) }
 	u := &UI{Out: out, CI: ci, color: colors(out)}
-	u.Log = log.NewWithOptions(&noTerminal{err}, log.Options{Level: log.InfoLevel})
+	u.Log = log.NewWithOptions(noTerminal{err}, log.Options{Level: log.InfoLevel})
 	profile := termenv.Ascii
 	if colors(err) {
 		profile = termenv.NewOutput(err).ColorProfile()
 	}
 	u.Log.SetColorProfile(profile)
+	styles := log.DefaultStyles()
+	styles.Message = styles.Message.Transform(Line)
+	u.Log.SetStyles(styles)
 	return u
 }
 
 // noTerminal hides from the logger what it writes to: it would ask a terminal
-// for its colours, and the answer would land in what the user types.
-type noTerminal struct{ io.Writer }
+// for its colours, and the answer would land in what the user types. What a
+// CI system would take for a command is taken from each line; the logger itself
+// escapes control characters of values, and colours are its own.
+type noTerminal struct{ w io.Writer }
+
+func (n noTerminal) Write(p []byte) (int, error) {
+	var b strings.Builder
+	for line := range strings.Lines(string(p)) {
+		b.WriteString(guard(line))
+	}
+	if _, err := io.WriteString(n.w, b.String()); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
 
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
@@ -72,12 +88,7 @@ func (u *UI) JSON(v any) error {
 // Table writes rows below a header to standard output, as Markdown to the job
 // summary too where CI has one.
 func (u *UI) Table(header []string, rows [][]string) error {
-	t := table.NewWriter()
-	t.AppendHeader(row(header))
-	for _, r := range rows {
-		t.AppendRow(row(r))
-	}
-	t.SetStyle(plain)
+	t := newTable(header, rows, Line)
 	if u.color {
 		t.Style().Color.Header = text.Colors{text.Bold}
 	}
@@ -86,7 +97,18 @@ func (u *UI) Table(header []string, rows [][]string) error {
 			return err
 		}
 	}
-	return u.summarise(t.RenderMarkdown() + "\n\n")
+	asMarkdown := func(cell string) string { return markdown.Replace(Line(cell)) }
+	return u.summarise(newTable(header, rows, asMarkdown).RenderMarkdown() + "\n\n")
+}
+
+func newTable(header []string, rows [][]string, cell func(string) string) table.Writer {
+	t := table.NewWriter()
+	t.AppendHeader(row(header, cell))
+	for _, r := range rows {
+		t.AppendRow(row(r, cell))
+	}
+	t.SetStyle(plain)
+	return t
 }
 
 // plain is a table of columns and nothing else: it can be read by people, cut
@@ -97,10 +119,10 @@ var plain = table.Style{
 	Options: table.OptionsNoBordersAndSeparators,
 }
 
-func row(cells []string) table.Row {
+func row(cells []string, escape func(string) string) table.Row {
 	var r table.Row
 	for _, cell := range cells {
-		r = append(r, cell)
+		r = append(r, escape(cell))
 	}
 	return r
 }
@@ -115,12 +137,6 @@ func (u *UI) summarise(markdown string) error {
 	}
 	defer file.Close()
 	_, err = file.WriteString(markdown)
-	return err
-}
-
-// Print writes a line of result to standard output.
-func (u *UI) Print(format string, args ...any) error {
-	_, err := fmt.Fprintf(u.Out, format+"\n", args...)
 	return err
 }
 

@@ -60,10 +60,10 @@ func (a *app) showImage(img publish.ShownImage) error {
 	lines := []string{""}
 	for _, fact := range facts {
 		if fact[1] != "" {
-			lines = append(lines, fmt.Sprintf("%-10s  %s", fact[0], fact[1]))
+			lines = append(lines, fmt.Sprintf("%-10s  %s", fact[0], ui.Line(fact[1])))
 		}
 	}
-	if err := a.Print("%s", strings.Join(lines, "\n")); err != nil {
+	if err := a.Text(strings.Join(lines, "\n")); err != nil {
 		return err
 	}
 	var rows [][]string
@@ -127,7 +127,7 @@ func (Containers) Diff(ctx context.Context, a, b string,
 		return app.JSON(diffs)
 	case or(markdown, false):
 		for _, d := range diffs {
-			if err := app.Print("%s", strings.TrimSuffix(d.Markdown(), "\n")); err != nil {
+			if err := app.Text(d.Markdown()); err != nil {
 				return err
 			}
 		}

@@ -43,7 +43,7 @@ func (Sif) Job(ctx context.Context, name string,
 	if err := job.Check(); err != nil {
 		return callError{err}
 	}
-	return a.Print("%s", strings.TrimSuffix(job.Script(), "\n"))
+	return a.Text(job.Script())
 }
 
 func (a *app) job(ctx context.Context, d definition.Definition, site slurm.Site) (slurm.Job, error) {
