@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
@@ -91,14 +92,21 @@ func (j Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int) (_ *tex
 	for _, x := range s.indexes {
 		if x.layout == layout {
 			version = x.graph.Version()
+			if note := x.graph.Note(); note != "" {
+				return nil, 0, fmt.Errorf("%s: %w: %s", x.object.Key, index.ErrNewer, note)
+			}
 		}
+	}
+	database, err := strconv.Atoi(version)
+	if err != nil {
+		return nil, 0, err
 	}
 	opts := j.Scan
 	opts.Parallel = max(opts.Parallel, 16)
 	r := &scanner{Scan: s, store: j.Store, opts: opts}
 	all, err := newText(func(w io.Writer) error {
 		fmt.Fprintf(w, `{"database":{"version":%q,"installs":{`, version)
-		if err := r.writeNodes(ctx, w, files); err != nil {
+		if err := r.writeNodes(ctx, w, files, database); err != nil {
 			return err
 		}
 		_, err := io.WriteString(w, "}}}")
@@ -121,20 +129,20 @@ func (j Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int) (_ *tex
 
 // writeNodes writes a record for each node of some spec files, each once, in
 // their order.
-func (r *scanner) writeNodes(ctx context.Context, w io.Writer, files []objectID) error {
+func (r *scanner) writeNodes(ctx context.Context, w io.Writer, files []objectID, database int) error {
 	seen := map[buildcache.Hash]bool{}
 	for chunk := range slices.Chunk(files, 256) {
-		dags := make([][]json.RawMessage, len(chunk))
+		dags := make([]rawDAG, len(chunk))
 		err := r.each(ctx, len(chunk), func(ctx context.Context, i int) (err error) {
-			dags[i], err = r.rawDAG(ctx, chunk[i])
+			dags[i], err = r.readDAG(ctx, chunk[i])
 			return err
 		})
 		if err != nil {
 			return err
 		}
 		for i, dag := range dags {
-			for _, raw := range dag {
-				if err := writeNode(w, raw, seen); err != nil {
+			for _, raw := range dag.nodes {
+				if err := writeNode(w, raw, dag.version, database, seen); err != nil {
 					return unreadable(r.objects.key(chunk[i]), err)
 				}
 			}
@@ -143,50 +151,52 @@ func (r *scanner) writeNodes(ctx context.Context, w io.Writer, files []objectID)
 	return nil
 }
 
-func writeNode(w io.Writer, raw json.RawMessage, seen map[buildcache.Hash]bool) error {
-	var n struct{ Hash string }
-	if err := json.Unmarshal(raw, &n); err != nil {
+func writeNode(w io.Writer, raw json.RawMessage, version, database int, seen map[buildcache.Hash]bool) error {
+	n, err := buildcache.ParseSpec(raw)
+	if err != nil || seen[n.Hash] {
 		return err
 	}
-	hash, err := buildcache.ParseHash(n.Hash)
-	if err != nil || seen[hash] {
-		return err
-	}
-	var b bytes.Buffer
 	if len(seen) > 0 {
-		b.WriteByte(',')
+		if _, err := io.WriteString(w, ","); err != nil {
+			return err
+		}
 	}
-	seen[hash] = true
-	fmt.Fprintf(&b, `%q:{"spec":`, hash)
-	if err := json.Compact(&b, raw); err != nil {
-		return err
-	}
-	b.WriteString(`,"ref_count":0,"in_buildcache":true}`)
-	_, err = w.Write(b.Bytes())
-	return err
+	seen[n.Hash] = true
+	return index.WriteRecord(w, raw, version, database)
 }
 
-// rawDAG reads the nodes of a spec file as they stand there, the spec first.
-func (r *scanner) rawDAG(ctx context.Context, file objectID) ([]json.RawMessage, error) {
+// A rawDAG is what a spec file says: its nodes as they stand there, the spec first.
+type rawDAG struct {
+	version int // of the format
+	nodes   []json.RawMessage
+}
+
+func (r *scanner) readDAG(ctx context.Context, file objectID) (d rawDAG, err error) {
 	key, hash := r.objects.key(file), r.dag.hash(r.objects.at(file).of-1)
 	text, err := r.specText(ctx, file)
 	if err != nil {
-		return nil, err
+		return d, err
 	}
 	var f struct {
-		Spec struct{ Nodes []json.RawMessage }
+		Spec struct {
+			Meta  struct{ Version int } `json:"_meta"`
+			Nodes []json.RawMessage
+		}
 	}
 	if err := json.Unmarshal(text, &f); err != nil {
-		return nil, unreadable(key, err)
+		return d, unreadable(key, err)
 	}
 	if len(f.Spec.Nodes) == 0 {
-		return nil, unreadable(key, fmt.Errorf("%w: no nodes", buildcache.ErrFormat))
+		return d, unreadable(key, fmt.Errorf("%w: no nodes", buildcache.ErrFormat))
 	}
 	first, err := buildcache.ParseSpec(f.Spec.Nodes[0])
 	if err != nil || first.Hash != hash {
-		return nil, unreadable(key, fmt.Errorf("%w: it is not about %s: %w", buildcache.ErrFormat, hash, err))
+		return d, unreadable(key, fmt.Errorf("%w: it is not about %s: %w", buildcache.ErrFormat, hash, err))
 	}
-	return f.Spec.Nodes, nil
+	if note := buildcache.SpecFileFormat.Note(f.Spec.Meta.Version); note != "" {
+		return d, unreadable(key, fmt.Errorf("%w: %s", buildcache.ErrFormat, note))
+	}
+	return rawDAG{f.Spec.Meta.Version, f.Spec.Nodes}, nil
 }
 
 // specText returns the JSON of a spec file, without its signature, or of the
