@@ -78,6 +78,12 @@ func (c *Cache) Layouts() []int { return slices.Clone(c.layouts) }
 // not need; it is read if keys are given, so that no signed manifest can stand
 // in for another.
 func (c *Cache) Find(ctx context.Context, s *Spec) (*Package, error) {
+	return c.find(ctx, s, func([]*Spec) error { return nil })
+}
+
+// find has check look at the nodes of the spec file, which is about the spec's binary, before it
+// returns. In layout v3 it is called only where keys are given.
+func (c *Cache) find(ctx context.Context, s *Spec, check func(nodes []*Spec) error) (*Package, error) {
 	hash, err := ParseHash(string(s.BinaryHash()))
 	if err != nil {
 		return nil, fmt.Errorf("build cache: %s: %w", s.Name, err)
@@ -86,12 +92,12 @@ func (c *Cache) Find(ctx context.Context, s *Spec) (*Package, error) {
 		return nil, fmt.Errorf("build cache: %s: %w: it is external, provided by the system", s, ErrNotInCache)
 	}
 	if c.has(3) {
-		if p, err := c.findV3(ctx, s, hash); p != nil || err != nil {
+		if p, err := c.findV3(ctx, s, hash, check); p != nil || err != nil {
 			return p, err
 		}
 	}
 	if c.has(2) {
-		if p, err := c.findV2(ctx, s, hash); p != nil || err != nil {
+		if p, err := c.findV2(ctx, s, hash, check); p != nil || err != nil {
 			return p, err
 		}
 	}

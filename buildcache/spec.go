@@ -6,6 +6,8 @@
 // object; a reader of a damaged cache learns so before it uses a byte of it.
 package buildcache
 
+import "strings"
+
 // DepTypes is the set of reasons for which one spec depends on another.
 type DepTypes uint8
 
@@ -16,6 +18,17 @@ const (
 	Run
 	Test
 )
+
+// String returns the types as Spack lists them, such as "build,link".
+func (t DepTypes) String() string {
+	var names []string
+	for i, name := range []string{"build", "link", "run", "test"} {
+		if t&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ",")
+}
 
 // Runtime selects the edges that a program needs when it runs.
 const Runtime = Link | Run

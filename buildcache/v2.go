@@ -11,7 +11,7 @@ import (
 var specSuffixes = []string{".spec.json.sig", ".spec.json"}
 
 // findV2 returns nil if layout v2 does not hold the spec.
-func (c *Cache) findV2(ctx context.Context, s *Spec, hash Hash) (*Package, error) {
+func (c *Cache) findV2(ctx context.Context, s *Spec, hash Hash, check func([]*Spec) error) (*Package, error) {
 	key, data, err := c.specFileV2(ctx, s, hash)
 	if key == "" || err != nil {
 		return nil, err
@@ -26,6 +26,9 @@ func (c *Cache) findV2(ctx context.Context, s *Spec, hash Hash) (*Package, error
 	}
 	if err == nil {
 		err = checkDigest(f.algorithm, f.checksum)
+	}
+	if err == nil {
+		err = check(f.nodes)
 	}
 	if err != nil {
 		return nil, &ObjectError{key, err}

@@ -10,7 +10,7 @@ import (
 )
 
 // findV3 returns nil if layout v3 does not hold the spec.
-func (c *Cache) findV3(ctx context.Context, s *Spec, hash Hash) (*Package, error) {
+func (c *Cache) findV3(ctx context.Context, s *Spec, hash Hash, check func([]*Spec) error) (*Package, error) {
 	key := manifestKey(s, hash)
 	data, err := c.get(ctx, key, maxManifest)
 	if isMissing(err) {
@@ -39,6 +39,9 @@ func (c *Cache) findV3(ctx context.Context, s *Spec, hash Hash) (*Package, error
 		}
 		if err := checkRoot(nodes, hash); err != nil {
 			return nil, &ObjectError{key, fmt.Errorf("%w: the manifest was signed for another spec: %w", ErrSignature, err)}
+		}
+		if err := check(nodes); err != nil {
+			return nil, &ObjectError{key, err}
 		}
 	}
 	return &Package{
