@@ -15,12 +15,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
@@ -31,19 +33,23 @@ type Builder struct {
 	Fetch int    // packages at a time; each takes a connection and a core
 }
 
-// A Container says what to assemble.
+// template is the version of what this package makes of its inputs. It goes up
+// whenever the same inputs give other bytes, so that images are built anew.
+const template = "assemble-2"
+
+// A Container is what is assembled, and on which base image.
 type Container struct {
-	Name     string
-	Version  string
-	Platform v1.Platform
-	Lock     *buildcache.Lockfile
-	Roots    []buildcache.Hash // its roots, each once, in the order of the definition
-	LockText []byte            // the same as it was read: the image carries it along
-	Base     Base
-	Files    []File
-	Env      map[string]string // beside the view's own
-	Labels   map[string]string // beside ours
-	Inputs   []image.Input     // of the definition, for the build key
+	container.Container
+	Base Base
+}
+
+// platform is the container's as images have it.
+func (c Container) platform() (v1.Platform, error) {
+	platform, err := v1.ParsePlatform(c.Platform)
+	if err != nil {
+		return v1.Platform{}, err
+	}
+	return *platform, nil
 }
 
 // A Result tells what an image is made of.
@@ -61,7 +67,7 @@ type Result struct {
 // may share its blobs with others by hard links.
 func (b Builder) Build(ctx context.Context, c Container, tree image.Tree) (Result, error) {
 	var result Result
-	record, err := tree.Create(c.Name, c.Platform.String(), c.LockText, func(dir string) (image.Record, error) {
+	record, err := tree.Create(c.Name, c.Platform, c.LockText, func(dir string) (image.Record, error) {
 		var err error
 		result, err = b.build(ctx, c, dir)
 		return result.Record, err
@@ -105,8 +111,8 @@ func (b Builder) build(ctx context.Context, c Container, dir string) (Result, er
 	if err != nil {
 		return Result{}, err
 	}
-	record := c.record()
-	img := draft{ground: ground, labels: c.labels(record, packages)}
+	record := c.Record(container.Engine{Name: "assemble", Template: template, Base: c.Base.model()})
+	img := draft{ground: ground, labels: c.ImageLabels(record, c.Base.model(), time.Time{})}
 	for i, g := range groups {
 		img.add(layers[i], describe(g))
 	}
@@ -144,7 +150,7 @@ func selectPackages(c Container) (packages, externals []*buildcache.Spec, err er
 			externals = append(externals, spec)
 			continue
 		}
-		if arch := architecture(spec.Target); spec.Platform != "linux" || arch != c.Platform.Architecture {
+		if arch := architecture(spec.Target); spec.Platform != "linux" || "linux/"+arch != c.Platform {
 			return nil, nil, fmt.Errorf("the lockfile is for another platform: %s was built for %s on %s, not for %s", spec, spec.Target, spec.Platform, c.Platform)
 		}
 		packages = append(packages, spec)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/file"
+	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
@@ -52,17 +53,13 @@ func (b *bench) container(lockFile string) Container {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	lock, err := buildcache.ParseLockfile(text)
-	if err != nil {
-		b.t.Fatal(err)
-	}
 	base, err := OpenBase(b.t.Context(), Scratch, amd64)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	c := Container{Name: "test", Version: "1.0", Platform: amd64, Lock: lock, LockText: text, Base: base}
-	for _, root := range lock.Roots {
-		c.Roots = append(c.Roots, root.Hash)
+	c := Container{Container: container.Container{Name: "test", Platform: amd64.String()}, Base: base}
+	if err := c.SetLock(text); err != nil {
+		b.t.Fatal(err)
 	}
 	return c
 }
@@ -121,12 +118,12 @@ func (b *bench) nothingLeft() {
 // digests are pinned: the same lockfile, cache and base must give the same
 // image on every machine. They change only together with the template version.
 var digests = map[string]string{
-	"v2-signed/env-a":       "e8a5ac2db2825bf32d49832aa90a5df6f7e15f74eedd209f2361ea6dec156423",
-	"v2-signed/env-b":       "4ccd456770d635bc508b0266d9f863d9dd1e1c8b13e52cd1a76a3fcfe326ec96",
-	"v2-unsigned/env-hello": "07018dfb4eef9f5662815210db78eb9f6a14000a15752ea3d10e9a0f80b3babd",
-	"v3-signed/env-a":       "45f1ce8f9dff4af456c4026c842719349b44f3473f1c4168540e84d98f970ddc",
-	"v3-unsigned/env-b":     "fb15e1011e8f865f0620f90f5064824f545e58d920f8399425f4a299c905b350",
-	"v3-signed/env-hello":   "004d37183eef27159e83b39b62ada507e2838ed4c2e02b8b6a5083aa9d28149e",
+	"v2-signed/env-a":       "443d0fc5d58ffca9e7b65d746c03962e2e6a5752180ed7c8eeab7bc1277da552",
+	"v2-signed/env-b":       "d9b16f173d2f93cc6096582bb310fd10483b7eb30d8941e16e729a171856d4d3",
+	"v2-unsigned/env-hello": "455314ad5dfe0a52f10a8a1dbc93266249f3b7fde8a8e372cbddeabf5a3acfac",
+	"v3-signed/env-a":       "f07abcf1ec449caf0beb88974c28ea73d6b95196ff8b6225774303e066632048",
+	"v3-unsigned/env-b":     "b19fc401e5664c0d69850119bf5494acf89ff741f6d939910341e73edd61816e",
+	"v3-signed/env-hello":   "6b2699d2ce67477ef66e7224099e97916a6fd995b9a52be75c06aa5ff2d2bd9d",
 }
 
 func TestSameInputGivesTheSameDigestEverywhere(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/openbraininstitute/spacktainers/internal/container"
 )
 
 // Scratch is the base image that holds nothing, for static programs.
@@ -24,6 +26,12 @@ type Base struct {
 	Ref   string   // as asked for
 	Name  string   // by digest, as the build key and the labels have it
 	image v1.Image // empty.Image for scratch
+}
+
+// model is the base as the container's build key and labels have it.
+func (b Base) model() container.Base {
+	repository, digest, _ := strings.Cut(b.Name, "@")
+	return container.Base{Name: repository, Digest: digest}
 }
 
 // OpenBase finds a base image: Scratch, oci:DIR for an image layout, or a

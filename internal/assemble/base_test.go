@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/openbraininstitute/spacktainers/internal/container"
 )
 
 // baseLayout writes a base image with a shell, as a layout.
@@ -79,7 +81,7 @@ func TestPackagesStandOnTheBaseImage(t *testing.T) {
 	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	c.Files = []File{{script, "/bin/run.sh"}, {filepath.Dir(script), "/opt/new/place"}}
+	c.Files = []container.File{{Source: script, Target: "/bin/run.sh"}, {Source: filepath.Dir(script), Target: "/opt/new/place"}}
 	img := b.open(b.mustBuild(c))
 	config, err := img.ConfigFile()
 	if err != nil {
@@ -89,7 +91,7 @@ func TestPackagesStandOnTheBaseImage(t *testing.T) {
 	if !strings.Contains(env, "PATH=/opt/view/bin:/usr/bin ") || !strings.Contains(env, "LANG=C.UTF-8") {
 		t.Errorf("environment is %s", env)
 	}
-	if got := strings.Join(config.Config.Entrypoint, " "); got != entrypoint || config.Config.Cmd[0] != "sh" {
+	if got := strings.Join(config.Config.Entrypoint, " "); got != entrypoint || len(config.Config.Cmd) > 0 { // the command was the base's entrypoint's
 		t.Errorf("entrypoint is %q, command %q", got, config.Config.Cmd)
 	}
 	if config.Config.Labels["of"] != "the base" || !strings.HasPrefix(config.Config.Labels["org.opencontainers.image.base.digest"], "sha256:") {
@@ -116,7 +118,7 @@ func TestBaseForAnotherPlatformIsRefused(t *testing.T) {
 func TestLockfileForAnotherPlatformIsRefused(t *testing.T) {
 	b := newBench(t, fixtures+"/v3-signed/cache")
 	c := b.container(fixtures + "/v3-signed/locks/env-a.spack.lock")
-	c.Platform = v1.Platform{OS: "linux", Architecture: "arm64"}
+	c.Platform = "linux/arm64"
 	if _, err := b.build(t.Context(), c); err == nil || !strings.Contains(err.Error(), "another platform") {
 		t.Errorf("got %v", err)
 	}

@@ -89,9 +89,10 @@ func profile(own map[string]string) string {
 // quote makes one shell word of s.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// entrypointScript runs what it is given, word for word.
+// entrypointScript runs what it is given, word for word, or a shell.
 const entrypointScript = `#!/bin/sh
 . ` + profileScript + `
+[ "$#" -gt 0 ] || set -- /bin/sh
 exec "$@"
 `
 

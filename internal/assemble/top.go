@@ -13,13 +13,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-)
 
-// A File is a file or folder that a definition adds to its container.
-type File struct {
-	Source string // on this machine; the definition's checks have kept it below spacktainer/
-	Target string // absolute, in the container
-}
+	"github.com/openbraininstitute/spacktainers/internal/container"
+)
 
 // epoch is the time of everything we write ourselves, as Spack has it in its
 // tarballs.
@@ -103,7 +99,7 @@ func (t *top) folder(name string) {
 }
 
 // copy enters a file or folder of the definition.
-func (t *top) copy(f File) error {
+func (t *top) copy(f container.File) error {
 	source, err := filepath.EvalSymlinks(f.Source) // it may be a link itself, not what lies below it
 	if err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+
+	"github.com/openbraininstitute/spacktainers/internal/container"
 )
 
 // No unpacker takes an entry twice, and none of what makes an image may be
@@ -28,22 +30,22 @@ func TestFilesOfADefinitionCoverNothingByAccident(t *testing.T) {
 	}
 	plain, folder, link := filepath.Join(dir, "plain"), filepath.Join(dir, "dir"), filepath.Join(dir, "link")
 	for name, test := range map[string]struct {
-		files []File
+		files []container.File
 		want  string // an error; empty: none
 	}{
-		"a file":                  {[]File{{plain, "/opt/plain"}}, ""},
-		"a folder":                {[]File{{folder, "/opt/x"}}, ""},
-		"a link to a folder":      {[]File{{link, "/opt/x"}}, ""},
-		"a file of the view":      {[]File{{plain, "/opt/view/bin/hello-spack"}}, ""},
-		"new in the view":         {[]File{{folder, "/opt/view/share/x"}}, ""},
-		"two in one folder":       {[]File{{folder, "/opt/x"}, {plain, "/opt/x/plain"}}, ""},
-		"the same place twice":    {[]File{{folder, "/opt/x"}, {plain, "/opt/x/run.sh"}}, "puts something there"},
-		"below a file":            {[]File{{plain, "/opt/plain"}, {plain, "/opt/plain/below"}}, "is no folder"},
-		"the lockfile":            {[]File{{plain, "/opt/spack-environment/spack.lock"}}, "puts something there"},
-		"the view":                {[]File{{plain, "/opt/view"}}, "puts something there"},
-		"the install tree":        {[]File{{plain, "/opt/software"}}, "the packages lie there"},
-		"in the install tree":     {[]File{{folder, "/opt/software/x"}}, "the packages lie there"},
-		"behind a link of a view": {[]File{{plain, "/opt/view/bin/hello-spack/x"}}, "is no folder"},
+		"a file":                  {[]container.File{{Source: plain, Target: "/opt/plain"}}, ""},
+		"a folder":                {[]container.File{{Source: folder, Target: "/opt/x"}}, ""},
+		"a link to a folder":      {[]container.File{{Source: link, Target: "/opt/x"}}, ""},
+		"a file of the view":      {[]container.File{{Source: plain, Target: "/opt/view/bin/hello-spack"}}, ""},
+		"new in the view":         {[]container.File{{Source: folder, Target: "/opt/view/share/x"}}, ""},
+		"two in one folder":       {[]container.File{{Source: folder, Target: "/opt/x"}, {Source: plain, Target: "/opt/x/plain"}}, ""},
+		"the same place twice":    {[]container.File{{Source: folder, Target: "/opt/x"}, {Source: plain, Target: "/opt/x/run.sh"}}, "puts something there"},
+		"below a file":            {[]container.File{{Source: plain, Target: "/opt/plain"}, {Source: plain, Target: "/opt/plain/below"}}, "is no folder"},
+		"the lockfile":            {[]container.File{{Source: plain, Target: "/opt/spack-environment/spack.lock"}}, "puts something there"},
+		"the view":                {[]container.File{{Source: plain, Target: "/opt/view"}}, "puts something there"},
+		"the install tree":        {[]container.File{{Source: plain, Target: "/opt/software"}}, "the packages lie there"},
+		"in the install tree":     {[]container.File{{Source: folder, Target: "/opt/software/x"}}, "the packages lie there"},
+		"behind a link of a view": {[]container.File{{Source: plain, Target: "/opt/view/bin/hello-spack/x"}}, "is no folder"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, fixtures+"/v3-signed/cache")

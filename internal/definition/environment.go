@@ -139,6 +139,7 @@ func (l *loader) readSpacktainer(p *problems, spacktainer *yaml.Node, d *Definit
 			d.Files = l.readFiles(p, value)
 		case "labels":
 			d.Labels = readMap(p, key.Value, value)
+			checkLabels(p, value)
 		case "strip":
 			if value.Tag != "!!bool" || value.Decode(&d.Strip) != nil {
 				p.at(value, "strip is %s: it is true or false", describe(value))

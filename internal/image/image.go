@@ -31,7 +31,10 @@ type Record struct {
 	Inputs   []Input `json:"inputs"`         // what the build key is made of
 	Lock     string  `json:"lock"`           // sha256 of the lockfile, in hex
 	Base     string  `json:"base,omitempty"` // the base image by digest
-	Log      string  `json:"log,omitempty"`  // path of the build's log, relative to the record
+
+	Concretization string `json:"concretization,omitempty"` // key of what decided the lockfile; empty where it was given
+
+	Log string `json:"log,omitempty"` // path of the build's log, relative to the record
 }
 
 // A Tree is the folder that images are handed over in, usually out/images.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
@@ -55,9 +56,7 @@ func (e Engine) Lock(ctx context.Context, c Container) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("concretize %s for %s: %w", c.Name, c.Platform, err)
 	}
-	c.Lock = lock
-	_, err = c.lockfile()
-	return lock, err
+	return lock, c.SetLock(lock)
 }
 
 // readLock takes the lockfile out of the image that is made of nothing else.
@@ -112,16 +111,10 @@ func (e Engine) podmanBuild(ctx context.Context, c Container, dir, step string, 
 
 // Build makes the image of a container, tries it, and puts it into the tree.
 func (e Engine) Build(ctx context.Context, c Container) (image.Record, error) {
-	record, err := c.Describe(e.Runtime.Key)
-	if err != nil {
-		return image.Record{}, err
-	}
-	record.Base = Runtime + "@" + e.Runtime.Digest
-	labels, err := c.labels(record, e.Runtime, e.Now())
-	if err != nil {
-		return image.Record{}, err
-	}
-	return e.Tree.Create(c.Name, c.Platform, c.Lock, func(dir string) (image.Record, error) {
+	runtime := container.Base{Name: Runtime, Digest: e.Runtime.Digest, Key: e.Runtime.Key}
+	record := c.Describe(runtime)
+	labels := c.ImageLabels(record, runtime, e.Now())
+	return e.Tree.Create(c.Name, c.Platform, c.LockText, func(dir string) (image.Record, error) {
 		context := e.context(c)
 		if err := c.writeContext(context, c.dockerfile(containerTemplate, e.Builder.ID, e.Runtime.ID)); err != nil {
 			return record, err
@@ -136,6 +129,7 @@ func (e Engine) Build(ctx context.Context, c Container) (image.Record, error) {
 		if err := e.save(ctx, c, dir); err != nil {
 			return record, err
 		}
+		var err error
 		if record.Digest, err = describeLayout(dir, c.Platform, record.Version); err != nil {
 			return record, err
 		}

@@ -1,49 +1,25 @@
 package podman
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
 // version is what this package makes of its inputs. It goes up whenever the same inputs give another image.
-const version = "podman-1"
+const version = "podman-2"
 
-// A Container says what to build, for one platform.
+// A Container is what podman builds, and from which build cache.
 type Container struct {
-	Name     string
-	Platform string
-	Target   string        // the microarchitecture that SpackYAML asks for
-	Spack    []byte        // the spack.yaml, with our template below it
-	Lock     []byte        // the spack.lock to install; nil where it is still to be made
-	Inputs   []image.Input // of the definition: its files
-	Files    []File
-	Env      map[string]string
-	Labels   map[string]string
-	Epilogue []byte
-	Strip    bool
-	Test     []string // commands that must succeed in the finished container
-	Revision string   // the commit of the repository that defines it
-	Origin   string   // the URL of that repository
-	Mirror   Mirror
-	Anew     bool // without what podman remembers of earlier builds
-
-	FirstRoot func(roots []string) (int, error) // which root names the container's version
-}
-
-// A File is copied into the container.
-type File struct {
-	Source string // a file or folder on this machine
-	Target string // absolute, in the container
+	container.Container
+	Mirror Mirror
+	Anew   bool // without what podman remembers of earlier builds
 }
 
 // A Mirror is a Spack build cache that packages come from, and go to as soon as they are built.
@@ -100,98 +76,11 @@ func (m Mirror) seenFrom(host, platform string) error {
 		"give it one that it can reach (mirror of %s in spacktainers.yaml, or --mirror: s3://… or https://…), or none (--mirror=)", m.URL, platform)}
 }
 
-// Inputs lists everything that decides what the image is. The concrete DAG is in it by the hashes of its roots, which
-// cover all that they depend on, compilers too: so the Spack that found it is not.
-func (c Container) inputs(lock *buildcache.Lockfile, runtimeKey string) []image.Input {
-	inputs := append(slices.Clone(c.Inputs),
-		image.Input{Kind: "template", Digest: version},
-		image.Input{Kind: "platform", Digest: c.Platform},
-		image.Input{Kind: "target", Digest: c.Target},
-		image.Input{Kind: "base", Name: Runtime, Digest: runtimeKey},
-	)
-	for _, root := range lock.Roots {
-		spec := lock.Specs[root.Hash]
-		inputs = append(inputs, image.Input{Kind: "root", Name: spec.Name, Digest: spec.Version + "/" + string(root.Hash)})
-	}
-	return inputs
+// Describe returns the record that an image made from this container on a runtime would have, but for its digest. Of
+// the runtime the build key counts: it may still have to be built.
+func (c Container) Describe(runtime container.Base) image.Record {
+	return c.Record(container.Engine{Name: "podman", Template: version, Base: runtime})
 }
-
-// Describe returns the record that an image made from this container would have, but for its digest.
-func (c Container) Describe(runtimeKey string) (image.Record, error) {
-	lock, err := c.lockfile()
-	if err != nil {
-		return image.Record{}, err
-	}
-	first, err := c.first(lock)
-	if err != nil {
-		return image.Record{}, err
-	}
-	inputs := c.inputs(lock, runtimeKey)
-	return image.Record{
-		Name: c.Name, Version: lock.Specs[lock.Roots[first].Hash].Version, Platform: c.Platform, Engine: "podman",
-		BuildKey: image.BuildKey(inputs), Inputs: inputs, Lock: hexSum(c.Lock),
-	}, nil
-}
-
-func (c Container) lockfile() (*buildcache.Lockfile, error) {
-	lock, err := buildcache.ParseLockfile(c.Lock)
-	if err == nil && len(lock.Roots) == 0 {
-		err = errors.New("the lockfile has no roots")
-	}
-	return lock, err
-}
-
-func (c Container) first(lock *buildcache.Lockfile) (int, error) {
-	var roots []string
-	for _, root := range lock.Roots {
-		roots = append(roots, root.Spec)
-	}
-	return c.FirstRoot(roots)
-}
-
-// labels describes the image to whoever inspects it later.
-func (c Container) labels(record image.Record, runtime BuiltBase, created time.Time) (map[string]string, error) {
-	lock, err := c.lockfile()
-	if err != nil {
-		return nil, err
-	}
-	var roots []buildcache.Hash
-	for _, root := range lock.Roots {
-		roots = append(roots, root.Hash)
-	}
-	var specs []string
-	for _, spec := range lock.Closure(roots, buildcache.Runtime) {
-		if !spec.External {
-			specs = append(specs, spec.String())
-		}
-	}
-	slices.Sort(specs)
-	labels := map[string]string{
-		"org.opencontainers.image.title":       c.Name,
-		"org.opencontainers.image.version":     record.Version,
-		"org.opencontainers.image.created":     created.UTC().Format(time.RFC3339),
-		"org.opencontainers.image.revision":    c.Revision,
-		"org.opencontainers.image.source":      c.Origin,
-		"org.opencontainers.image.base.name":   Runtime,
-		"org.opencontainers.image.base.digest": runtime.Digest,
-		image.LabelBuildKey:                    record.BuildKey,
-		labelInputs:                            inputsLabel(record.Inputs),
-		image.LabelLock:                        record.Lock,
-		image.LabelSpecs:                       strings.Join(specs, " "),
-		labelSpack:                             cmp.Or(lock.Spack.Commit, lock.Spack.Version),
-	}
-	for name, value := range c.Labels {
-		labels[name] = value
-	}
-	for name, value := range labels {
-		if value == "" {
-			delete(labels, name)
-		}
-	}
-	return labels, nil
-}
-
-const labelSpack = "org.openbraininstitute.spacktainers.spack"
 
 // tag is the name of the image in podman's storage.
 func (c Container) tag() string {
@@ -206,7 +95,7 @@ func (c Container) writeContext(dir string, dockerfile []byte) error {
 	if err := os.MkdirAll(filepath.Join(dir, "files"), 0o755); err != nil {
 		return err
 	}
-	for name, text := range map[string][]byte{"Dockerfile": dockerfile, "spack.yaml": c.Spack, "spack.lock": c.Lock} {
+	for name, text := range map[string][]byte{"Dockerfile": dockerfile, "spack.yaml": c.Spack, "spack.lock": c.LockText} {
 		if text == nil {
 			continue
 		}

@@ -29,8 +29,8 @@ func (e Engine) tell(c Container, ev Event) {
 // event returns what turns lines of a build's log into events.
 func (e Engine) event(c Container) func(line string) {
 	of := 0
-	if lock, err := c.lockfile(); err == nil {
-		for _, spec := range lock.Specs {
+	if c.Lock != nil {
+		for _, spec := range c.Lock.Specs {
 			if !spec.External {
 				of++
 			}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
@@ -45,8 +46,8 @@ type Plan struct {
 	Container Container
 	Record    image.Record // as it would be, without digest
 	UpToDate  bool
-	Where     string   // what it was compared with: out, registry, or empty where there is nothing
-	Changes   []Change // since then
+	Where     string             // what it was compared with: out, registry, or empty where there is nothing
+	Changes   []container.Change // since then
 }
 
 // Plan concretizes what has no lockfile yet and says what is up to date. Registries are asked in parallel.
@@ -74,10 +75,7 @@ func (f *Farm) plan(ctx context.Context, c Container) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	record, err := c.Describe(runtimeKey)
-	if err != nil {
-		return Plan{}, err
-	}
+	record := c.Describe(container.Base{Name: Runtime, Key: runtimeKey})
 	plan := Plan{Container: c, Record: record}
 	old, err := f.Tree.Read(c.Name, c.Platform)
 	if err == nil && old.BuildKey == record.BuildKey {
@@ -92,10 +90,10 @@ func (f *Farm) plan(ctx context.Context, c Container) (Plan, error) {
 	case askErr != nil:
 		return Plan{}, askErr
 	case there != nil:
-		plan.Where, plan.UpToDate, plan.Changes = "registry", there.BuildKey == record.BuildKey, Compare(there.Inputs, record.Inputs)
+		plan.Where, plan.UpToDate, plan.Changes = "registry", there.BuildKey == record.BuildKey, container.Compare(there.Inputs, record.Inputs)
 		plan.Record.Digest = there.Digest
 	case err == nil:
-		plan.Where, plan.Changes = "out", Compare(old.Inputs, record.Inputs)
+		plan.Where, plan.Changes = "out", container.Compare(old.Inputs, record.Inputs)
 	}
 	return plan, nil
 }
@@ -119,12 +117,15 @@ func (f *Farm) lock(ctx context.Context, c *Container) error {
 	}
 	key := hexSum(append([]byte(builderKey+"\n"), c.Spack...))
 	path := filepath.Join(f.Work, "locks", c.Name, filepath.FromSlash(c.Platform), key+".lock")
-	if c.Lock, err = os.ReadFile(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		return c.SetLock(text)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	c.Lock = nil
 	_, err = f.withHost(ctx, *c, func(e Engine) error {
-		c.Lock, err = e.Lock(ctx, *c)
+		text, err = e.Lock(ctx, *c)
 		return err
 	})
 	if err != nil {
@@ -133,13 +134,16 @@ func (f *Farm) lock(ctx context.Context, c *Container) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	return image.WriteFile(path, c.Lock)
+	if err := image.WriteFile(path, text); err != nil {
+		return err
+	}
+	return c.SetLock(text)
 }
 
 // Lock returns the lockfile of a container: what an earlier concretization left, or a new one.
 func (f *Farm) Lock(ctx context.Context, c Container) ([]byte, error) {
 	err := f.lock(ctx, &c)
-	return c.Lock, err
+	return c.LockText, err
 }
 
 // An Outcome is what became of a container for one platform.

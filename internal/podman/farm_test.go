@@ -1,6 +1,7 @@
 package podman
 
 import (
+	"encoding/json"
 	"archive/tar"
 	"bytes"
 	"context"
@@ -27,6 +28,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
@@ -237,7 +239,11 @@ func TestWhatIsPublishedIsNotBuilt(t *testing.T) {
 		t.Fatalf("got %v, %v", plans, errs)
 	}
 	publish := func(name string, record image.Record) {
-		labels := map[string]string{image.LabelBuildKey: record.BuildKey, labelInputs: inputsLabel(record.Inputs)}
+		inputs, err := json.Marshal(record.Inputs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		labels := map[string]string{image.LabelBuildKey: record.BuildKey, image.LabelInputs: string(inputs)}
 		img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "amd64", Config: v1.Config{Labels: labels}, RootFS: v1.RootFS{Type: "layers"}})
 		if err != nil {
 			t.Fatal(err)
@@ -248,13 +254,13 @@ func TestWhatIsPublishedIsNotBuilt(t *testing.T) {
 	older := plans[1].Record
 	older.BuildKey = "older"
 	older.Inputs = slices.Clone(older.Inputs)
-	older.Inputs[2] = image.Input{Kind: "target", Digest: "x86_64"}
+	older.Inputs[slices.IndexFunc(older.Inputs, func(in image.Input) bool { return in.Kind == "target" })].Digest = "x86_64"
 	publish("b", older)
 	plans, errs = farm.Plan(t.Context(), containersNamed(t, "a", "b"))
 	if errors.Join(errs...) != nil || !plans[0].UpToDate || plans[0].Where != "registry" || plans[1].UpToDate {
 		t.Fatalf("got %+v, %v", plans, errs)
 	}
-	if got := plans[1].Changes; !slices.ContainsFunc(got, func(c Change) bool { return c.String() == "target: x86_64 → x86_64_v3" }) {
+	if got := plans[1].Changes; !slices.ContainsFunc(got, func(c container.Change) bool { return c.String() == "target: x86_64 → x86_64_v3" }) {
 		t.Errorf("got %v", got)
 	}
 	if len(double.builds()) > 0 {
@@ -337,9 +343,9 @@ func TestASaveThatBreaksOffLeavesWhatWasThere(t *testing.T) {
 // One concretization for each container and platform: the plan's is the build's.
 func TestConcretizingHappensOnce(t *testing.T) {
 	farm, double := newFarm(t)
-	lock := hello(t).Lock
+	lock := hello(t).LockText
 	c := hello(t)
-	c.Lock, c.Spack = nil, []byte("spack: {}")
+	c.Lock, c.LockText, c.Spack = nil, nil, []byte("spack: {}")
 	_, builderKey, err := farm.pin(t.Context(), Builder, c.Platform)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
+
+	"github.com/openbraininstitute/spacktainers/internal/container"
 )
 
 // said is podman as a test wants it: what it answers to the words of a command line.
@@ -74,7 +76,7 @@ func TestBaseImagesAreBuiltInDockersFormat(t *testing.T) {
 }
 
 func TestContainersAreBuiltWithEveryStage(t *testing.T) {
-	c := Container{Name: "hello", Platform: "linux/amd64", Strip: false, Mirror: Mirror{URL: "s3://bucket", Endpoint: "https://s3.example.org", Push: true}}
+	c := Container{Container: container.Container{Name: "hello", Platform: "linux/amd64", Strip: false}, Mirror: Mirror{URL: "s3://bucket", Endpoint: "https://s3.example.org", Push: true}}
 	got, err := c.buildCmd(Podman{}, "ctx", "install", []string{"--secret=id=x,src=/f"}, []string{"--label=a=b"})
 	want := []string{
 		"podman", "build", "--format=docker", "--network=host", "--platform=linux/amd64", "--skip-unused-stages=false",
@@ -91,7 +93,7 @@ func TestContainersAreBuiltWithEveryStage(t *testing.T) {
 }
 
 func TestAFolderOfOursIsNoMirrorForAnotherHost(t *testing.T) {
-	c := Container{Name: "hello", Platform: "linux/amd64", Strip: true, Mirror: Mirror{URL: t.TempDir()}}
+	c := Container{Container: container.Container{Name: "hello", Platform: "linux/amd64", Strip: true}, Mirror: Mirror{URL: t.TempDir()}}
 	err := c.Mirror.seenFrom("ssh://builder", c.Platform)
 	if !IsHostError(err) || !strings.HasPrefix(err.Error(), "host ssh://builder: it does not see the mirror "+c.Mirror.URL+", which is a folder of this machine: give it one") {
 		t.Errorf("got %v", err)
@@ -107,12 +109,12 @@ func TestAFolderOfOursIsNoMirrorForAnotherHost(t *testing.T) {
 
 // What goes into the Dockerfile is data: no byte of it becomes an instruction, a variable or another word.
 func TestTheDockerfileIsMadeOfData(t *testing.T) {
-	c := Container{
+	c := Container{Container: container.Container{
 		Name: "hello", Platform: "linux/amd64",
-		Files:    []File{{"x", "/opt/a b"}, {"y", `/opt/$HOME\"'`}},
+		Files:    []container.File{{Source: "x", Target: "/opt/a b"}, {Source: "y", Target: `/opt/$HOME\"'`}},
 		Env:      map[string]string{"B": "1", "A": "a \"b\" $HOME \\\nRUN evil"},
 		Epilogue: []byte("\nRUN true\n\n"),
-	}
+	}}
 	want := `# hello for linux/amd64, as mage containers:build wrote it.
 FROM b1 AS builder
 FROM r1

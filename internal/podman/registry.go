@@ -97,9 +97,9 @@ func readLabels(img v1.Image, platform v1.Platform) (*image.Record, error) {
 	if record.Digest, err = img.Digest(); err != nil {
 		return nil, err
 	}
-	if text := config.Config.Labels[labelInputs]; text != "" {
+	if text := config.Config.Labels[image.LabelInputs]; text != "" {
 		if err := json.Unmarshal([]byte(text), &record.Inputs); err != nil {
-			return nil, fmt.Errorf("label %s: %w", labelInputs, err)
+			return nil, fmt.Errorf("label %s: %w", image.LabelInputs, err)
 		}
 	}
 	return &record, nil

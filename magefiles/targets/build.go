@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/doctor"
-	"github.com/openbraininstitute/spacktainers/internal/image"
 	"github.com/openbraininstitute/spacktainers/internal/podman"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
@@ -69,6 +69,7 @@ func (a *app) environments(platform *string) ([]definition.Definition, error) {
 type podmanOptions struct {
 	mirror, lock, registry *string
 	force, failFast, json  bool
+	noLock                 bool // concretize anew, whatever lockfile is there
 	digests                bool // of containers that were named, instead of a table of all
 }
 
@@ -152,7 +153,12 @@ func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOp
 	revision, origin := provenance(ctx)
 	var containers []podman.Container
 	for _, d := range defs {
-		c, err := a.container(d, o.lock)
+		var c podman.Container
+		if o.noLock {
+			c.Container, err = container.New(d, a.config.Platforms[d.Platform].Target)
+		} else {
+			c, err = a.container(d, o.lock)
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s for %s: %w", d.Name, d.Platform, err)
 		}
@@ -162,53 +168,35 @@ func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOp
 	return farm, containers, nil
 }
 
-// container turns a definition into what build takes.
+// container turns a definition, with its lockfile if it has one, into what build takes.
 func (a *app) container(d definition.Definition, lock *string) (podman.Container, error) {
-	none := podman.Container{}
-	if d.Kind == definition.Apptainer {
-		return none, errors.New("it is an Apptainer definition, converted from an image: there is nothing to build")
-	}
-	platform := a.config.Platforms[d.Platform]
-	spack, err := d.Environment(definition.Template(platform.Target))
+	model, err := container.New(d, a.config.Platforms[d.Platform].Target)
 	if err != nil {
-		return none, err
+		return podman.Container{}, err
 	}
-	files, err := d.Inputs()
-	if err != nil {
-		return none, err
+	path, text, err := readLock(d, lock)
+	if err == nil && text != nil {
+		if err = model.SetLock(text); err != nil {
+			err = fmt.Errorf("lockfile %s: %w", path, err)
+		}
 	}
-	c := podman.Container{
-		Name: d.Name, Platform: d.Platform, Target: platform.Target, Spack: spack,
-		Env: d.Env, Labels: d.Labels, Epilogue: d.Epilogue, Strip: d.Strip, Test: d.Test,
-		FirstRoot: d.FirstRoot,
-	}
-	if c.Lock, err = readLock(d, lock); err != nil {
-		return none, err
-	}
-	for _, in := range files {
-		c.Inputs = append(c.Inputs, image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256})
-	}
-	for _, f := range d.Files {
-		c.Files = append(c.Files, podman.File{Source: filepath.Join(d.Root, f.Source), Target: f.Target})
-	}
-	return c, nil
+	return podman.Container{Container: model}, err
 }
 
 // readLock reads the lockfile that is given, or else that beside the
-// definition; nil where there is none.
-func readLock(d definition.Definition, given *string) ([]byte, error) {
-	path := or(given, "")
+// definition; no text where there is none.
+func readLock(d definition.Definition, given *string) (path string, text []byte, err error) {
+	path = or(given, "")
 	if path == "" && d.LockPath != "" {
 		path = filepath.Join(d.Root, d.LockPath)
 	}
 	if path == "" {
-		return nil, nil
+		return "", nil, nil
 	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("lockfile: %w", err)
+	if text, err = os.ReadFile(path); err != nil {
+		return path, nil, fmt.Errorf("lockfile: %w", err)
 	}
-	return text, nil
+	return path, text, nil
 }
 
 // mirror is the build cache for a platform. Packages go there, too, if we may

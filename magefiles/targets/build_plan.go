@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/podman"
 )
 
@@ -42,14 +43,14 @@ func (Containers) Plan(ctx context.Context,
 
 // A plannedContainer is a plan as containers:plan shows it.
 type plannedContainer struct {
-	Name     string          `json:"name"`
-	Platform string          `json:"platform"`
-	State    string          `json:"state"`           // up to date, to build, or unknown
-	Where    string          `json:"where,omitempty"` // what it was compared with: out or registry
-	Version  string          `json:"version,omitempty"`
-	BuildKey string          `json:"build_key,omitempty"`
-	Changes  []podman.Change `json:"changes,omitempty"`
-	Error    string          `json:"error,omitempty"`
+	Name     string             `json:"name"`
+	Platform string             `json:"platform"`
+	State    string             `json:"state"`           // up to date, to build, or unknown
+	Where    string             `json:"where,omitempty"` // what it was compared with: out or registry
+	Version  string             `json:"version,omitempty"`
+	BuildKey string             `json:"build_key,omitempty"`
+	Changes  []container.Change `json:"changes,omitempty"`
+	Error    string             `json:"error,omitempty"`
 }
 
 func (a *app) showPlans(plans []podman.Plan, errs []error, asJSON bool) error {

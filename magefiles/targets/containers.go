@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/magefile/mage/mg"
 
-	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/assemble"
 	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/image"
@@ -138,7 +134,7 @@ func (Containers) Build(ctx context.Context, name string,
 	for _, d := range defs {
 		result, err := a.assemble(ctx, d, assembleOptions{
 			mirror: or(mirror, a.config.Platforms[d.Platform].Mirror),
-			lock:   or(lock, filepath.Join(d.Root, d.LockPath)),
+			lock:   lock,
 			base:   or(base, a.config.BaseImage),
 			key:    or(key, a.env.PublicKey),
 		})
@@ -217,11 +213,14 @@ func loadDefinitions() ([]definition.Definition, definition.Errors, error) {
 	return defs, mistakes, err
 }
 
-type assembleOptions struct{ mirror, lock, base, key string }
+type assembleOptions struct {
+	mirror, base, key string
+	lock              *string // nil: the one beside the definition
+}
 
 func (a *app) assemble(ctx context.Context, d definition.Definition, o assembleOptions) (assemble.Result, error) {
 	began := time.Now()
-	container, err := describe(ctx, d, o)
+	container, err := a.describe(ctx, d, o)
 	if err != nil {
 		return assemble.Result{}, err
 	}
@@ -256,37 +255,21 @@ func signatureState(key string) string {
 }
 
 // describe turns a definition and its lockfile into what assemble takes.
-func describe(ctx context.Context, d definition.Definition, o assembleOptions) (assemble.Container, error) {
+func (a *app) describe(ctx context.Context, d definition.Definition, o assembleOptions) (assemble.Container, error) {
 	none := assemble.Container{}
 	switch {
 	case d.Kind == definition.Apptainer:
 		return none, errors.New("it is an Apptainer definition, converted from an image: there is nothing to assemble")
 	case d.EpiloguePath != "":
 		return none, fmt.Errorf("%s runs commands in the container, for which there must be podman: --engine=assemble only places files", d.EpiloguePath)
-	case o.lock == d.Root || o.lock == "":
+	case d.LockPath == "" && or(o.lock, "") == "":
 		return none, fmt.Errorf("no lockfile: commit spack.lock in %s, or give --lock=FILE", d.Dir)
 	}
 	platform, err := parsePlatform(d.Platform)
 	if err != nil {
 		return none, err
 	}
-	text, err := os.ReadFile(o.lock)
-	if err != nil {
-		return none, fmt.Errorf("lockfile: %w", err)
-	}
-	lock, err := buildcache.ParseLockfile(text)
-	if err != nil {
-		return none, fmt.Errorf("lockfile %s: %w", o.lock, err)
-	}
-	var roots []string
-	for _, root := range lock.Roots {
-		roots = append(roots, root.Spec)
-	}
-	order, err := d.Roots(roots)
-	if err != nil {
-		return none, fmt.Errorf("lockfile %s: %w", o.lock, err)
-	}
-	inputs, err := d.Inputs()
+	c, err := a.container(d, o.lock)
 	if err != nil {
 		return none, err
 	}
@@ -294,20 +277,5 @@ func describe(ctx context.Context, d definition.Definition, o assembleOptions) (
 	if err != nil {
 		return none, err
 	}
-	container := assemble.Container{
-		Name: d.Name, Version: lock.Specs[lock.Roots[order[0]].Hash].Version, Platform: platform,
-		Lock: lock, LockText: text, Base: base, Env: d.Env, Labels: d.Labels,
-	}
-	for _, i := range order {
-		if hash := lock.Roots[i].Hash; !slices.Contains(container.Roots, hash) {
-			container.Roots = append(container.Roots, hash)
-		}
-	}
-	for _, in := range inputs {
-		container.Inputs = append(container.Inputs, image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256})
-	}
-	for _, f := range d.Files {
-		container.Files = append(container.Files, assemble.File{Source: filepath.Join(d.Root, f.Source), Target: f.Target})
-	}
-	return container, nil
+	return assemble.Container{Container: c.Container, Base: base}, nil
 }

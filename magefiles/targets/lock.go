@@ -29,7 +29,7 @@ func (Containers) Lock(ctx context.Context, name string,
 	if len(defs) > 1 && !or(save, false) {
 		return wrongCall("%s is defined for %d platforms: choose one by --platform, or --save the lockfiles", name, len(defs))
 	}
-	farm, containers, err := a.farm(ctx, defs, podmanOptions{mirror: mirror})
+	farm, containers, err := a.farm(ctx, defs, podmanOptions{mirror: mirror, noLock: true})
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,6 @@ func (Containers) Lock(ctx context.Context, name string,
 	farm.Watch = progress.event
 	var errs []error
 	for i, c := range containers {
-		c.Lock = nil
 		lock, err := farm.Lock(ctx, c)
 		switch {
 		case err != nil:

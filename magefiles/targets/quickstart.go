@@ -108,7 +108,7 @@ func (t *tour) assemble(ctx context.Context) (string, error) {
 		return "", err
 	}
 	t.built, err = t.app.assemble(ctx, defs[0], assembleOptions{
-		mirror: quickstartMirror, key: quickstartKey, lock: defs[0].LockPath, base: assemble.Scratch,
+		mirror: quickstartMirror, key: quickstartKey, base: assemble.Scratch,
 	})
 	if err != nil {
 		return "", err

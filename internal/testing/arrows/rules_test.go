@@ -9,8 +9,9 @@ var arrows = map[string][]string{
 
 	"internal/definition": {"internal/suggest", "internal/yamlstrict"},
 	"internal/command":    {},
-	"internal/podman":     {"buildcache", "internal/command", "internal/git", "internal/image"},
-	"internal/assemble":   {"buildcache", "internal/image"},
+	"internal/container":  {"buildcache", "internal/definition", "internal/image"},
+	"internal/podman":     {"buildcache", "internal/command", "internal/container", "internal/git", "internal/image"},
+	"internal/assemble":   {"buildcache", "internal/container", "internal/image"},
 	"internal/publish":    {"buildcache", "internal/image", "internal/sbom", "internal/publish/branch"},
 	"internal/sbom":       {"buildcache"},
 	"internal/sif":        {"internal/command", "internal/image", "internal/publish/branch", "internal/quote"},

@@ -1,15 +1,12 @@
-package podman
+package container
 
 import (
 	"cmp"
-	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
-
-// labelInputs holds what the build key of an image is made of, so that it can be told which input has changed.
-const labelInputs = "org.openbraininstitute.spacktainers.inputs"
 
 // A Change is an input of a container that is not what the existing image was made from.
 type Change struct {
@@ -63,19 +60,36 @@ func Compare(before, after []image.Input) []Change {
 	}
 	var changes []Change
 	for _, c := range found {
-		if c.Old != c.New {
+		if c.Old != c.New && !c.follows() {
 			changes = append(changes, *c)
 		}
 	}
+	changes = withoutSummaries(changes)
 	slices.SortFunc(changes, func(a, b Change) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
 	return changes
 }
 
-// inputsLabel writes inputs as a label.
-func inputsLabel(inputs []image.Input) string {
-	text, err := json.Marshal(inputs)
-	if err != nil {
-		panic(err) // strings are always JSON
+// follows reports whether a spec has only another hash. A change far below gives one to each of its dependents, of
+// which the roots are named.
+func (c Change) follows() bool {
+	before, _, ok := strings.Cut(c.Old, "/")
+	after, _, _ := strings.Cut(c.New, "/")
+	return c.Kind == specKind && ok && before == after
+}
+
+// withoutSummaries drops the digest of a whole where one of its parts is named.
+func withoutSummaries(changes []Change) []Change {
+	named := map[string]bool{}
+	for _, c := range changes {
+		named[c.Kind] = true
 	}
-	return string(text)
+	return slices.DeleteFunc(changes, func(c Change) bool {
+		switch c.Kind {
+		case "dag":
+			return named["root"] || named[specKind]
+		case "environment":
+			return named["file"] || named["target"]
+		}
+		return false
+	})
 }

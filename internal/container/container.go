@@ -1,0 +1,117 @@
+// Package container is the one model of a container for one platform, which every engine takes: what goes into it, the
+// lockfile that is installed, and, from both, its build key, record and labels.
+//
+// An engine adds what only it knows (its base image, the version of what it makes of the same inputs) and makes the
+// image. Nothing here runs a program or asks a network.
+package container
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/definition"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+)
+
+// A Container says what an image is made of, for one platform.
+type Container struct {
+	Name     string
+	Platform string        // such as linux/amd64
+	Target   string        // the microarchitecture that Spack asks for; empty: that of the machine
+	Spack    []byte        // the merged spack.yaml
+	Inputs   []image.Input // the files that the definition is made of
+	Files    []File
+	Env      map[string]string
+	Labels   map[string]string // of the definition: beside ours, in no place of them
+	Epilogue []byte
+	Strip    bool
+	Test     []string // commands that must succeed in the finished container
+	Revision string   // commit of the repository that defines it; empty where it is not known
+	Origin   string   // URL of that repository; empty where it is not known
+
+	// What SetLock sets.
+	Lock     *buildcache.Lockfile // nil where it is still to be made
+	LockText []byte               // the same as it was read
+	Roots    []buildcache.Hash    // of Lock, each once, in the definition's order
+	Version  string               // of the first root
+
+	// Concretization is the key under which Lock was made; empty where the lockfile was given.
+	Concretization string
+
+	order func(*buildcache.Lockfile) ([]int, error) // places of the lock's roots in the definition's order; nil: the lock's own
+}
+
+// A File is copied into the container.
+type File struct {
+	Source string // a file or folder on this machine
+	Target string // absolute, in the container
+}
+
+// New returns the container of a Spack environment for a target such as x86_64_v3, without a lockfile.
+func New(d definition.Definition, target string) (Container, error) {
+	if d.Kind == definition.Apptainer {
+		return Container{}, errors.New("it is an Apptainer definition, converted from an image: there is nothing to build")
+	}
+	spack, err := d.Environment(definition.Template(target))
+	if err != nil {
+		return Container{}, err
+	}
+	files, err := d.Inputs()
+	if err != nil {
+		return Container{}, err
+	}
+	c := Container{
+		Name: d.Name, Platform: d.Platform, Target: target, Spack: spack,
+		Env: d.Env, Labels: d.Labels, Epilogue: d.Epilogue, Strip: d.Strip, Test: d.Test,
+		order: func(lock *buildcache.Lockfile) ([]int, error) {
+			var specs []string
+			for _, root := range lock.Roots {
+				specs = append(specs, root.Spec)
+			}
+			return d.Roots(specs)
+		},
+	}
+	for _, in := range files {
+		c.Inputs = append(c.Inputs, image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256})
+	}
+	for _, f := range d.Files {
+		c.Files = append(c.Files, File{Source: filepath.Join(d.Root, f.Source), Target: f.Target})
+	}
+	return c, nil
+}
+
+// SetLock takes the lockfile that is to be installed. A lockfile that was made for something else than the definition
+// is an error.
+func (c *Container) SetLock(text []byte) error {
+	lock, err := buildcache.ParseLockfile(text)
+	if err != nil {
+		return err
+	}
+	if len(lock.Roots) == 0 {
+		return errors.New("the lockfile has no roots")
+	}
+	var order []int
+	if c.order != nil {
+		if order, err = c.order(lock); err != nil {
+			return err
+		}
+	} else {
+		for i := range lock.Roots {
+			order = append(order, i)
+		}
+	}
+	c.Lock, c.LockText, c.Roots = lock, text, nil
+	for _, i := range order {
+		if hash := lock.Roots[i].Hash; !slices.Contains(c.Roots, hash) {
+			c.Roots = append(c.Roots, hash)
+		}
+	}
+	c.Version = lock.Specs[c.Roots[0]].Version
+	return nil
+}
+
+// String returns the name and the platform, for messages.
+func (c Container) String() string { return fmt.Sprintf("%s for %s", c.Name, c.Platform) }
