@@ -1,10 +1,10 @@
 package podman
 
 import (
-	"encoding/json"
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
