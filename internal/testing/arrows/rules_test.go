@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 	"buildcache/file":        {"buildcache"},
 	"buildcache/s3":          {"buildcache"},
 	"buildcache/index":       {"buildcache"},
+	"buildcache/push":        {"buildcache"},
 	"buildcache/inventory":   {"buildcache"},
 	"internal/testing/synth": {"buildcache"}, // tests and measurements only
 	"janitor":                {"buildcache", "buildcache/index"},
