@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"internal/image":      {}, // the image layout and its record, in which the steps meet
 	"internal/suggest":    {},
 	"internal/git":        {},
+	"internal/gateway":    {"buildcache", "buildcache/push", "internal/command"},
 
 	"internal/publish/branch":   {},
 	"internal/publish/progress": {"internal/publish"},
