@@ -2,6 +2,8 @@ package sif
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/internal/publish/branch"
@@ -26,6 +28,9 @@ func NewName(container, version, fromBranch, arch string) (Name, error) {
 	if strings.Contains(container, branch.Separator) {
 		return Name{}, fmt.Errorf("container %q: %q in a name parts it from the version of its SIF: rename it", container, branch.Separator)
 	}
+	if !ValidContainer(container) {
+		return Name{}, fmt.Errorf("container %q: a name is of small letters and digits, with single '.', '_' or '-' between them", container)
+	}
 	if n.Version == "" {
 		return Name{}, fmt.Errorf("%s has no version to name its SIF after: build the container again", container)
 	}
@@ -39,6 +44,17 @@ func NewName(container, version, fromBranch, arch string) (Name, error) {
 
 // arches are the architectures that a name may end in.
 var arches = []string{"amd64", "arm64"}
+
+// KnownArch reports whether SIFs are made for an architecture.
+func KnownArch(arch string) bool { return slices.Contains(arches, arch) }
+
+var (
+	containerName = regexp.MustCompile(`^[a-z0-9]+(?:[._-][a-z0-9]+)*$`)
+	nameOfRest    = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+)
+
+// ValidContainer reports whether a container can be called so.
+func ValidContainer(name string) bool { return containerName.MatchString(name) }
 
 // String returns the file's name.
 func (n Name) String() string {
@@ -63,7 +79,7 @@ func ParseName(file string) (Name, bool) {
 	stem, arch := CutArch(stem)
 	container, rest, ok := strings.Cut(stem, branch.Separator)
 	version, slug, _ := strings.Cut(rest, branch.Separator)
-	if !ok || container == "" || version == "" || strings.Contains(slug, branch.Separator) {
+	if !ok || !ValidContainer(container) || !nameOfRest.MatchString(rest) || version == "" || strings.Contains(slug, branch.Separator) {
 		return Name{}, false
 	}
 	if arch == "" {

@@ -53,6 +53,9 @@ func (s *Signer) Fingerprint() string {
 	return strings.ToUpper(fmt.Sprintf("%x", s.key.PrimaryKey.Fingerprint))
 }
 
+// Key returns the key, for signing what is no SIF. It is the Signer's own.
+func (s *Signer) Key() *openpgp.Entity { return s.key }
+
 // sign adds a signature over all objects to a SIF. It carries the time, so a
 // signed file is another one each time.
 func (s *Signer) sign(ctx context.Context, path string) error {

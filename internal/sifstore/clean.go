@@ -26,6 +26,7 @@ type Cleaning struct {
 	Lines []CleanLine
 
 	retention Retention
+	keys      Keys
 }
 
 // A CleanLine is one object of a store.
@@ -43,15 +44,15 @@ type CleanLine struct {
 // NewCleaning decides what may go from a bucket or a folder. It only reads. In
 // doubt it keeps: what is not named as ours, what a manifest calls the newest,
 // releases and SIFs of definition files whatever branches there are.
-func NewCleaning(ctx context.Context, store buildcache.Store, r Retention) (Cleaning, error) {
+func NewCleaning(ctx context.Context, store buildcache.Store, keys Keys, r Retention) (Cleaning, error) {
 	if len(r.Branches) == 0 {
 		return Cleaning{}, errors.New("the list of branches is empty: every SIF of a branch would go")
 	}
-	c, err := readCatalogue(ctx, store)
+	c, err := readCatalogue(ctx, store, keys)
 	if err != nil {
 		return Cleaning{}, err
 	}
-	plan := Cleaning{retention: r}
+	plan := Cleaning{retention: r, keys: keys}
 	for _, group := range c.groups() {
 		if err := c.intact(group); err != nil {
 			return Cleaning{}, err
@@ -190,10 +191,10 @@ func days(d time.Duration) string {
 	return d.Round(time.Minute).String()
 }
 
-// Execute removes what the plan says. A manifest forgets a file before the
+// Apply removes what the plan says. A manifest forgets a file before the
 // file goes, so that nobody is led to what is not there; one that was written
 // again since the plan was made stays.
-func (plan Cleaning) Execute(ctx context.Context, store Store) error {
+func (plan Cleaning) Apply(ctx context.Context, store Store) error {
 	byContainer := map[string][]CleanLine{}
 	for _, line := range plan.Lines {
 		if line.Remove {
@@ -202,9 +203,9 @@ func (plan Cleaning) Execute(ctx context.Context, store Store) error {
 	}
 	var errs []error
 	for container, lines := range byContainer {
-		keys, err := unchanged(ctx, store, container, lines)
+		keys, err := plan.unchanged(ctx, store, container, lines)
 		if err == nil && container != "" {
-			err = forget(ctx, store, container, keys)
+			err = plan.forget(ctx, store, container, keys)
 		}
 		if err == nil && len(keys) > 0 {
 			err = store.Delete(ctx, keys)
@@ -216,11 +217,11 @@ func (plan Cleaning) Execute(ctx context.Context, store Store) error {
 
 // unchanged returns the keys of those lines whose objects are still those of
 // the plan.
-func unchanged(ctx context.Context, store Store, container string, lines []CleanLine) ([]string, error) {
+func (plan Cleaning) unchanged(ctx context.Context, store Store, container string, lines []CleanLine) ([]string, error) {
 	m := &Manifest{}
 	if container != "" {
 		var err error
-		if m, _, err = readManifest(ctx, store, container); err != nil {
+		if m, _, err = readManifest(ctx, store, plan.keys, container); err != nil {
 			return nil, err
 		}
 	}
@@ -240,15 +241,15 @@ func unchanged(ctx context.Context, store Store, container string, lines []Clean
 	return keys, nil
 }
 
-func forget(ctx context.Context, store Store, container string, keys []string) error {
-	m, etag, err := readManifest(ctx, store, container)
+func (plan Cleaning) forget(ctx context.Context, store Store, container string, keys []string) error {
+	m, etag, err := readManifest(ctx, store, plan.keys, container)
 	if err != nil || etag == "" {
 		return err
 	}
 	if !slices.ContainsFunc(m.Files, func(s Stored) bool { return slices.Contains(keys, s.File) }) {
 		return nil
 	}
-	return changeManifest(ctx, store, container, func(m *Manifest) {
+	return changeManifest(ctx, store, plan.keys, container, func(m *Manifest) {
 		for _, key := range keys {
 			m.remove(key)
 		}

@@ -39,7 +39,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = in.Execute(t.Context(), plan)
+	err = in.Apply(t.Context(), plan)
 	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "no room for its 3145728 bytes in "+dir) {
 		t.Errorf("install: %v", err)
 	}
@@ -53,7 +53,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	// The same for a folder that is uploaded to.
 	small := file.New(dir)
 	u := Uploader{From: f, To: small, Now: time.Now}
-	if sent, err := u.Plan(t.Context(), big); err != nil || !errors.Is(u.Execute(t.Context(), sent), syscall.ENOSPC) {
+	if sent, err := u.Plan(t.Context(), big); err != nil || !errors.Is(u.Apply(t.Context(), sent), syscall.ENOSPC) {
 		t.Errorf("upload: %v", err)
 	}
 	holds(t, small, old.File, "the old one")

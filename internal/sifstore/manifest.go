@@ -2,7 +2,6 @@ package sifstore
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,9 +27,15 @@ type Store interface {
 // and which one is the newest for each platform. It is written after what it
 // names and before anything is removed, so what it names is there.
 type Manifest struct {
-	Name   string            `json:"name"`
-	Newest map[string]Latest `json:"newest"` // by platform: the release that was uploaded last
-	Files  []Stored          `json:"files"`  // by name
+	Name     string            `json:"name"`
+	Sequence int64             `json:"sequence,omitempty"` // goes up with each change, so that an old manifest is known as one
+	Newest   map[string]Latest `json:"newest"`             // by platform: the release that was uploaded last
+	Files    []Stored          `json:"files"`              // by name
+
+	// In a folder that sif:install has filled: the Sequence of the manifest that it was filled from.
+	InstalledSequence int64 `json:"installed_sequence,omitempty"`
+
+	Signature *string `json:"signature,omitempty"` // armored, over the text with this member empty
 }
 
 // A Latest is the newest SIF for a platform.
@@ -39,6 +44,10 @@ type Latest struct {
 	Version string `json:"version"`
 	Digest  string `json:"digest"`
 	SHA256  string `json:"sha256"`
+}
+
+func newLatest(s Stored) Latest {
+	return Latest{File: s.File, Version: s.Version, Digest: s.Digest, SHA256: s.SHA256}
 }
 
 // A Stored is a SIF in a store.
@@ -81,14 +90,24 @@ func (m *Manifest) settle() {
 	for _, s := range m.Files {
 		if s.Branch == "" && (m.Newest[s.Platform].File == "" || s.Uploaded.After(latest[s.Platform])) {
 			latest[s.Platform] = s.Uploaded
-			m.Newest[s.Platform] = Latest{File: s.File, Version: s.Version, Digest: s.Digest, SHA256: s.SHA256}
+			m.Newest[s.Platform] = newLatest(s)
 		}
 	}
 }
 
+// maxManifest is how large a manifest may be, in bytes, and maxEntries how many objects of JSON may
+// be in it: a release of each day for ten years stays below.
+const (
+	maxManifest = 4 << 20
+	maxEntries  = 20_000
+)
+
 // readManifest returns the manifest of a container with its ETag, which is
-// empty where there is none yet.
-func readManifest(ctx context.Context, store buildcache.Store, container string) (*Manifest, string, error) {
+// empty where there is none yet. What it returns has been checked.
+func readManifest(ctx context.Context, store buildcache.Store, keys Keys, container string) (*Manifest, string, error) {
+	if !sif.ValidContainer(container) {
+		return nil, "", fmt.Errorf("%q is no name of a container", container)
+	}
 	key := manifestKey(container)
 	body, object, err := store.Get(ctx, key)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -98,32 +117,54 @@ func readManifest(ctx context.Context, store buildcache.Store, container string)
 		return nil, "", err
 	}
 	defer body.Close()
-	text, err := io.ReadAll(body)
+	text, err := io.ReadAll(io.LimitReader(body, maxManifest+1))
 	if err != nil {
 		return nil, "", err
 	}
+	m, err := parseManifest(text, keys, container)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s in %v: %w", key, store, err)
+	}
+	return m, object.ETag, nil
+}
+
+// parseManifest reads a manifest that nobody vouches for.
+func parseManifest(text []byte, keys Keys, container string) (*Manifest, error) {
+	if len(text) > maxManifest || bytes.Count(text, []byte("{")) > maxEntries {
+		return nil, fmt.Errorf("more than %d MB or %d entries are no manifest of SIFs", maxManifest>>20, maxEntries)
+	}
+	signed, err := keys.verify(text)
+	if err != nil {
+		return nil, err
+	}
 	var m Manifest
-	if err := json.Unmarshal(text, &m); err != nil {
-		return nil, "", fmt.Errorf("%s is no manifest of SIFs: %w", key, err)
+	if err := json.Unmarshal(signed, &m); err != nil {
+		return nil, fmt.Errorf("it is no manifest of SIFs: %w", err)
 	}
-	if m.Name != container {
-		return nil, "", fmt.Errorf("%s is the manifest of %q", key, m.Name)
+	if err := m.check(container); err != nil {
+		return nil, err
 	}
-	return &m, object.ETag, nil
+	var member struct{ Signature *string }
+	if err := json.Unmarshal(text, &member); err != nil {
+		return nil, err
+	}
+	m.Signature = member.Signature
+	return &m, nil
 }
 
 // changeManifest reads a manifest, changes it and writes it back, as often as
 // it takes when others do the same.
-func changeManifest(ctx context.Context, store Store, container string, change func(*Manifest)) error {
+func changeManifest(ctx context.Context, store Store, keys Keys, container string, change func(*Manifest)) error {
 	const attempts = 10
 	for range attempts {
-		m, etag, err := readManifest(ctx, store, container)
+		m, etag, err := readManifest(ctx, store, keys, container)
 		if err != nil {
 			return err
 		}
 		change(m)
+		m.Sequence++
 		condition := buildcache.Condition{IfMatch: etag, IfNoneMatch: etag == ""}
-		err = writeManifest(ctx, store, m, condition)
+		err = writeManifest(ctx, store, keys, m, condition)
 		if !errors.Is(err, buildcache.ErrChanged) {
 			return err
 		}
@@ -131,50 +172,21 @@ func changeManifest(ctx context.Context, store Store, container string, change f
 	return fmt.Errorf("%s changes all the time: try again later", manifestKey(container))
 }
 
-func writeManifest(ctx context.Context, store Store, m *Manifest, condition buildcache.Condition) error {
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return err
+func writeManifest(ctx context.Context, store Store, keys Keys, m *Manifest, condition buildcache.Condition) error {
+	if m.Signature != nil && keys.Signer == nil {
+		return fmt.Errorf("%s is signed, and would no longer be: give --sign=KEY.asc", manifestKey(m.Name))
 	}
-	text = append(text, '\n')
+	text, err := keys.sign(*m)
+	if err != nil {
+		return fmt.Errorf("%s: %w", manifestKey(m.Name), err)
+	}
 	_, err = store.Put(ctx, manifestKey(m.Name), bytes.NewReader(text), int64(len(text)), buildcache.PutOptions{
 		ContentType: "application/json", CacheControl: "no-cache", Condition: condition,
 	})
 	return err
 }
 
-// A catalogue is all that a store has: its manifests and objects.
-type catalogue struct {
-	manifests []*Manifest // by name
-	objects   map[string]buildcache.Object
-	incoming  []buildcache.Object // on their way, or left by an upload that was killed
-}
-
-// readCatalogue lists a store. Folders in it are none of ours.
-func readCatalogue(ctx context.Context, store buildcache.Store) (catalogue, error) {
-	c := catalogue{objects: map[string]buildcache.Object{}}
-	for object, err := range store.List(ctx, "") {
-		if err != nil {
-			return catalogue{}, err
-		}
-		switch {
-		case strings.HasPrefix(object.Key, incoming):
-			c.incoming = append(c.incoming, object)
-		case !strings.Contains(object.Key, "/"):
-			c.objects[object.Key] = object
-		}
-	}
-	for key := range c.objects {
-		container, ok := strings.CutSuffix(key, ".json")
-		if !ok || strings.HasPrefix(key, ".") || strings.HasSuffix(container, sif.Ext) {
-			continue
-		}
-		m, _, err := readManifest(ctx, store, container)
-		if err != nil {
-			return catalogue{}, err
-		}
-		c.manifests = append(c.manifests, m)
-	}
-	slices.SortFunc(c.manifests, func(a, b *Manifest) int { return cmp.Compare(a.Name, b.Name) })
-	return c, nil
+func encodeManifest(m Manifest) ([]byte, error) {
+	text, err := json.MarshalIndent(m, "", "  ")
+	return append(text, '\n'), err
 }

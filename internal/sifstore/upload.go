@@ -51,13 +51,14 @@ const (
 type Uploader struct {
 	From     sif.Folder
 	To       Store
+	Keys     Keys
 	Now      func() time.Time
 	Progress func(sif.Record) func(sent int64) // may be nil
 }
 
-// Plan says what Execute would have to do with a SIF. It only reads.
+// Plan says what Apply would have to do with a SIF. It only reads.
 func (u Uploader) Plan(ctx context.Context, r sif.Record) (Upload, error) {
-	m, _, err := readManifest(ctx, u.To, r.Name)
+	m, _, err := readManifest(ctx, u.To, u.Keys, r.Name)
 	if err != nil {
 		return Upload{}, err
 	}
@@ -84,15 +85,15 @@ func equivalent(r, other sif.Record) bool {
 		r.Compression == other.Compression && r.SignedBy == other.SignedBy && r.Engine == other.Engine
 }
 
-// Execute sends a SIF. The new object is read back and checked before the old
+// Apply sends a SIF. The new object is read back and checked before the old
 // one of its name, if there is any, gives way to it; the manifest comes last.
-func (u Uploader) Execute(ctx context.Context, up Upload) error {
+func (u Uploader) Apply(ctx context.Context, up Upload) error {
 	r := up.Record
 	switch up.State {
 	case StateSame:
 		return nil
 	case StateNewest:
-		return changeManifest(ctx, u.To, r.Name, func(m *Manifest) {
+		return changeManifest(ctx, u.To, u.Keys, r.Name, func(m *Manifest) {
 			if s, ok := m.find(r.File); ok {
 				s.Uploaded = u.now()
 				m.put(s)
@@ -124,7 +125,7 @@ func (u Uploader) Execute(ctx context.Context, up Upload) error {
 		}
 	}
 	stored := Stored{Record: r, Uploaded: u.now()}
-	return changeManifest(ctx, u.To, r.Name, func(m *Manifest) { m.put(stored) })
+	return changeManifest(ctx, u.To, u.Keys, r.Name, func(m *Manifest) { m.put(stored) })
 }
 
 func (u Uploader) now() time.Time { return u.Now().UTC().Truncate(time.Second) }
@@ -146,14 +147,20 @@ func (u Uploader) send(ctx context.Context, key string, file *os.File, r sif.Rec
 	return err
 }
 
-// stat asks for an object without reading it.
+// stat asks for an object without reading it. A key comes before all keys that
+// begin with it, so the first page of a listing has it, or it is not there.
 func stat(ctx context.Context, store buildcache.Store, key string) (buildcache.Object, bool, error) {
+	const page = 1000
+	listed := 0
 	for object, err := range store.List(ctx, key) {
 		if err != nil {
 			return buildcache.Object{}, false, err
 		}
 		if object.Key == key {
 			return object, true, nil
+		}
+		if listed++; listed == page {
+			break
 		}
 	}
 	return buildcache.Object{}, false, nil

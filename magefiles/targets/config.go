@@ -33,6 +33,7 @@ type Config struct {
 	Registries []Registry          `yaml:"registries"`
 	Platforms  map[string]Platform `yaml:"platforms"`
 	SIFs       string              `yaml:"sifs"`
+	SIFKey     string              `yaml:"sif_key"` // file of the public key that lists of SIFs must be signed with
 	Janitor    JanitorRules        `yaml:"janitor"`
 }
 

@@ -27,6 +27,10 @@ func (Bare) Sif(ctx context.Context,
 	if err != nil {
 		return err
 	}
+	keys, err := a.sifKeys(nil, sign)
+	if err != nil {
+		return err
+	}
 	defs, broken := definition.Load(".")
 	sent := []sentSIF{}
 	errs := []error{broken}
@@ -42,7 +46,7 @@ func (Bare) Sif(ctx context.Context,
 			errs = append(errs, fmt.Errorf("SIF of %s for %s: %w", d.Name, d.Platform, err))
 			continue
 		}
-		one, err := a.upload(ctx, sifs, []definition.Definition{d}, from, or(dryRun, false))
+		one, err := a.upload(ctx, sifs, keys, []definition.Definition{d}, from, or(dryRun, false))
 		sent, errs = append(sent, one...), append(errs, err)
 		if ctx.Err() != nil {
 			break

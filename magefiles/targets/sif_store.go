@@ -25,10 +25,26 @@ func (a *app) openSIFs(ctx context.Context, url *string) (sifstore.Store, error)
 		return file.Open(where)
 	}
 	opts := s3.Options{PathStyle: a.env.S3PathStyle}
+	opts.KeysFrom = "AWS_INFRASTRUCTURE_ACCESS_KEY_ID"
 	if a.env.AssetsKeyID != "" {
-		opts.Credentials, opts.KeysFrom = s3.Keys(a.env.AssetsKeyID, a.env.AssetsKeySecret), "AWS_INFRASTRUCTURE_ACCESS_KEY_ID"
+		opts.Credentials = s3.Keys(a.env.AssetsKeyID, a.env.AssetsKeySecret)
 	}
 	return s3.Open(ctx, where, opts)
+}
+
+// sifKeys are the keys of the lists of SIFs, NAME.json: trusted is a file of
+// public ones (default: sif_key of the configuration), sign one with a private
+// key; both may be empty.
+func (a *app) sifKeys(trusted, sign *string) (keys sifstore.Keys, err error) {
+	if path := or(trusted, a.config.SIFKey); path != "" {
+		if keys.Trusted, err = sifstore.ReadTrusted(path); err != nil {
+			return keys, err
+		}
+	}
+	if sign != nil {
+		keys.Signer, err = sif.ReadSigner(*sign, a.env.SIFPassphrase)
+	}
+	return keys, err
 }
 
 // A sentSIF is a line of what sif:upload and sif:install show.
@@ -63,6 +79,8 @@ func (Sif) Upload(ctx context.Context, name string,
 	platform *string, // linux/amd64 or linux/arm64 (default: all that there are)
 	branch *string, // whose SIFs (default: the checkout's)
 	sifs *string, // bucket or folder (default: the configured one)
+	sign *string, // sign NAME.json with the PGP private key in this file; SIF_KEY_PASSPHRASE opens it
+	adoptUnsigned *bool, // sign also a NAME.json that has no signature yet: look at it before
 	dryRun *bool, // say what would be sent, and send nothing
 	json *bool, // for machines
 ) error {
@@ -78,19 +96,24 @@ func (Sif) Upload(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
-	sent, err := a.upload(ctx, sifs, defs, from, or(dryRun, false))
+	keys, err := a.sifKeys(nil, sign)
+	if err != nil {
+		return err
+	}
+	keys.Adopt = or(adoptUnsigned, false)
+	sent, err := a.upload(ctx, sifs, keys, defs, from, or(dryRun, false))
 	if err != nil {
 		return err
 	}
 	return a.showSent(sent, or(json, false))
 }
 
-func (a *app) upload(ctx context.Context, url *string, defs []definition.Definition, branch string, dryRun bool) ([]sentSIF, error) {
+func (a *app) upload(ctx context.Context, url *string, keys sifstore.Keys, defs []definition.Definition, branch string, dryRun bool) ([]sentSIF, error) {
 	store, err := a.openSIFs(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	u := sifstore.Uploader{From: sifs, To: store, Now: time.Now, Progress: a.sifProgress("sent")}
+	u := sifstore.Uploader{From: sifs, To: store, Keys: keys, Now: time.Now, Progress: a.sifProgress("sent")}
 	sent := []sentSIF{}
 	for _, d := range defs {
 		record, err := sifRecord(d, branch)
@@ -102,7 +125,7 @@ func (a *app) upload(ctx context.Context, url *string, defs []definition.Definit
 			return nil, fmt.Errorf("upload %s: %w", record.File, err)
 		}
 		if !dryRun {
-			if err := u.Execute(ctx, plan); err != nil {
+			if err := u.Apply(ctx, plan); err != nil {
 				return nil, fmt.Errorf("upload %s: %w", record.File, err)
 			}
 		}
@@ -165,6 +188,8 @@ func (Sif) Install(ctx context.Context, dir string,
 	modules *string, // lmod: write environment modules below DIR/modules
 	rehash *bool, // read also files that look the same
 	sifs *string, // bucket or folder to install from (default: the configured one)
+	key *string, // public PGP key that NAME.json must be signed with (default: sif_key of spacktainers.yaml)
+	allowOlder *bool, // take a NAME.json that is older than what is installed
 	dryRun *bool, // say what would be fetched, and fetch nothing
 	json *bool, // for machines
 ) error {
@@ -176,7 +201,14 @@ func (Sif) Install(ctx context.Context, dir string,
 	if err != nil {
 		return err
 	}
-	in := sifstore.Installer{From: store, Dir: dir, Newest: or(newest, false), Rehash: or(rehash, false), Progress: a.sifProgress("fetched")}
+	keys, err := a.sifKeys(key, nil)
+	if err != nil {
+		return err
+	}
+	in := sifstore.Installer{
+		From: store, Keys: keys, Dir: dir, Newest: or(newest, false), Rehash: or(rehash, false), AllowOlder: or(allowOlder, false),
+		Progress: a.sifProgress("fetched"),
+	}
 	if names != nil {
 		in.Names = strings.Split(*names, ",")
 	}
@@ -199,7 +231,7 @@ func (Sif) Install(ctx context.Context, dir string,
 		return err
 	}
 	if !or(dryRun, false) {
-		if err := in.Execute(ctx, plan); err != nil {
+		if err := in.Apply(ctx, plan); err != nil {
 			return err
 		}
 	}
@@ -216,6 +248,7 @@ func (Sif) Install(ctx context.Context, dir string,
 func (Sif) Clean(ctx context.Context,
 	dir *string, // a folder that sif:install has filled (default: where SIFs go)
 	sifs *string, // bucket or folder (default: the configured one)
+	sign *string, // sign NAME.json with the PGP private key in this file, where it is signed
 	keepLast *int, // so many of each container, platform and branch stay (default: 1)
 	keepFor *string, // how long a superseded one stays, such as 14d (default: 7d)
 	branches *string, // file with the branches that exist, one a line (default: ask git)
@@ -234,8 +267,11 @@ func (Sif) Clean(ctx context.Context,
 	if dir != nil && sifs != nil {
 		return wrongCall("give --dir or --sifs, not both")
 	}
+	var keys sifstore.Keys // lists in a folder that sif:install has filled are not signed
 	if dir != nil {
 		sifs = dir
+	} else if keys, err = a.sifKeys(nil, sign); err != nil {
+		return err
 	}
 	if r.Branches, err = liveBranches(ctx, or(branches, ""), or(git, "origin")); err != nil {
 		return fmt.Errorf("which branches exist: %w", err)
@@ -244,12 +280,12 @@ func (Sif) Clean(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	plan, err := sifstore.NewCleaning(ctx, store, r)
+	plan, err := sifstore.NewCleaning(ctx, store, keys, r)
 	if err != nil {
 		return err
 	}
 	if !or(dryRun, false) {
-		err = plan.Execute(ctx, store)
+		err = plan.Apply(ctx, store)
 	}
 	return errors.Join(err, a.showCleaning(plan, or(dryRun, false), or(json, false)))
 }

@@ -1,7 +1,0 @@
-//go:build !unix
-
-package sifstore
-
-import "os"
-
-func claim(*os.File) error { return nil }
