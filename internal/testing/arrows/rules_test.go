@@ -38,6 +38,7 @@ var arrows = map[string][]string{
 	"internal/testing/faultproxy":                  {},
 	"internal/testing/s3test":                      {"internal/testing/size", "internal/testing/tooltest"},
 	"internal/testing/registrytest":                {"internal/testing/size", "internal/testing/tooltest"},
+	"internal/testing/torture":                     {"buildcache"}, // the interfaces of a store alone
 	"internal/testing/s3test/storetest":            {"buildcache"},
 	"internal/testing/s3test/cmd/s3servers":        {"internal/testing/s3test"},
 	"internal/testing/apptainertest":               {"internal/testing/size", "internal/testing/tooltest"},

@@ -1,0 +1,160 @@
+package torture
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Draw makes the history of a seed.
+func Draw(seed uint64) History {
+	d := &drawing{Rand: rand.New(rand.NewPCG(seed, 0)), h: History{Seed: seed}}
+	d.setting()
+	d.weeks = 3 + d.IntN(4)
+	d.prunes()
+	for range 2 + d.IntN(8) {
+		d.push()
+	}
+	for range d.IntN(9) {
+		d.other()
+	}
+	slices.SortStableFunc(d.h.Steps, func(a, b Step) int { return cmp.Compare(a.At, b.At) })
+	for i := range d.h.Steps {
+		d.h.Steps[i].ID = i + 1
+	}
+	return d.h
+}
+
+type drawing struct {
+	*rand.Rand
+	h      History
+	weeks  int
+	nights []time.Duration // when somebody prunes
+}
+
+func (d *drawing) one(in int) bool { return d.IntN(in) == 0 }
+
+// between draws a duration.
+func (d *drawing) between(from, to time.Duration) time.Duration {
+	return from + time.Duration(d.Int64N(int64(to-from)))
+}
+
+func pick[T any](d *drawing, of ...T) T { return of[d.IntN(len(of))] }
+
+func (d *drawing) setting() {
+	d.h.Setting = Setting{
+		Shape: d.Uint64N(40), Specs: 6 + d.IntN(5)*6, Layouts: pick(d, []int{2}, []int{3}, []int{3}, []int{2, 3}), Signed: d.one(2),
+		Repos: 1 + d.IntN(3), Views: d.IntN(3), Page: pick(d, 3, 10, 50, 1000), Batch: pick(d, 2, 10, 1000),
+		Conditions: pick(d, "", "", "", "", "", "", "", "", "ignored", "refused"),
+	}
+	if d.one(4) {
+		d.h.Skew = d.between(-2*day, 2*day).Round(time.Second)
+	}
+	if d.one(10) {
+		d.h.JumpAt, d.h.Jump = d.between(0, 6*week).Round(time.Second), d.between(-8*day, 8*day).Round(time.Second)
+	}
+	if d.one(5) {
+		d.h.MaxAge = 10 * day
+	}
+}
+
+func (d *drawing) add(s Step) {
+	s.At = s.At.Round(time.Second)
+	d.h.Steps = append(d.h.Steps, s)
+}
+
+// prunes lets every repository prune weekly, at night, with minutes of jitter; now and then all at once, and now and
+// then one does not come.
+func (d *drawing) prunes() {
+	for week7 := range d.weeks {
+		together := d.one(4)
+		for repo := range d.h.Repos {
+			if d.one(8) {
+				continue
+			}
+			at := time.Duration(week7)*week + 2*time.Hour + time.Duration(repo)*day + d.between(0, 20*time.Minute)
+			if together {
+				at -= time.Duration(repo) * day
+			}
+			d.nights = append(d.nights, at)
+			d.add(Step{At: at, Do: "prune", Repo: repo, Faults: d.faults()})
+		}
+	}
+	if len(d.nights) == 0 {
+		d.nights = append(d.nights, time.Hour)
+	}
+}
+
+func (d *drawing) faults() *Faults {
+	f := &Faults{}
+	switch d.IntN(9) {
+	case 0:
+		f.KillAt, f.Behind = 1+d.IntN(30), d.one(2)
+	case 1, 2:
+		f.StopAt, f.Behind, f.Stop = 1+d.IntN(30), d.one(2), d.between(time.Minute, 40*time.Minute).Round(time.Second)
+	case 3:
+		f.Every = 4 + d.IntN(60)
+	case 4:
+		f.SlowList = pick(d, time.Second, 30*time.Second, 3*time.Minute)
+	case 5:
+		f.Lie, f.Stale = 1+d.IntN(20), d.one(2)
+	default:
+		return nil
+	}
+	if d.one(3) {
+		f.SlowList = pick(d, time.Second, 20*time.Second)
+	}
+	return f
+}
+
+// near draws a time that is likely close to a prune, before it or while it works.
+func (d *drawing) near() time.Duration {
+	if d.one(3) {
+		return d.between(0, time.Duration(d.weeks)*week)
+	}
+	return max(0, pick(d, d.nights...)+d.between(-30*time.Minute, 30*time.Minute))
+}
+
+func (d *drawing) push() {
+	s := Step{At: d.near(), Do: "push", Repo: d.IntN(d.h.Repos), Env: d.IntN(4), Layout: pick(d, d.h.Layouts...), Announce: !d.one(4), Update: d.one(2),
+		Pause: pick(d, 0, d.between(0, 2*time.Minute), d.between(0, time.Hour), d.between(0, 10*time.Hour)).Round(time.Second),
+		Each:  pick(d, 0, d.between(0, 5*time.Minute).Round(time.Second))}
+	if d.one(8) {
+		s.Die = 1 + d.IntN(12)
+	}
+	s.Force = d.one(8)
+	if d.one(6) {
+		s.Do, s.Announce = "copy", false
+	}
+	d.add(s)
+	if s.Announce && s.Die == 0 && !d.one(3) {
+		d.add(Step{At: s.At + s.Pause + d.between(time.Minute, 20*time.Hour), Do: "lock", Repo: s.Repo, Env: s.Env})
+	}
+}
+
+func (d *drawing) other() {
+	s := Step{At: d.near(), Repo: d.IntN(d.h.Repos), Env: d.IntN(5)}
+	switch d.IntN(12) {
+	case 0, 1, 2:
+		s.Do, s.Layout, s.Pause = "update-index", pick(d, d.h.Layouts...), d.between(0, 15*time.Minute).Round(time.Second)
+		if s.Layout == 3 && d.h.Views > 0 {
+			s.View = d.IntN(d.h.Views + 1)
+		}
+	case 3, 4:
+		s.Do = "unlock"
+	case 5:
+		s.Do = "lock"
+	case 6:
+		s.Do, s.Env, s.Faults = pick(d, "spare", "publish"), 4+d.IntN(d.h.Specs), d.faults()
+	case 7:
+		s.Do, s.Env, s.Faults = "purge", 4+d.IntN(d.h.Specs), d.faults()
+	case 8:
+		s.Do, s.Faults = "reindex", d.faults()
+	case 9:
+		s.Do = "dry"
+	default:
+		s.Do, s.Pause, s.Faults = "apply", d.between(time.Minute, 20*time.Hour).Round(time.Second), d.faults()
+	}
+	d.add(s)
+}

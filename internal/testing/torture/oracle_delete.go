@@ -1,0 +1,192 @@
+package torture
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// beforeRemove judges a deletion. What other programs delete is theirs.
+func (o *oracle) beforeRemove(a *Actor, key string, obj *object) {
+	r := a.Run
+	if r == nil {
+		return
+	}
+	if r.Dry {
+		o.fail("dry run", "it deleted %s", key)
+	}
+	k, hash := sortKey(key)
+	if k == ownObject {
+		return
+	}
+	o.alone(r, key)
+	if r.first && r.Kind == "prune" {
+		o.fail("first run", "it deleted %s", key)
+	}
+	seen := r.looked(key)
+	switch {
+	case k == foreign || k == otherManifest || k == indexText:
+		o.fail("foreign", "%s is none of its business, and was deleted", key)
+		return
+	case r.Kind == "reindex":
+		o.fail("foreign", "reindex deleted %s", key)
+	case r.Kind == "purge":
+	case obj.written.After(seen):
+		o.window("written after the look", obj.written.Sub(seen))
+	case o.w.storeTime().Sub(obj.mod) < grace-time.Minute && o.clockSteady():
+		o.fail("young", "%s was deleted %v after it was written", key, time.Since(obj.written).Round(time.Minute))
+	}
+	if age := time.Since(r.lastLook(key)); !a.inFlight && age > lookAge+2*time.Minute && r.Kind == "prune" {
+		o.fail("old look", "%s was deleted when the last look was %v old", key, age.Round(time.Second))
+	}
+	switch k {
+	case specFile, specManifest:
+		o.specGoes(r, key, hash)
+	case tarball:
+		o.tarballGoes(r, key, hash, obj)
+	case blobObject:
+		o.blobGoes(r, key, obj)
+	}
+}
+
+// clockSteady reports whether the store's clock has not jumped within a grace.
+func (o *oracle) clockSteady() bool {
+	return o.w.Jump == 0 || time.Since(o.w.start.Add(o.w.JumpAt)) > grace || time.Since(o.w.start) < o.w.JumpAt
+}
+
+// alone judges whether another run of the janitor is at work.
+func (o *oracle) alone(r *Run, key string) {
+	now := time.Now()
+	if r.outside.IsZero() {
+		r.outside = now
+	}
+	r.lastOutside = now
+	if o.w.Conditions != "" || r.actor.inFlight {
+		return
+	}
+	for _, other := range o.runs {
+		if other != r && other.lastOutside.After(r.outside) {
+			o.fail("two janitors", "%s wrote at %s though %s has been at work since", r.actor.Name, key, other.actor.Name)
+			return
+		}
+	}
+}
+
+// specGoes judges the deletion of a spec file or manifest.
+func (o *oracle) specGoes(r *Run, key, hash string) {
+	if by := o.needed(r, hash); by != "" {
+		o.fail("root", "%s was deleted, which %s needs", key, by)
+	} else if by, from := o.neededLately(r, hash); by != "" {
+		o.window("announced after the look", time.Since(from))
+	}
+	for _, dependent := range slices.Sorted(maps.Keys(o.byHash)) {
+		s, since := o.spec(dependent)
+		if s == nil || dependent == hash || !s.needs[hash] {
+			continue
+		}
+		if seen := r.looked(o.anyKey(dependent)); since.Before(seen) {
+			o.fail("hole", "%s was deleted, which %s needs, present since %v before the last look", key, dependent, seen.Sub(since).Round(time.Second))
+		} else {
+			o.window("dependent pushed after the look", time.Since(since))
+		}
+	}
+	o.pushUnderWay(r, key, hash)
+	if r.Kind != "prune" {
+		return
+	}
+	if !o.waited(hash, o.lastWritten(hash), false) {
+		o.fail("wait", "%s was deleted, which cannot have been condemned for %v", key, wait)
+	}
+	layout := key[:strings.IndexByte(key, '/')]
+	for _, index := range slices.Sorted(maps.Keys(o.indexes)) {
+		if !strings.HasPrefix(index, layout) {
+			continue
+		}
+		if o.indexes[index][hash] {
+			if obj := o.w.bucket.objects[index]; obj.by != nil && obj.by.Run == nil && obj.written.After(r.begun) {
+				o.window("index overwritten", time.Since(obj.written))
+			} else {
+				o.fail("index", "%s was deleted while %s names it", key, index)
+			}
+		} else if d, ok := o.left[index+hash]; ok && d.run != nil && time.Since(d.at) < settle-time.Second {
+			o.fail("settle", "%s was deleted %v after its entry left %s", key, time.Since(d.at).Round(time.Second), index)
+		}
+	}
+}
+
+// pushUnderWay judges whether a push that has not come to its manifest yet needs a spec: its spec blob says so.
+func (o *oracle) pushUnderWay(r *Run, key, hash string) {
+	if r.Kind != "prune" || !o.clockSteady() {
+		return
+	}
+	for _, blob := range o.w.bucket.keys {
+		obj := o.w.bucket.objects[blob]
+		k, _ := sortKey(blob)
+		if k != blobObject || o.w.storeTime().Sub(obj.mod) >= grace-time.Minute || !obj.there.Before(r.looked(blob)) || o.refs[blob] != nil {
+			continue
+		}
+		if s := read(obj, "specblob").spec; s != nil && (s.needs[hash] || s.hash == hash) {
+			o.fail("push under way", "%s was deleted, which the young %s needs", key, blob)
+		}
+	}
+}
+
+// anyKey returns the key of a spec file or manifest of a spec.
+func (o *oracle) anyKey(hash string) string {
+	for _, key := range slices.Sorted(maps.Keys(o.byHash[hash])) {
+		if k, _ := sortKey(key); k != tarball {
+			return key
+		}
+	}
+	return ""
+}
+
+// lastWritten returns when an object of a spec was last written.
+func (o *oracle) lastWritten(hash string) (last time.Time) {
+	for _, obj := range o.objects(hash, false) {
+		if obj.written.After(last) {
+			last = obj.written
+		}
+	}
+	return last
+}
+
+// tarballGoes judges the deletion of a tarball of layout v2.
+func (o *oracle) tarballGoes(r *Run, key, hash string, obj *object) {
+	for k, file := range o.byHash[hash] {
+		if kind, _ := sortKey(k); kind == specFile {
+			if file.there.Before(r.looked(k)) {
+				o.fail("hole", "%s was deleted, whose spec file %s is there", key, k)
+			} else {
+				o.window("spec file pushed after the look", time.Since(file.there))
+			}
+			return
+		}
+	}
+	o.orphanGoes(r, key, hash, obj)
+}
+
+// blobGoes judges the deletion of a blob.
+func (o *oracle) blobGoes(r *Run, key string, obj *object) {
+	for _, k := range slices.Sorted(maps.Keys(o.refs[key])) {
+		if m := o.manifests[k]; m.written.Before(r.looked(k)) || m.by == r.actor {
+			o.fail("hole", "%s was deleted, which %s names", key, k)
+		} else {
+			o.window("manifest pushed after the look", time.Since(m.written))
+		}
+		return
+	}
+	o.orphanGoes(r, key, "", obj)
+}
+
+// orphanGoes judges the deletion of what nothing refers to: rest of a spec that went, or an orphan that has waited.
+func (o *oracle) orphanGoes(r *Run, key, hash string, obj *object) {
+	if r.Kind != "prune" || o.rest[key] || o.waited(key, obj.written, true) {
+		return
+	}
+	if _, ours := o.deleted[hash]; ours {
+		return
+	}
+	o.fail("wait", "%s was deleted, an orphan that cannot have been condemned for %v", key, wait)
+}

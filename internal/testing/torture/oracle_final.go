@@ -1,0 +1,68 @@
+package torture
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// final judges the bucket when all is quiet: the weather was good for longer than three waits, every repository has
+// pruned every week, and nobody else has written.
+func (o *oracle) final(roots []*Spec) {
+	now := o.w.storeTime()
+	may := hashes(closure(roots, true))
+	for _, sets := range o.sets {
+		if set := sets[len(sets)-1]; set.until.IsZero() && now.Before(set.force) {
+			maps.Copy(may, set.hashes)
+		}
+	}
+	o.close(may)
+	bySpec := map[string]*Spec{}
+	for _, s := range o.w.Graph.Specs {
+		bySpec[s.Hash] = s
+	}
+	for _, hash := range slices.Sorted(maps.Keys(o.byHash)) {
+		if o.present(hash) && !may[hash] && bySpec[hash] != nil && !o.w.keeps(hash) {
+			o.fail("garbage", "%s %s is needed by nothing and stays", bySpec[hash].Name, hash)
+		}
+	}
+	for _, key := range o.w.bucket.keys {
+		obj := o.w.bucket.objects[key]
+		if now.Sub(obj.mod) < grace+3*wait {
+			continue
+		}
+		k, hash := sortKey(key)
+		if k == blobObject && o.refs[key] == nil || k == tarball && !o.hasSpecFile(hash) && !o.w.keeps(hash) {
+			o.fail("garbage", "%s belongs to nothing and stays", key)
+		}
+	}
+	o.finalIndexes()
+}
+
+func (o *oracle) finalIndexes() {
+	for _, key := range slices.Sorted(maps.Keys(o.spacks)) {
+		named := o.named(key)
+		if named == nil {
+			o.fail("index", "%s cannot be read any more", key)
+			continue
+		}
+		for _, hash := range slices.Sorted(maps.Keys(named)) {
+			if _, ours := o.deleted[hash]; ours && !o.inLayout(hash, key) {
+				o.fail("index", "%s names %s, which we have deleted", key, hash)
+			}
+		}
+		for _, hash := range slices.Sorted(maps.Keys(o.spacks[key])) {
+			if !named[hash] && o.inLayout(hash, key) && o.w.Conditions == "" {
+				o.fail("index", "%s has lost %s, which is there", key, hash)
+			}
+		}
+	}
+	if text, sum := o.w.bucket.objects[indexV2], o.w.bucket.objects[indexV2Hash]; text != nil {
+		if sum == nil || strings.TrimSpace(string(sum.body)) != digest(text.body) {
+			o.fail("index", "%s is not the checksum of %s", indexV2Hash, indexV2)
+		}
+	}
+}
+
+// keeps reports whether the world has put something beside a spec that nobody understands, and that keeps it.
+func (w *World) keeps(hash string) bool { return w.unknown[hash] }

@@ -1,0 +1,135 @@
+package torture
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// beforePut judges what the janitor is about to write.
+func (o *oracle) beforePut(a *Actor, key string, obj *object) {
+	r := a.Run
+	if r == nil {
+		o.pushed(a, key, obj)
+		return
+	}
+	if r.Dry {
+		o.fail("dry run", "it wrote %s", key)
+	}
+	k, _ := sortKey(key)
+	if k == ownObject {
+		return
+	}
+	o.alone(r, key)
+	if r.first && r.Kind == "prune" {
+		o.fail("first run", "it wrote %s", key)
+	}
+	if k != indexText && k != blobObject && !strings.HasPrefix(key, "v3/manifests/index/") {
+		o.fail("foreign", "%s is none of its business, and was written", key)
+	}
+}
+
+// indexWritten takes note of what an index names now, and judges it if the janitor has written it.
+func (o *oracle) indexWritten(a *Actor, key string) {
+	if key != indexV2 && !strings.Contains(key, "/index/") {
+		return
+	}
+	before, after := o.indexes[key], o.named(key)
+	if a.Run == nil {
+		o.spacks[key] = after
+	} else if after == nil {
+		o.fail("index", "%s was written such that it cannot be read", key)
+	} else {
+		o.judgeIndex(a.Run, key, before, after)
+	}
+	for hash := range before {
+		if !after[hash] {
+			o.left[key+hash] = departure{time.Now(), a.Run}
+		}
+	}
+	for hash := range after {
+		delete(o.left, key+hash)
+	}
+	o.indexes[key] = after
+}
+
+func (o *oracle) judgeIndex(r *Run, key string, before, after map[string]bool) {
+	for _, hash := range slices.Sorted(maps.Keys(after)) {
+		gone, ours := o.deleted[hash]
+		if ours && !o.inLayout(hash, key) && gone.at.Before(r.begun) {
+			o.fail("index", "%s was written and names %s, which %s has deleted", key, hash, gone.run.actor.Name)
+		} else if !before[hash] && !o.inLayout(hash, key) {
+			o.fail("index", "%s was written and names %s, which is not there", key, hash)
+		}
+	}
+	if o.w.Conditions == "ignored" || r.Kind == "purge" {
+		return
+	}
+	for _, hash := range slices.Sorted(maps.Keys(before)) {
+		if after[hash] || !o.inLayout(hash, key) {
+			continue
+		}
+		if by := o.needed(r, hash); by != "" {
+			o.fail("index", "%s lost the entry of %s, which %s needs", key, hash, by)
+		} else if r.Kind != "prune" || !o.waited(hash, o.lastWritten(hash), false) {
+			o.fail("index", "%s lost the entry of %s, which is there and cannot have been condemned for %v", key, hash, wait)
+		}
+	}
+}
+
+// inLayout reports whether the layout of an index holds a spec.
+func (o *oracle) inLayout(hash, index string) bool {
+	for key := range o.byHash[hash] {
+		if k, _ := sortKey(key); k == specFile && index == indexV2 || k == specManifest && index != indexV2 {
+			return true
+		}
+	}
+	return false
+}
+
+// pushed measures the windows of those who push: what they found in the cache and relied on, and was deleted before what
+// relies on it arrived.
+func (o *oracle) pushed(a *Actor, key string, obj *object) {
+	var s *rawSpec
+	switch k, _ := sortKey(key); {
+	case k == specFile:
+		s = read(obj, "spec").spec
+	case k == specManifest:
+		if m := read(obj, "manifest").manifest; m != nil && o.w.bucket.objects[m.spec] != nil {
+			s = read(o.w.bucket.objects[m.spec], "specblob").spec
+		}
+	}
+	if s == nil || a.tested.IsZero() {
+		return
+	}
+	for need := range s.needs {
+		if gone, ours := o.deleted[need]; ours && !o.present(need) && gone.at.After(a.tested) {
+			o.window([]string{"hole by a plain push", "hole by an announced push"}[btoi(a.announced)], gone.at.Sub(a.tested))
+		}
+	}
+}
+
+// ended judges a command that has come to its end.
+func (o *oracle) ended(r *Run) {
+	if r.actor.dead || r.Dry {
+		return
+	}
+	if r.err == nil && r.actor.refused {
+		o.fail("status", "%s succeeded though the store refused to delete something", r.Kind)
+	}
+	if r.err != nil || r.outside.IsZero() {
+		return
+	}
+	for _, hash := range slices.Sorted(maps.Keys(o.byHash)) {
+		s, since := o.spec(hash)
+		if s == nil {
+			continue
+		}
+		for need := range s.needs {
+			if gone, ours := o.deleted[need]; ours && gone.run == r && !o.present(need) && since.Before(r.looked(o.anyKey(hash))) {
+				o.fail("end check", "%s succeeded though %s lacks %s, which it has deleted", r.Kind, hash, need)
+			}
+		}
+	}
+}

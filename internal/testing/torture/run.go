@@ -1,0 +1,95 @@
+package torture
+
+import (
+	"strings"
+	"time"
+)
+
+// A Run is one of the janitor's commands, as the oracle sees it: what it was told, and which requests it made.
+type Run struct {
+	Kind  string          // prune, purge, reindex, …
+	Roots map[string]bool // hashes that the lockfiles on its command line need to run
+	Repo  string          // whose root set it publishes
+	Dry   bool            // it may write nothing
+
+	begun, ended time.Time
+	err          error
+	actor        *Actor
+	first        bool      // nothing can have been condemned before it
+	outside      time.Time // of its first write outside our prefix
+	lastOutside  time.Time
+	listings     []listing // complete ones
+	before       state     // when it began
+	after        state     // when it had ended
+}
+
+// A listing is one that was read to its end.
+type listing struct {
+	prefix string
+	begun  time.Time
+	ended  time.Time
+}
+
+// A state is what the oracle finds live, and what it finds referred to by nothing.
+type state struct {
+	live    map[string]bool // hashes
+	orphans map[string]bool // keys
+}
+
+// looked returns when the run last began to list where a key is: what came before that it must know.
+func (r *Run) looked(key string) time.Time {
+	seen := r.begun
+	for _, l := range r.listings {
+		if strings.HasPrefix(key, l.prefix) && l.begun.After(seen) {
+			seen = l.begun
+		}
+	}
+	return seen
+}
+
+// lastLook returns when the run last ended to list where a key is.
+func (r *Run) lastLook(key string) (seen time.Time) {
+	for _, l := range r.listings {
+		if strings.HasPrefix(key, l.prefix) && l.ended.After(seen) {
+			seen = l.ended
+		}
+	}
+	return seen
+}
+
+func (w *World) sawListing(a *Actor, prefix string, begun time.Time) {
+	if a.Run != nil {
+		a.Run.listings = append(a.Run.listings, listing{prefix, begun, time.Now()})
+	}
+}
+
+// begin has the oracle watch a command of the janitor.
+func (w *World) begin(a *Actor, r *Run) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a.Run, r.actor, r.begun = r, a, time.Now()
+	r.first = !w.oracle.condemned
+	r.before = w.oracle.state(r)
+	w.oracle.runs = append(w.oracle.runs, r)
+	w.note(a, "begins", r.Kind)
+}
+
+// end is when the command has returned.
+func (w *World) end(r *Run, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r.ended, r.err = time.Now(), err
+	r.after = w.oracle.state(r)
+	if !r.Dry && r.Kind == "prune" {
+		w.oracle.condemned = true
+	}
+	w.note(r.actor, "ends", r.Kind+":", errorText(err))
+	w.oracle.ended(r)
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return "done"
+	}
+	return err.Error()
+}
