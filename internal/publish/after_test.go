@@ -22,13 +22,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 
-	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/inspect"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
 )
 
-var origin = publish.Origin{Source: "https://git.example/org/containers", Commit: strings.Repeat("c0ffee", 6) + "c0ff", Branch: "main", Builder: "tester@example",
+var origin = attest.Origin{Source: "https://git.example/org/containers", Commit: strings.Repeat("c0ffee", 6) + "c0ff", Branch: "main", Builder: "tester@example",
 	Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 
 // keys writes a key pair as cosign does, the private half behind a password.
@@ -63,14 +65,14 @@ func write(t *testing.T, path string, text []byte) {
 	}
 }
 
-func signer(t *testing.T) (*publish.Signer, *publish.Verifier) {
+func signer(t *testing.T) (*attest.Signer, *attest.Verifier) {
 	t.Helper()
 	private, public := keys(t, "letmein")
-	s, err := publish.ReadSigner(private, []byte("letmein"))
+	s, err := attest.ReadSigner(private, []byte("letmein"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := publish.ReadVerifier(public)
+	v, err := attest.ReadVerifier(public)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,21 +84,21 @@ func TestPromotionTakesEverythingAlong(t *testing.T) {
 		production := registrytest.Memory(t, nil).Host
 		tree := image.Tree(t.TempDir())
 		build(t, tree, container{name: "tool", version: "1.0"})
-		client := newClient(t, publish.Options{})
+		client := newClient(t, registry.Options{})
 		from, to := repositoryOf(t, staging, "tool"), repositoryOf(t, production, "tool")
 		s, v := signer(t)
 		request := onMain("1.0")
 		request.Signer, request.Origin = s, origin
 		pushed := push(t, client, from, read(t, tree, "tool"), request)
 
-		promotion, err := client.PlanPromotion(context.Background(), from.Tag("latest"), to, false)
+		promotion, err := publish.NewPromotion(context.Background(), client, from.Tag("latest"), to, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := client.Promote(context.Background(), promotion); err != nil {
+		if err := promotion.Apply(context.Background(), client); err != nil {
 			t.Fatal(err)
 		}
-		verified, err := client.Verify(context.Background(), to.Tag("1.0"), v)
+		verified, err := publish.Verify(context.Background(), client, to.Tag("1.0"), v)
 		if err != nil || verified.Digest != pushed.Digest || !verified.Signed || verified.Attached != 8 {
 			t.Errorf("verified %+v: %v", verified, err)
 		}
@@ -106,7 +108,7 @@ func TestPromotionTakesEverythingAlong(t *testing.T) {
 		if got, want := peopleTags(to), peopleTags(from); !slices.Equal(got, want) {
 			t.Errorf("tags %q, want %q", got, want)
 		}
-		again, err := client.PlanPromotion(context.Background(), from.Tag("latest"), to, false)
+		again, err := publish.NewPromotion(context.Background(), client, from.Tag("latest"), to, false)
 		if err != nil || !again.Empty() {
 			t.Errorf("a second promotion has work: %+v, %v", again.Tags, err)
 		}
@@ -118,7 +120,7 @@ func TestPromotionNeedsAWholeSource(t *testing.T) {
 	tree := image.Tree(t.TempDir())
 	build(t, tree, container{name: "tool", version: "1.0"})
 	from := repositoryOf(t, server.Host, "tool")
-	push(t, newClient(t, publish.Options{}), from, read(t, tree, "tool"), onMain("1.0"))
+	push(t, newClient(t, registry.Options{}), from, read(t, tree, "tool"), onMain("1.0"))
 	record, err := tree.Read("tool", "linux/arm64")
 	if err != nil {
 		t.Fatal(err)
@@ -127,8 +129,8 @@ func TestPromotionNeedsAWholeSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := repositoryOf(t, registrytest.Memory(t, nil).Host, "tool")
-	_, err = newClient(t, publish.Options{}).PlanPromotion(context.Background(), from.Tag("latest"), to, false)
-	if !errors.Is(err, publish.ErrDamaged) || !strings.Contains(err.Error(), record.Digest.String()) {
+	_, err = publish.NewPromotion(context.Background(), newClient(t, registry.Options{}), from.Tag("latest"), to, false)
+	if !errors.Is(err, registry.ErrDamaged) || !strings.Contains(err.Error(), record.Digest.String()) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -137,11 +139,11 @@ func TestShowTellsWhatIsInside(t *testing.T) {
 	registries(t, func(t *testing.T, host string) {
 		tree := image.Tree(t.TempDir())
 		build(t, tree, container{name: "tool", version: "1.0"})
-		repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{})
+		repository, client := repositoryOf(t, host, "tool"), newClient(t, registry.Options{})
 		request := onMain("1.0")
 		request.Origin = origin
 		push(t, client, repository, read(t, tree, "tool"), request)
-		shown, err := client.Show(context.Background(), repository.Tag("latest"))
+		shown, err := inspect.Show(context.Background(), client, repository.Tag("latest"))
 		if err != nil || len(shown.Images) != 2 || shown.Version != "1.0" {
 			t.Fatalf("got %+v, %v", shown, err)
 		}
@@ -149,10 +151,10 @@ func TestShowTellsWhatIsInside(t *testing.T) {
 		if one.Platform != "linux/amd64" || one.Commit != origin.Commit || one.Builder != origin.Builder || !one.Time.Equal(origin.Time) || one.Size < 2000 || one.Signed {
 			t.Errorf("got %+v", one)
 		}
-		if !slices.ContainsFunc(one.Specs, func(s publish.ShownSpec) bool { return s.Name == "qs-server" && strings.Contains(s.Variants, "+tls") }) {
+		if !slices.ContainsFunc(one.Specs, func(s inspect.ShownSpec) bool { return s.Name == "qs-server" && strings.Contains(s.Variants, "+tls") }) {
 			t.Errorf("no qs-server+tls among %+v", one.Specs)
 		}
-		if want := []string{publish.TypeSPDX, publish.TypeProvenance, publish.TypeLock, publish.TypeCycloneDX}; len(one.Attached) != len(want) {
+		if want := []string{attest.TypeSPDX, attest.TypeProvenance, attest.TypeLock, attest.TypeCycloneDX}; len(one.Attached) != len(want) {
 			t.Errorf("attached %q", one.Attached)
 		}
 	})
@@ -161,13 +163,13 @@ func TestShowTellsWhatIsInside(t *testing.T) {
 func TestLocksAreWholeOrAnError(t *testing.T) {
 	registries(t, func(t *testing.T, host string) {
 		tree := image.Tree(t.TempDir())
-		repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{})
+		repository, client := repositoryOf(t, host, "tool"), newClient(t, registry.Options{})
 		build(t, tree, container{name: "tool", version: "1.0"})
 		push(t, client, repository, read(t, tree, "tool"), onMain("1.0"))
 		build(t, tree, container{name: "tool", version: "1.1", lock: lockB, inputs: []image.Input{{Kind: "x"}}})
 		push(t, client, repository, read(t, tree, "tool"), publish.Request{Tags: []string{"1.1__feature"}})
 
-		locks, err := client.Locks(context.Background(), repository, false)
+		locks, err := inspect.Locks(context.Background(), client, repository, false)
 		if err != nil || len(locks) != 4 {
 			t.Fatalf("%d locks: %v", len(locks), err)
 		}
@@ -189,10 +191,10 @@ func TestLocksAreWholeOrAnError(t *testing.T) {
 		if err := remote.Write(repository.Tag("alien"), img); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := client.Locks(context.Background(), repository, false); !errors.Is(err, publish.ErrNoLock) || !strings.Contains(err.Error(), "alien") {
+		if _, err := inspect.Locks(context.Background(), client, repository, false); !errors.Is(err, inspect.ErrNoLock) || !strings.Contains(err.Error(), "alien") {
 			t.Errorf("got %v", err)
 		}
-		locks, err = client.Locks(context.Background(), repository, true)
+		locks, err = inspect.Locks(context.Background(), client, repository, true)
 		if err != nil || len(locks) != 5 {
 			t.Errorf("%d locks with leave: %v", len(locks), err)
 		}
@@ -216,12 +218,12 @@ func TestAListingThatBreaksOffIsAnError(t *testing.T) {
 	host := registrytest.Memory(t, broken).Host
 	tree := image.Tree(t.TempDir())
 	build(t, tree, container{name: "tool", version: "1.0"})
-	repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{})
+	repository, client := repositoryOf(t, host, "tool"), newClient(t, registry.Options{})
 	push(t, client, repository, read(t, tree, "tool"), onMain("1.0"))
-	if locks, err := client.Locks(context.Background(), repository, false); err == nil {
+	if locks, err := inspect.Locks(context.Background(), client, repository, false); err == nil {
 		t.Errorf("got %d locks", len(locks))
 	}
-	plan, err := client.PlanClean(context.Background(), repository, publish.Retention{Branches: []string{"main"}, Now: time.Now()})
+	plan, err := publish.NewCleaning(context.Background(), client, repository, publish.Retention{Branches: []string{"main"}, Now: time.Now()})
 	if err == nil {
 		t.Errorf("got a plan: %+v", plan)
 	}
@@ -231,23 +233,23 @@ func TestSignaturesAreCosigns(t *testing.T) {
 	host := registrytest.Memory(t, nil).Host
 	tree := image.Tree(t.TempDir())
 	build(t, tree, container{name: "tool", version: "1.0"})
-	repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{})
+	repository, client := repositoryOf(t, host, "tool"), newClient(t, registry.Options{})
 	plain := push(t, client, repository, read(t, tree, "tool"), onMain("1.0"))
 	s, v := signer(t)
-	if _, err := client.Verify(context.Background(), repository.Tag("1.0"), v); !errors.Is(err, publish.ErrUnsigned) {
+	if _, err := publish.Verify(context.Background(), client, repository.Tag("1.0"), v); !errors.Is(err, attest.ErrUnsigned) {
 		t.Fatalf("unsigned: %v", err)
 	}
 	request := onMain("1.0")
 	request.Signer = s
 	push(t, client, repository, read(t, tree, "tool"), request) // adds nothing but signatures
-	if verified, err := client.Verify(context.Background(), repository.Tag("1.0"), v); err != nil || verified.Digest != plain.Digest {
+	if verified, err := publish.Verify(context.Background(), client, repository.Tag("1.0"), v); err != nil || verified.Digest != plain.Digest {
 		t.Errorf("signed: %v", err)
 	}
 	if plan := push(t, client, repository, read(t, tree, "tool"), request); !plan.Empty() {
 		t.Errorf("signing twice has work: %+v", plan)
 	}
 	_, other := signer(t)
-	if _, err := client.Verify(context.Background(), repository.Tag("1.0"), other); !errors.Is(err, publish.ErrUnsigned) {
+	if _, err := publish.Verify(context.Background(), client, repository.Tag("1.0"), other); !errors.Is(err, attest.ErrUnsigned) {
 		t.Errorf("another key: %v", err)
 	}
 	img, err := remote.Image(repository.Tag("sha256-" + plain.Digest.Hex + ".sig"))
@@ -262,7 +264,7 @@ func TestSignaturesAreCosigns(t *testing.T) {
 
 func TestASigningKeyNeedsItsPassword(t *testing.T) {
 	private, _ := keys(t, "right-password")
-	_, err := publish.ReadSigner(private, []byte("wrong-password"))
+	_, err := attest.ReadSigner(private, []byte("wrong-password"))
 	if err == nil || !strings.Contains(err.Error(), "COSIGN_PASSWORD") || strings.Contains(err.Error(), "wrong-password") {
 		t.Errorf("got %v", err)
 	}
@@ -272,7 +274,7 @@ func TestVerifyFindsAMissingBlob(t *testing.T) {
 	server := registrytest.Debian(t, registrytest.Options{})
 	tree := image.Tree(t.TempDir())
 	build(t, tree, container{name: "tool", version: "1.0", platforms: []string{"linux/amd64"}})
-	repository, client := repositoryOf(t, server.Host, "tool"), newClient(t, publish.Options{})
+	repository, client := repositoryOf(t, server.Host, "tool"), newClient(t, registry.Options{})
 	release := read(t, tree, "tool")
 	push(t, client, repository, release, onMain("1.0"))
 	layers, err := release.Images[0].Image.Layers()
@@ -290,7 +292,7 @@ func TestVerifyFindsAMissingBlob(t *testing.T) {
 	}
 	text[len(text)/2] ^= 1
 	write(t, data, text)
-	if _, err := client.Verify(context.Background(), repository.Tag("1.0"), nil); !errors.Is(err, publish.ErrDamaged) || !strings.Contains(err.Error(), digest.String()) {
+	if _, err := publish.Verify(context.Background(), client, repository.Tag("1.0"), nil); !errors.Is(err, registry.ErrDamaged) || !strings.Contains(err.Error(), digest.String()) {
 		t.Errorf("a flipped bit: %v", err)
 	}
 }
@@ -298,57 +300,33 @@ func TestVerifyFindsAMissingBlob(t *testing.T) {
 func TestDiffSpeaksOfPackages(t *testing.T) {
 	host := registrytest.Memory(t, nil).Host
 	tree := image.Tree(t.TempDir())
-	repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{})
+	repository, client := repositoryOf(t, host, "tool"), newClient(t, registry.Options{})
 	shared := layer(t, 5000)
 	build(t, tree, container{name: "tool", version: "1.0", keep: []v1.Layer{shared}})
 	push(t, client, repository, read(t, tree, "tool"), onMain("1.0"))
 	build(t, tree, container{name: "tool", version: "1.1", lock: lockB, keep: []v1.Layer{shared}})
-	before, err := client.Contents(context.Background(), repository.Tag("1.0"))
+	before, err := inspect.ReadContents(context.Background(), client, repository.Tag("1.0"))
 	if err != nil || len(before) != 2 {
 		t.Fatalf("%d images: %v", len(before), err)
 	}
-	after, err := publish.LayoutContents(tree.Dir("tool", "linux/amd64"))
+	after, err := inspect.LayoutContents(tree.Dir("tool", "linux/amd64"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := publish.Compare(before[0], after[0])
+	d := inspect.Compare(before[0], after[0])
 	if d.Platform != "linux/amd64" || d.Same == 0 || d.Download >= d.NewSize || d.Download == 0 {
 		t.Errorf("got %+v", d)
 	}
-	for _, want := range []publish.Change{
-		{Package: "qs-archive", Kind: publish.Added, New: "1.0"},
-		{Package: "qs-report", Kind: publish.Removed, Old: "0.2"},
-		{Package: "qs-server", Kind: publish.Version, Old: "2.0", New: "1.1"},
+	for _, want := range []inspect.Change{
+		{Package: "qs-archive", Kind: inspect.Added, New: "1.0"},
+		{Package: "qs-report", Kind: inspect.Removed, Old: "0.2"},
+		{Package: "qs-server", Kind: inspect.Version, Old: "2.0", New: "1.1"},
 	} {
 		if !slices.Contains(d.Changes, want) {
 			t.Errorf("no %+v among %+v", want, d.Changes)
 		}
 	}
-	if none := publish.Compare(before[0], before[0]); len(none.Changes) != 0 || none.Download != 0 {
+	if none := inspect.Compare(before[0], before[0]); len(none.Changes) != 0 || none.Download != 0 {
 		t.Errorf("with itself: %+v", none)
-	}
-}
-
-func TestCompareTellsKindsOfChangesApart(t *testing.T) {
-	spec := func(version, variants, hash string) publish.ShownSpec {
-		return publish.ShownSpec{Name: "p", Version: version, Variants: variants, Hash: buildcache.Hash(hash)}
-	}
-	for _, c := range []struct {
-		name     string
-		old, new []publish.ShownSpec
-		want     []publish.Change
-	}{
-		{"nothing", []publish.ShownSpec{spec("1", "", "a")}, []publish.ShownSpec{spec("1", "", "a")}, nil},
-		{"a version", []publish.ShownSpec{spec("1", "", "a")}, []publish.ShownSpec{spec("2", "", "b")}, []publish.Change{{"p", publish.Version, "1", "2"}}},
-		{"a dependency", []publish.ShownSpec{spec("1", "+x", "a")}, []publish.ShownSpec{spec("1", "+x", "b")}, []publish.Change{{"p", publish.Rebuilt, "1/a", "1/b"}}},
-		{"one of two", []publish.ShownSpec{spec("1", "", "a"), spec("2", "+x ~y", "b")}, []publish.ShownSpec{spec("1", "", "a"), spec("2", "+x +y", "c")},
-			[]publish.Change{{"p", publish.Variants, "~y", "+y"}}},
-		{"one more", []publish.ShownSpec{spec("1", "", "a")}, []publish.ShownSpec{spec("1", "", "a"), spec("2", "", "b")}, []publish.Change{{"p", publish.Added, "", "2"}}},
-		{"one less", []publish.ShownSpec{spec("1", "", "a")}, nil, []publish.Change{{"p", publish.Removed, "1", ""}}},
-	} {
-		got := publish.Compare(publish.Contents{Specs: c.old}, publish.Contents{Specs: c.new}).Changes
-		if !slices.Equal(got, c.want) && len(got)+len(c.want) > 0 {
-			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
-		}
 	}
 }

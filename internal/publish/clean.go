@@ -11,6 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/openbraininstitute/spacktainers/internal/publish/branch"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
 // A Retention says what may go from a repository.
@@ -28,7 +29,7 @@ type Cleaning struct {
 	Remove     []Removal       `json:"remove"` // in this order
 	Keep       []Removal       `json:"keep"`
 
-	store store
+	store registry.Store
 	tags  map[string]v1.Hash // as they were
 }
 
@@ -41,32 +42,32 @@ type Removal struct {
 	shared bool // what the tag names stays
 }
 
-// PlanClean finds the tags of branches that are gone; the manifests that
+// NewCleaning finds the tags of branches that are gone; the manifests that
 // nothing leads to when those tags are gone; and, where the registry can list
 // them, untagged manifests that no index and no attached document names.
 // Whatever a tag that stays leads to stays, images of an index above all.
-func (c *Client) PlanClean(ctx context.Context, repository name.Repository, r Retention) (Cleaning, error) {
-	plan := Cleaning{Repository: repository, Name: repository.String(), Remove: []Removal{}, Keep: []Removal{}, store: c.store(repository)}
+func NewCleaning(ctx context.Context, c *registry.Client, repository name.Repository, r Retention) (Cleaning, error) {
+	plan := Cleaning{Repository: repository, Name: repository.String(), Remove: []Removal{}, Keep: []Removal{}, store: c.Store(repository)}
 	if len(r.Branches) == 0 {
 		return plan, errors.New("no branch exists: that cannot be told from a listing that went wrong, so nothing is removed")
 	}
-	g, err := c.survey(ctx, repository)
+	g, err := survey(ctx, c, repository)
 	if err != nil {
 		return plan, err
 	}
 	plan.tags = g.tags
-	all, err := plan.store.list(ctx)
+	all, err := plan.store.List(ctx)
 	listed := err == nil
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return plan, c.explain(repository.RegistryStr(), fmt.Errorf("list the manifests of %s: %w", repository, err))
+		return plan, c.Explain(repository.RegistryStr(), fmt.Errorf("list the manifests of %s: %w", repository, err))
 	}
-	going, err := c.goneTags(ctx, g, r)
+	going, err := goneTags(ctx, c, g, r)
 	if err != nil {
 		return plan, err
 	}
 	living := map[v1.Hash]bool{}
 	for tag, digest := range g.tags {
-		if _, goes := going[tag]; !goes && !isHelperTag(tag) {
+		if _, goes := going[tag]; !goes && !registry.IsHelperTag(tag) {
 			g.reach(digest, living)
 		}
 	}
@@ -75,7 +76,7 @@ func (c *Client) PlanClean(ctx context.Context, repository name.Repository, r Re
 		g.reach(g.tags[tag], doomed)
 	}
 	if listed {
-		if err := c.surveyAll(ctx, repository, g, all); err != nil {
+		if err := surveyAll(ctx, c, repository, g, all); err != nil {
 			return plan, err
 		}
 		g.keepUntagged(all, living, doomed, r)
@@ -112,7 +113,7 @@ func (p *Cleaning) sort(digest v1.Hash, reason string, age time.Duration, grace 
 
 // goneTags returns the tags of branches that are gone, with the reason, and the
 // build keys that came with them.
-func (c *Client) goneTags(ctx context.Context, g *graph, r Retention) (map[string]string, error) {
+func goneTags(ctx context.Context, c *registry.Client, g *graph, r Retention) (map[string]string, error) {
 	exists := map[string]bool{}
 	for _, b := range r.Branches {
 		exists[branch.Slug(b)] = true
@@ -127,7 +128,7 @@ func (c *Client) goneTags(ctx context.Context, g *graph, r Retention) (map[strin
 	}
 	living := map[v1.Hash]bool{}
 	for tag, digest := range g.tags {
-		if _, goes := going[tag]; !goes && !isKeyTag(tag) && !isHelperTag(tag) {
+		if _, goes := going[tag]; !goes && !isKeyTag(tag) && !registry.IsHelperTag(tag) {
 			g.reach(digest, living)
 		}
 	}
@@ -140,7 +141,7 @@ func (c *Client) goneTags(ctx context.Context, g *graph, r Retention) (map[strin
 		from := ""
 		if !reached[digest] {
 			var err error
-			if from, err = c.branchOf(ctx, g, digest); err != nil {
+			if from, err = branchOf(ctx, c, g, digest); err != nil {
 				return nil, err
 			}
 			if from == "" || exists[branch.Slug(from)] {
@@ -152,7 +153,7 @@ func (c *Client) goneTags(ctx context.Context, g *graph, r Retention) (map[strin
 	// One that stays may lead to an image that another index has as well.
 	staying := map[v1.Hash]bool{}
 	for tag, digest := range g.tags {
-		if _, goes := going[tag]; !goes && !isHelperTag(tag) {
+		if _, goes := going[tag]; !goes && !registry.IsHelperTag(tag) {
 			g.reach(digest, staying)
 		}
 	}
@@ -166,10 +167,10 @@ func (c *Client) goneTags(ctx context.Context, g *graph, r Retention) (map[strin
 
 // branchOf is the branch that a build was published from; empty where nobody
 // says.
-func (c *Client) branchOf(ctx context.Context, g *graph, digest v1.Hash) (string, error) {
+func branchOf(ctx context.Context, c *registry.Client, g *graph, digest v1.Hash) (string, error) {
 	for _, d := range append([]v1.Hash{digest}, g.children[digest]...) {
 		if p, ok := g.provenance[d]; ok {
-			return p.branch(), nil
+			return p.Branch(), nil
 		}
 	}
 	return "", ctx.Err()
@@ -191,11 +192,11 @@ func (p *Cleaning) dropHelpers(g *graph) {
 	}
 }
 
-// Clean removes what a plan says: tags first, then from the top down, so that
+// Apply removes what a plan says: tags first, then from the top down, so that
 // nothing that is left names what is gone. It goes on after an error, except
 // that a manifest stays whose tag could not be removed.
-func (c *Client) Clean(ctx context.Context, plan Cleaning) error {
-	if err := c.unchanged(ctx, plan); err != nil {
+func (plan Cleaning) Apply(ctx context.Context, c *registry.Client) error {
+	if err := unchanged(ctx, c, plan); err != nil {
 		return err
 	}
 	var errs []error
@@ -208,17 +209,17 @@ func (c *Client) Clean(ctx context.Context, plan Cleaning) error {
 		if stuck[removal.Digest] || removal.Tag == "" && done[removal.Digest] {
 			continue
 		}
-		err := c.remove(ctx, plan.store, removal)
+		err := remove(ctx, c, plan.store, removal)
 		if removal.Tag == "" {
 			done[removal.Digest] = true
 		}
-		if err != nil && !isNotFound(err) {
+		if err != nil && !registry.IsNotFound(err) {
 			stuck[removal.Digest] = true
 			what := removal.Tag
 			if what == "" {
 				what = removal.Digest.String()
 			}
-			errs = append(errs, c.explain(plan.Repository.RegistryStr(), fmt.Errorf("remove %s of %s: %w", what, plan.Repository, err)))
+			errs = append(errs, c.Explain(plan.Repository.RegistryStr(), fmt.Errorf("remove %s of %s: %w", what, plan.Repository, err)))
 		}
 	}
 	return errors.Join(errs...)
@@ -227,29 +228,29 @@ func (c *Client) Clean(ctx context.Context, plan Cleaning) error {
 // remove removes a tag or a manifest. Where a registry removes a tag only with
 // its manifest, it goes with that, which follows in the plan if its age allows;
 // it stays if another tag needs the manifest.
-func (c *Client) remove(ctx context.Context, from store, removal Removal) error {
+func remove(ctx context.Context, c *registry.Client, from registry.Store, removal Removal) error {
 	if removal.Tag == "" {
-		return from.removeManifest(ctx, removal.Digest)
+		return from.RemoveManifest(ctx, removal.Digest)
 	}
-	err := from.removeTag(ctx, removal.Tag)
+	err := from.RemoveTag(ctx, removal.Tag)
 	switch {
 	case !errors.Is(err, errors.ErrUnsupported):
 		return err
-	case isHelperTag(removal.Tag):
-		return from.removeManifest(ctx, removal.Digest)
+	case registry.IsHelperTag(removal.Tag):
+		return from.RemoveManifest(ctx, removal.Digest)
 	case removal.shared:
-		c.notice(fmt.Sprintf("tag %s stays: this registry removes a tag only with its manifest, which other tags need", removal.Tag))
+		c.Notice(fmt.Sprintf("tag %s stays: this registry removes a tag only with its manifest, which other tags need", removal.Tag))
 	}
 	return nil
 }
 
 // unchanged refuses a plan that somebody's push has overtaken: a new tag may
 // lead to what is about to go.
-func (c *Client) unchanged(ctx context.Context, plan Cleaning) error {
+func unchanged(ctx context.Context, c *registry.Client, plan Cleaning) error {
 	if len(plan.Remove) == 0 {
 		return nil
 	}
-	tags, err := c.allTags(ctx, plan.Repository)
+	tags, err := c.AllTags(ctx, plan.Repository)
 	if err != nil {
 		return err
 	}
@@ -258,7 +259,7 @@ func (c *Client) unchanged(ctx context.Context, plan Cleaning) error {
 		if known && isKeyTag(tag) {
 			continue // it never moves
 		}
-		now, err := c.head(ctx, plan.Repository.Tag(tag))
+		now, err := c.Head(ctx, plan.Repository.Tag(tag))
 		if err != nil {
 			return err
 		}

@@ -15,14 +15,17 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/inspect"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
 )
 
 // branches publishes 1.0 from main and a build of its own from feature/x and
 // from other; it returns the digests of the indexes.
-func branches(t *testing.T, client *publish.Client, repository name.Repository, when time.Time) map[string]v1.Hash {
+func branches(t *testing.T, client *registry.Client, repository name.Repository, when time.Time) map[string]v1.Hash {
 	t.Helper()
 	tree := image.Tree(t.TempDir())
 	digests := map[string]v1.Hash{}
@@ -33,18 +36,18 @@ func branches(t *testing.T, client *publish.Client, repository name.Repository, 
 		if err != nil {
 			t.Fatal(err)
 		}
-		digests[b] = push(t, client, repository, read(t, tree, "tool"), publish.Request{Tags: tags, Origin: publish.Origin{Branch: b, Time: when}}).Digest
+		digests[b] = push(t, client, repository, read(t, tree, "tool"), publish.Request{Tags: tags, Origin: attest.Origin{Branch: b, Time: when}}).Digest
 	}
 	return digests
 }
 
-func clean(t *testing.T, client *publish.Client, repository name.Repository, r publish.Retention) publish.Cleaning {
+func clean(t *testing.T, client *registry.Client, repository name.Repository, r publish.Retention) publish.Cleaning {
 	t.Helper()
-	plan, err := client.PlanClean(context.Background(), repository, r)
+	plan, err := publish.NewCleaning(context.Background(), client, repository, r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := client.Clean(context.Background(), plan); err != nil {
+	if err := plan.Apply(context.Background(), client); err != nil {
 		t.Fatal(err)
 	}
 	return plan
@@ -54,13 +57,13 @@ func TestCleanTakesWhatGoneBranchesLeft(t *testing.T) {
 	registries(t, func(t *testing.T, host string) {
 		now := time.Now()
 		watch := &seen{inner: http.DefaultTransport}
-		repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{Transport: watch})
+		repository, client := repositoryOf(t, host, "tool"), newClient(t, registry.Options{Transport: watch})
 		digests := branches(t, client, repository, now.Add(-100*time.Hour))
 		before := tags(t, repository)
 		retention := publish.Retention{Branches: []string{"main", "other"}, Grace: 48 * time.Hour, Now: now}
 
 		watch.take()
-		if _, err := client.PlanClean(context.Background(), repository, retention); err != nil {
+		if _, err := publish.NewCleaning(context.Background(), client, repository, retention); err != nil {
 			t.Fatal(err)
 		}
 		if lines, _ := watch.take(); len(lines) > 0 || !slices.Equal(tags(t, repository), before) {
@@ -72,7 +75,7 @@ func TestCleanTakesWhatGoneBranchesLeft(t *testing.T) {
 			if !slices.Contains(after, want) {
 				t.Errorf("%s is gone", want)
 			}
-			if _, err := client.Verify(context.Background(), repository.Tag(want), nil); err != nil {
+			if _, err := publish.Verify(context.Background(), client, repository.Tag(want), nil); err != nil {
 				t.Errorf("%s: %v", want, err)
 			}
 		}
@@ -91,7 +94,7 @@ func TestCleanTakesWhatGoneBranchesLeft(t *testing.T) {
 		if again := clean(t, client, repository, retention); len(again.Remove) > 0 {
 			t.Errorf("a second run has work: %+v", again.Remove)
 		}
-		if locks, err := client.Locks(context.Background(), repository, false); err != nil || len(locks) != 4 {
+		if locks, err := inspect.Locks(context.Background(), client, repository, false); err != nil || len(locks) != 4 {
 			t.Errorf("%d locks: %v", len(locks), err)
 		}
 	})
@@ -100,11 +103,11 @@ func TestCleanTakesWhatGoneBranchesLeft(t *testing.T) {
 func TestCleanKeepsWhatIsYoungAndWhatOthersShare(t *testing.T) {
 	registries(t, func(t *testing.T, host string) {
 		now := time.Now()
-		repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{})
+		repository, client := repositoryOf(t, host, "tool"), newClient(t, registry.Options{})
 		tree := image.Tree(t.TempDir())
 		build(t, tree, container{name: "tool", version: "1.0"})
 		// The same build from a branch that is gone by now, and from main.
-		old := publish.Origin{Branch: "feature/x", Time: now.Add(-100 * time.Hour)}
+		old := attest.Origin{Branch: "feature/x", Time: now.Add(-100 * time.Hour)}
 		index := push(t, client, repository, read(t, tree, "tool"), publish.Request{Tags: []string{"1.0__feature-x"}, Origin: old})
 		push(t, client, repository, read(t, tree, "tool"), onMain("1.0"))
 		// An index of the amd64 image alone, from another gone branch: its image is also main's.
@@ -115,15 +118,15 @@ func TestCleanKeepsWhatIsYoungAndWhatOthersShare(t *testing.T) {
 		push(t, client, repository, half, publish.Request{Tags: []string{"1.0__half"}, Origin: old})
 		// And a young one.
 		build(t, tree, container{name: "tool", version: "1.0", inputs: []image.Input{{Kind: "young"}}})
-		young := push(t, client, repository, read(t, tree, "tool"), publish.Request{Tags: []string{"1.0__young"}, Origin: publish.Origin{Branch: "young", Time: now}})
+		young := push(t, client, repository, read(t, tree, "tool"), publish.Request{Tags: []string{"1.0__young"}, Origin: attest.Origin{Branch: "young", Time: now}})
 
 		clean(t, client, repository, publish.Retention{Branches: []string{"main"}, Grace: 48 * time.Hour, Now: now})
 		for _, digest := range []v1.Hash{index.Digest, young.Digest} {
-			if _, err := client.Verify(context.Background(), repository.Digest(digest.String()), nil); err != nil {
+			if _, err := publish.Verify(context.Background(), client, repository.Digest(digest.String()), nil); err != nil {
 				t.Error(err)
 			}
 		}
-		if verified, err := client.Verify(context.Background(), repository.Tag("latest"), nil); err != nil || len(verified.Platforms) != 2 || verified.Attached != 8 {
+		if verified, err := publish.Verify(context.Background(), client, repository.Tag("latest"), nil); err != nil || len(verified.Platforms) != 2 || verified.Attached != 8 {
 			t.Errorf("latest: %+v, %v", verified, err)
 		}
 	})
@@ -131,9 +134,9 @@ func TestCleanKeepsWhatIsYoungAndWhatOthersShare(t *testing.T) {
 
 func TestCleanGivesWayToAPush(t *testing.T) {
 	now := time.Now()
-	repository, client := repositoryOf(t, registrytest.Memory(t, nil).Host, "tool"), newClient(t, publish.Options{})
+	repository, client := repositoryOf(t, registrytest.Memory(t, nil).Host, "tool"), newClient(t, registry.Options{})
 	digests := branches(t, client, repository, now.Add(-100*time.Hour))
-	plan, err := client.PlanClean(context.Background(), repository, publish.Retention{Branches: []string{"main"}, Now: now})
+	plan, err := publish.NewCleaning(context.Background(), client, repository, publish.Retention{Branches: []string{"main"}, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,18 +147,18 @@ func TestCleanGivesWayToAPush(t *testing.T) {
 	if err := remote.Tag(repository.Tag("2.0"), index); err != nil {
 		t.Fatal(err)
 	}
-	if err := client.Clean(context.Background(), plan); err == nil || !strings.Contains(err.Error(), "2.0") {
+	if err := plan.Apply(context.Background(), client); err == nil || !strings.Contains(err.Error(), "2.0") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := client.Verify(context.Background(), repository.Tag("2.0"), nil); err != nil {
+	if _, err := publish.Verify(context.Background(), client, repository.Tag("2.0"), nil); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestCleanWithoutBranchesIsAnError(t *testing.T) {
-	repository, client := repositoryOf(t, registrytest.Memory(t, nil).Host, "tool"), newClient(t, publish.Options{})
+	repository, client := repositoryOf(t, registrytest.Memory(t, nil).Host, "tool"), newClient(t, registry.Options{})
 	branches(t, client, repository, time.Now().Add(-100*time.Hour))
-	if plan, err := client.PlanClean(context.Background(), repository, publish.Retention{Now: time.Now()}); err == nil || !strings.Contains(err.Error(), "no branch exists") {
+	if plan, err := publish.NewCleaning(context.Background(), client, repository, publish.Retention{Now: time.Now()}); err == nil || !strings.Contains(err.Error(), "no branch exists") {
 		t.Errorf("got %+v, %v", plan, err)
 	}
 }
@@ -218,8 +221,8 @@ func TestGHCRUntaggedManifestsGoUnlessSomethingNamesThem(t *testing.T) {
 	apiServer := httptest.NewServer(api)
 	defer apiServer.Close()
 	transport := &split{lands{server: apiServer}, lands{server: service}}
-	client := newClient(t, publish.Options{Transport: transport, Credentials: publish.Credentials{GHCR: publish.Login{User: "me", Password: canary}}})
-	repository, err := publish.Registry{Prefix: "ghcr.io/org/spack-"}.Repository("tool")
+	client := newClient(t, registry.Options{Transport: transport, Credentials: registry.Credentials{GHCR: registry.Login{User: "me", Password: canary}}})
+	repository, err := registry.Registry{Prefix: "ghcr.io/org/spack-"}.Repository("tool")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +237,7 @@ func TestGHCRUntaggedManifestsGoUnlessSomethingNamesThem(t *testing.T) {
 		if v == "fresh" {
 			age = time.Hour
 		}
-		plan := push(t, client, repository, release, publish.Request{Tags: []string{v}, Origin: publish.Origin{Time: time.Now().Add(-age)}})
+		plan := push(t, client, repository, release, publish.Request{Tags: []string{v}, Origin: attest.Origin{Time: time.Now().Add(-age)}})
 		labels := []string{v}
 		if v != "1.0" {
 			labels = nil

@@ -20,10 +20,13 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
+	memory "github.com/google/go-containerregistry/pkg/registry"
 
+	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/inspect"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
 )
 
@@ -71,13 +74,13 @@ func TestARegistryWithPasswordsOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	var notices []string
-	with := func(file string, certs ...string) publish.Options {
-		return publish.Options{Credentials: publish.Credentials{AuthFiles: []string{file}}, Certs: certs, Notice: func(n string) { notices = append(notices, n) }}
+	with := func(file string, certs ...string) registry.Options {
+		return registry.Options{Credentials: registry.Credentials{AuthFiles: []string{file}}, Certs: certs, Notice: func(n string) { notices = append(notices, n) }}
 	}
 	right := authFile(t, server.Host, "me", canary)
 	for _, c := range []struct {
 		name    string
-		options publish.Options
+		options registry.Options
 		want    []string
 	}{
 		{"an unknown authority", with(right, t.TempDir()), []string{server.Host, "authority that this machine does not know", "certs.d"}},
@@ -103,36 +106,36 @@ func TestARegistryWithPasswordsOverTLS(t *testing.T) {
 	ctx := context.Background()
 	client := newClient(t, with(right, certs))
 	push(t, client, repository, release, onMain("1.0"))
-	if _, err := client.Verify(ctx, repository.Tag("1.0"), nil); err != nil {
+	if _, err := publish.Verify(ctx, client, repository.Tag("1.0"), nil); err != nil {
 		t.Error(err)
 	}
 	build(t, tree, container{name: "tool", version: "1.1", lock: lockB, inputs: []image.Input{{Kind: "new"}}})
-	push(t, client, repository, read(t, tree, "tool"), publish.Request{Tags: []string{"1.1__gone"}, Origin: publish.Origin{Branch: "gone", Time: time.Now().Add(-time.Hour)}})
-	before, err := client.Contents(ctx, repository.Tag("1.0"))
+	push(t, client, repository, read(t, tree, "tool"), publish.Request{Tags: []string{"1.1__gone"}, Origin: attest.Origin{Branch: "gone", Time: time.Now().Add(-time.Hour)}})
+	before, err := inspect.ReadContents(ctx, client, repository.Tag("1.0"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, err := client.Contents(ctx, repository.Tag("1.1__gone"))
+	after, err := inspect.ReadContents(ctx, client, repository.Tag("1.1__gone"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := publish.Compare(before[1], after[1]); d.Platform != "linux/arm64" || len(d.Changes) == 0 {
+	if d := inspect.Compare(before[1], after[1]); d.Platform != "linux/arm64" || len(d.Changes) == 0 {
 		t.Errorf("compared: %+v", d)
 	}
 	to := repositoryOf(t, server.Host, "production")
-	promotion, err := client.PlanPromotion(ctx, repository.Tag("latest"), to, false)
+	promotion, err := publish.NewPromotion(ctx, client, repository.Tag("latest"), to, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := client.Promote(ctx, promotion); err != nil {
+	if err := promotion.Apply(ctx, client); err != nil {
 		t.Fatal(err)
 	}
-	if verified, err := client.Verify(ctx, to.Tag("1.0"), nil); err != nil || len(verified.Platforms) != 2 {
+	if verified, err := publish.Verify(ctx, client, to.Tag("1.0"), nil); err != nil || len(verified.Platforms) != 2 {
 		t.Errorf("promoted: %+v, %v", verified, err)
 	}
 	clean(t, client, repository, publish.Retention{Branches: []string{"main"}, Now: time.Now()})
-	locks, err := client.Locks(ctx, repository, false)
-	if err != nil || len(locks) != 2 || slices.ContainsFunc(locks, func(l publish.Lock) bool { return slices.Contains(l.Tags, "1.1__gone") }) {
+	locks, err := inspect.Locks(ctx, client, repository, false)
+	if err != nil || len(locks) != 2 || slices.ContainsFunc(locks, func(l inspect.Lock) bool { return slices.Contains(l.Tags, "1.1__gone") }) {
 		t.Errorf("cleaned: %d locks, %v", len(locks), err)
 	}
 	mustNotShow(t, strings.Join(notices, "\n"))
@@ -195,22 +198,22 @@ func (l *lands) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-func quietRegistry() http.Handler { return registry.New(registry.Logger(log.New(io.Discard, "", 0))) }
+func quietRegistry() http.Handler { return memory.New(memory.Logger(log.New(io.Discard, "", 0))) }
 
 func TestCredentialsComeFromTheVariablesOfEachRegistry(t *testing.T) {
 	noOtherLogin(t)
 	tree := image.Tree(t.TempDir())
 	build(t, tree, container{name: "tool", version: "1.0"})
 	release := read(t, tree, "tool")
-	login := publish.Login{User: "me", Password: canary}
+	login := registry.Login{User: "me", Password: canary}
 	for _, c := range []struct {
 		prefix      string
-		credentials publish.Credentials
+		credentials registry.Credentials
 		variable    string
 	}{
-		{"ghcr.io/Org/spack-", publish.Credentials{GHCR: login}, "GHCR_TOKEN"},
-		{"docker.io/org/", publish.Credentials{DockerHub: login}, "DOCKERHUB_PASSWORD"},
-		{"registry.gitlab.example/group/project/", publish.Credentials{GitLab: login, GitLabHost: "registry.gitlab.example"}, "CI_JOB_TOKEN"},
+		{"ghcr.io/Org/spack-", registry.Credentials{GHCR: login}, "GHCR_TOKEN"},
+		{"docker.io/org/", registry.Credentials{DockerHub: login}, "DOCKERHUB_PASSWORD"},
+		{"registry.gitlab.example/group/project/", registry.Credentials{GitLab: login, GitLabHost: "registry.gitlab.example"}, "CI_JOB_TOKEN"},
 	} {
 		t.Run(c.prefix, func(t *testing.T) {
 			// https as the client sees it, so the token service is at the same host.
@@ -219,11 +222,11 @@ func TestCredentialsComeFromTheVariablesOfEachRegistry(t *testing.T) {
 				rewriteRealm(service, w, r)
 			}))
 			defer server.Close()
-			repository, err := publish.Registry{Prefix: c.prefix}.Repository("tool")
+			repository, err := registry.Registry{Prefix: c.prefix}.Repository("tool")
 			if err != nil {
 				t.Fatal(err)
 			}
-			push(t, newClient(t, publish.Options{Credentials: c.credentials, Transport: &lands{server: server}}), repository, release, onMain("1.0"))
+			push(t, newClient(t, registry.Options{Credentials: c.credentials, Transport: &lands{server: server}}), repository, release, onMain("1.0"))
 			if service.served == 0 {
 				t.Error("nothing was served")
 			}
@@ -233,7 +236,7 @@ func TestCredentialsComeFromTheVariablesOfEachRegistry(t *testing.T) {
 				"an expired token": func() { service.accept, service.expired = canary, true },
 			} {
 				fault()
-				_, err := pushes(newClient(t, publish.Options{Credentials: c.credentials, Transport: &lands{server: server}}), repository, release, publish.Request{Tags: []string{"2.0"}})
+				_, err := pushes(newClient(t, registry.Options{Credentials: c.credentials, Transport: &lands{server: server}}), repository, release, publish.Request{Tags: []string{"2.0"}})
 				if err == nil || !strings.Contains(err.Error(), c.variable) || !strings.Contains(err.Error(), repository.RegistryStr()) || strings.Contains(err.Error(), "\n") {
 					t.Errorf("%s: got %v, want a sentence with %s", name, err, c.variable)
 				}
@@ -263,8 +266,8 @@ func TestHalfALoginNamesTheMissingVariable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := newClient(t, publish.Options{Credentials: publish.Credentials{GHCR: publish.Login{Password: canary}}, Transport: refuse{}})
-	_, err = client.Locks(context.Background(), repository, false)
+	client := newClient(t, registry.Options{Credentials: registry.Credentials{GHCR: registry.Login{Password: canary}}, Transport: refuse{}})
+	_, err = inspect.Locks(context.Background(), client, repository, false)
 	if err == nil || !strings.Contains(err.Error(), "GHCR_TOKEN is set, but GHCR_USER is not") {
 		t.Errorf("got %v", err)
 	}
@@ -280,21 +283,21 @@ func (refuse) RoundTrip(*http.Request) (*http.Response, error) {
 func TestPlainHTTPStaysOnThisMachine(t *testing.T) {
 	noOtherLogin(t)
 	// A private address: go-containerregistry by itself would speak http with it.
-	repository, err := publish.Registry{Prefix: "10.1.2.3:5000/"}.Repository("tool")
+	repository, err := registry.Registry{Prefix: "10.1.2.3:5000/"}.Repository("tool")
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(quietRegistry())
 	defer server.Close()
 	only := plainOnly{lands{server: server}}
-	_, err = newClient(t, publish.Options{Transport: &only}).Locks(context.Background(), repository, false)
+	_, err = inspect.Locks(context.Background(), newClient(t, registry.Options{Transport: &only}), repository, false)
 	if err == nil || !strings.Contains(err.Error(), "insecure: true") {
 		t.Errorf("got %v", err)
 	}
 	if len(only.hosts) > 0 {
 		t.Errorf("plain http was spoken with %q", only.hosts)
 	}
-	_, err = newClient(t, publish.Options{Transport: &only, Insecure: []string{"10.1.2.3:5000"}}).Locks(context.Background(), repository, false)
+	_, err = inspect.Locks(context.Background(), newClient(t, registry.Options{Transport: &only, Insecure: []string{"10.1.2.3:5000"}}), repository, false)
 	if err == nil || strings.Contains(err.Error(), "insecure: true") || len(only.hosts) == 0 {
 		t.Errorf("allowed: got %v, hosts %q", err, only.hosts)
 	}
@@ -351,11 +354,11 @@ func TestECRMakesPasswordAndRepositoryFromAWSCredentials(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	tree := image.Tree(t.TempDir())
 	build(t, tree, container{name: "tool", version: "1.0"})
-	repository, err := publish.Registry{Prefix: "123456789012.dkr.ecr.us-east-1.amazonaws.com/spacktainers/"}.Repository("tool")
+	repository, err := registry.Registry{Prefix: "123456789012.dkr.ecr.us-east-1.amazonaws.com/spacktainers/"}.Repository("tool")
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := publish.Options{Transport: &lands{server: server}}
+	options := registry.Options{Transport: &lands{server: server}}
 	push(t, newClient(t, options), repository, read(t, tree, "tool"), onMain("1.0"))
 	push(t, newClient(t, options), repository, read(t, tree, "tool"), publish.Request{Tags: []string{"1.0__x"}})
 	creations := 0

@@ -16,6 +16,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/image"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
 )
 
@@ -87,10 +88,10 @@ func TestPassingFaultsAreWaitedOut(t *testing.T) {
 			host := registrytest.Memory(t, f.wrap).Host
 			tree := image.Tree(t.TempDir())
 			build(t, tree, container{name: "tool", version: "1.0", size: 200_000, layers: 3})
-			client := newClient(t, publish.Options{})
+			client := newClient(t, registry.Options{})
 			repository := repositoryOf(t, host, "tool")
 			push(t, client, repository, read(t, tree, "tool"), onMain("1.0"))
-			if _, err := client.Verify(context.Background(), repository.Tag("1.0"), nil); err != nil {
+			if _, err := publish.Verify(context.Background(), client, repository.Tag("1.0"), nil); err != nil {
 				t.Error(err)
 			}
 		})
@@ -120,7 +121,7 @@ func TestARegistryThatAsksForPatienceGetsIt(t *testing.T) {
 	}).Host
 	tree := image.Tree(t.TempDir())
 	build(t, tree, container{name: "tool", version: "1.0", platforms: []string{"linux/amd64"}})
-	client := newClient(t, publish.Options{Parallel: 1, Patience: publish.Patience{Attempts: 3, First: time.Millisecond, Longest: time.Minute}})
+	client := newClient(t, registry.Options{Parallel: 1, Retry: registry.Retry{Attempts: 3, First: time.Millisecond, Longest: time.Minute}})
 	push(t, client, repositoryOf(t, host, "tool"), read(t, tree, "tool"), onMain("1.0"))
 	if waited := asked.Sub(told); waited < 900*time.Millisecond {
 		t.Errorf("the next upload began after %s, want a second", waited)
@@ -152,7 +153,7 @@ func TestALastingFaultLeavesNothingHalfTagged(t *testing.T) {
 			tree := image.Tree(t.TempDir())
 			build(t, tree, container{name: "tool", version: "1.0", size: 100_000, layers: 3})
 			repository := repositoryOf(t, host, "tool")
-			_, err := pushes(newClient(t, publish.Options{}), repository, read(t, tree, "tool"), onMain("1.0"))
+			_, err := pushes(newClient(t, registry.Options{}), repository, read(t, tree, "tool"), onMain("1.0"))
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want one sentence with %q", err, c.want)
 			}
@@ -162,9 +163,9 @@ func TestALastingFaultLeavesNothingHalfTagged(t *testing.T) {
 					t.Errorf("tag %s is there", tag)
 				}
 			}
-			client := newClient(t, publish.Options{})
+			client := newClient(t, registry.Options{})
 			push(t, client, repository, read(t, tree, "tool"), onMain("1.0"))
-			if verified, err := client.Verify(context.Background(), repository.Tag("latest"), nil); err != nil || verified.Attached != 8 {
+			if verified, err := publish.Verify(context.Background(), client, repository.Tag("latest"), nil); err != nil || verified.Attached != 8 {
 				t.Errorf("after the rerun: %+v, %v", verified, err)
 			}
 		})
@@ -179,14 +180,14 @@ func TestTagsOfAHalfTaggedPushNameWhatIsWhole(t *testing.T) {
 	host := registrytest.Memory(t, f.wrap).Host
 	tree := image.Tree(t.TempDir())
 	build(t, tree, container{name: "tool", version: "1.0"})
-	repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{})
+	repository, client := repositoryOf(t, host, "tool"), newClient(t, registry.Options{})
 	if _, err := pushes(client, repository, read(t, tree, "tool"), onMain("1.0")); err == nil {
 		t.Fatal("no error")
 	}
 	f.set(nil)
 	for _, tag := range tags(t, repository) {
 		if strings.HasPrefix(tag, "key-") {
-			if _, err := client.Verify(context.Background(), repository.Tag(tag), nil); err != nil {
+			if _, err := publish.Verify(context.Background(), client, repository.Tag(tag), nil); err != nil {
 				t.Error(err)
 			}
 		}
@@ -215,8 +216,8 @@ func TestADamagedLayoutIsNotSentAgainAndAgain(t *testing.T) {
 	text[len(text)/2] ^= 1
 	write(t, blob, text)
 	watch := &seen{inner: http.DefaultTransport}
-	_, err = pushes(newClient(t, publish.Options{Transport: watch}), repositoryOf(t, server.Host, "tool"), release, onMain("1.0"))
-	if !errors.Is(err, publish.ErrDamaged) || !strings.Contains(err.Error(), digest.String()) {
+	_, err = pushes(newClient(t, registry.Options{Transport: watch}), repositoryOf(t, server.Host, "tool"), release, onMain("1.0"))
+	if !errors.Is(err, registry.ErrDamaged) || !strings.Contains(err.Error(), digest.String()) {
 		t.Errorf("got %v", err)
 	}
 	lines, _ := watch.take()
@@ -236,12 +237,12 @@ func TestAnInterruptStopsAPush(t *testing.T) {
 	host := registrytest.Memory(t, f.wrap).Host
 	tree := image.Tree(t.TempDir())
 	build(t, tree, container{name: "tool", version: "1.0", layers: 20, size: 1000})
-	repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{})
-	plan, err := client.Plan(ctx, repository, read(t, tree, "tool"), onMain("1.0"))
+	repository, client := repositoryOf(t, host, "tool"), newClient(t, registry.Options{})
+	plan, err := publish.NewPlan(ctx, client, repository, read(t, tree, "tool"), onMain("1.0"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := client.Execute(ctx, plan); err == nil {
+	if err := plan.Apply(ctx, client); err == nil {
 		t.Error("no error")
 	}
 	if found := tagsIfAny(repository.String()); len(found) > 0 {

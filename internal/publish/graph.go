@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -9,6 +10,9 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/openbraininstitute/spacktainers/internal/attest"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
 // A graph is what the tags of a repository lead to.
@@ -17,7 +21,7 @@ type graph struct {
 	children   map[v1.Hash][]v1.Hash // of an index
 	attached   map[v1.Hash][]v1.Hash // documents, by what they are about
 	subject    map[v1.Hash]v1.Hash   // of a document
-	provenance map[v1.Hash]provenance
+	provenance map[v1.Hash]attest.Provenance
 	known      map[v1.Hash]bool
 	order      []v1.Hash        // from the top down
 	foreign    map[v1.Hash]bool // somebody else has attached something to it
@@ -26,17 +30,17 @@ type graph struct {
 // survey reads all tags of a repository, and everything that they lead to. A
 // tag or manifest that cannot be read is an error: what it keeps would look
 // unused.
-func (c *Client) survey(ctx context.Context, repository name.Repository) (*graph, error) {
+func survey(ctx context.Context, c *registry.Client, repository name.Repository) (*graph, error) {
 	g := &graph{
 		tags: map[string]v1.Hash{}, children: map[v1.Hash][]v1.Hash{}, attached: map[v1.Hash][]v1.Hash{}, subject: map[v1.Hash]v1.Hash{},
-		provenance: map[v1.Hash]provenance{}, known: map[v1.Hash]bool{}, foreign: map[v1.Hash]bool{},
+		provenance: map[v1.Hash]attest.Provenance{}, known: map[v1.Hash]bool{}, foreign: map[v1.Hash]bool{},
 	}
-	tags, err := c.allTags(ctx, repository)
+	tags, err := c.AllTags(ctx, repository)
 	if err != nil {
 		return nil, err
 	}
 	for _, tag := range tags {
-		found, err := c.head(ctx, repository.Tag(tag))
+		found, err := c.Head(ctx, repository.Tag(tag))
 		if err != nil {
 			return nil, err
 		}
@@ -46,42 +50,42 @@ func (c *Client) survey(ctx context.Context, repository name.Repository) (*graph
 		g.tags[tag] = found.Digest
 	}
 	for _, tag := range g.sortedTags() {
-		if isHelperTag(tag) {
+		if registry.IsHelperTag(tag) {
 			continue
 		}
-		if err := c.explore(ctx, repository, g, g.tags[tag]); err != nil {
+		if err := explore(ctx, c, repository, g, g.tags[tag]); err != nil {
 			return nil, err
 		}
 	}
 	return g, nil
 }
 
-func (c *Client) explore(ctx context.Context, repository name.Repository, g *graph, digest v1.Hash) error {
+func explore(ctx context.Context, c *registry.Client, repository name.Repository, g *graph, digest v1.Hash) error {
 	if g.known[digest] {
 		return nil
 	}
 	g.known[digest] = true
 	g.order = append(g.order, digest)
 	ref := repository.Digest(digest.String())
-	found, err := c.get(ctx, ref)
+	found, err := c.Get(ctx, ref)
 	if err != nil {
 		return err
 	}
 	if found == nil {
-		return fmt.Errorf("%w: %s is named, but not there", ErrDamaged, ref)
+		return fmt.Errorf("%w: %s is named, but not there", registry.ErrDamaged, ref)
 	}
 	if found.MediaType.IsIndex() {
-		children, err := childrenOf(found.Manifest)
+		children, err := registry.Children(found.Manifest)
 		if err != nil {
 			return fmt.Errorf("%s: %w", ref, err)
 		}
 		for _, child := range children {
 			g.children[digest] = append(g.children[digest], child.Digest)
-			if err := c.explore(ctx, repository, g, child.Digest); err != nil {
+			if err := explore(ctx, c, repository, g, child.Digest); err != nil {
 				return err
 			}
 		}
-	} else if m, err := v1.ParseManifest(reader(found.Manifest)); err != nil {
+	} else if m, err := v1.ParseManifest(bytes.NewReader(found.Manifest)); err != nil {
 		return fmt.Errorf("%s: %w", ref, err)
 	} else if m.Subject != nil {
 		g.subject[digest] = m.Subject.Digest
@@ -90,7 +94,7 @@ func (c *Client) explore(ctx context.Context, repository name.Repository, g *gra
 			g.attached[m.Subject.Digest] = append(g.attached[m.Subject.Digest], digest)
 		}
 	}
-	attached, err := c.referrers(ctx, ref)
+	attached, err := c.Referrers(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -98,16 +102,16 @@ func (c *Client) explore(ctx context.Context, repository name.Repository, g *gra
 		if !slices.Contains(g.attached[digest], d.Digest) {
 			g.attached[digest] = append(g.attached[digest], d.Digest)
 		}
-		g.foreign[digest] = g.foreign[digest] || titles[d.ArtifactType] == ""
-		if err := c.explore(ctx, repository, g, d.Digest); err != nil {
+		g.foreign[digest] = g.foreign[digest] || attest.Titles[d.ArtifactType] == ""
+		if err := explore(ctx, c, repository, g, d.Digest); err != nil {
 			return err
 		}
 	}
-	text, err := c.document(ctx, repository, attached, TypeProvenance)
+	text, err := c.Document(ctx, repository, attached, attest.TypeProvenance)
 	if err != nil {
 		return err
 	}
-	if p, err := parseProvenance(text); text != nil && err == nil {
+	if p, err := attest.ParseProvenance(text); text != nil && err == nil {
 		g.provenance[digest] = p
 	}
 	return nil
@@ -125,16 +129,16 @@ func (g *graph) reach(digest v1.Hash, marked map[v1.Hash]bool) {
 }
 
 // surveyAll reads the manifests that a registry lists beyond what tags lead to.
-func (c *Client) surveyAll(ctx context.Context, repository name.Repository, g *graph, all []stored) error {
+func surveyAll(ctx context.Context, c *registry.Client, repository name.Repository, g *graph, all []registry.Stored) error {
 	helpers := map[v1.Hash]bool{}
 	for tag, digest := range g.tags {
-		helpers[digest] = helpers[digest] || isHelperTag(tag)
+		helpers[digest] = helpers[digest] || registry.IsHelperTag(tag)
 	}
 	for _, m := range all {
-		if helpers[m.digest] || g.known[m.digest] {
+		if helpers[m.Digest] || g.known[m.Digest] {
 			continue
 		}
-		if err := c.explore(ctx, repository, g, m.digest); err != nil {
+		if err := explore(ctx, c, repository, g, m.Digest); err != nil {
 			return err
 		}
 	}
@@ -144,7 +148,7 @@ func (c *Client) surveyAll(ctx context.Context, repository name.Repository, g *g
 // keepUntagged marks as living what must not go though no tag leads to it: what
 // is young, since somebody may be pushing it, and what somebody else than we
 // has attached something to, since he means it; with all that these lead to.
-func (g *graph) keepUntagged(all []stored, living, doomed map[v1.Hash]bool, r Retention) {
+func (g *graph) keepUntagged(all []registry.Stored, living, doomed map[v1.Hash]bool, r Retention) {
 	for digest := range g.known {
 		age := g.age(digest, all, r.Now)
 		if !doomed[digest] && (age < r.Grace || g.foreign[digest]) {
@@ -159,7 +163,7 @@ func (g *graph) keepUntagged(all []stored, living, doomed map[v1.Hash]bool, r Re
 // tagged says whether a tag of people names a digest.
 func (g *graph) tagged(digest v1.Hash) bool {
 	for tag, named := range g.tags {
-		if named == digest && !isHelperTag(tag) {
+		if named == digest && !registry.IsHelperTag(tag) {
 			return true
 		}
 	}
@@ -183,17 +187,17 @@ func (g *graph) topDown() []v1.Hash {
 // age is how long ago a manifest was published, by what the registry says or
 // else by its provenance, that of its images or that of what it is attached
 // to; negative where nobody knows.
-func (g *graph) age(digest v1.Hash, all []stored, now time.Time) time.Duration {
-	if i := slices.IndexFunc(all, func(s stored) bool { return s.digest == digest }); i >= 0 && !all[i].pushed.IsZero() {
-		return now.Sub(all[i].pushed)
+func (g *graph) age(digest v1.Hash, all []registry.Stored, now time.Time) time.Duration {
+	if i := slices.IndexFunc(all, func(s registry.Stored) bool { return s.Digest == digest }); i >= 0 && !all[i].Pushed.IsZero() {
+		return now.Sub(all[i].Pushed)
 	}
 	youngest := time.Duration(-1)
 	for _, d := range append([]v1.Hash{digest, g.subject[digest]}, g.children[digest]...) {
 		p, ok := g.provenance[d]
-		if !ok || p.origin().Time.IsZero() {
+		if !ok || p.Origin().Time.IsZero() {
 			continue
 		}
-		if age := max(0, now.Sub(p.origin().Time)); youngest < 0 || age < youngest {
+		if age := max(0, now.Sub(p.Origin().Time)); youngest < 0 || age < youngest {
 			youngest = age
 		}
 	}

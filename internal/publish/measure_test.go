@@ -27,6 +27,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/image"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
 	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
 )
@@ -44,7 +45,7 @@ var (
 func TestMeasure(t *testing.T) {
 	if *child != "" {
 		tree := image.Tree(*child)
-		push(t, newClient(t, publish.Options{Patience: publish.DefaultPatience}), repositoryOf(t, *address, "big"), read(t, tree, "big"), publish.Request{Tags: []string{"1.0"}})
+		push(t, newClient(t, registry.Options{Retry: registry.DefaultRetry}), repositoryOf(t, *address, "big"), read(t, tree, "big"), publish.Request{Tags: []string{"1.0"}})
 		return
 	}
 	if !*measure {

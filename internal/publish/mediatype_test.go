@@ -9,11 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/registry"
+	memory "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
 )
 
@@ -53,12 +55,12 @@ func TestCleanReadsManifestsByTheirOwnMediaType(t *testing.T) {
 					inner.ServeHTTP(w, r)
 				})
 			}
-			server := registrytest.Memory(t, wrap, registry.WithReferrersSupport(true))
+			server := registrytest.Memory(t, wrap, memory.WithReferrersSupport(true))
 			now := time.Now()
-			repository, client := repositoryOf(t, server.Host, "tool"), newClient(t, publish.Options{})
+			repository, client := repositoryOf(t, server.Host, "tool"), newClient(t, registry.Options{})
 			tree := image.Tree(t.TempDir())
 			build(t, tree, container{name: "tool", version: "1.0"})
-			old := publish.Origin{Branch: "gone", Time: now.Add(-100 * time.Hour)}
+			old := attest.Origin{Branch: "gone", Time: now.Add(-100 * time.Hour)}
 			half, err := publish.Read(tree, "tool", []string{"linux/amd64"}, true)
 			if err != nil {
 				t.Fatal(err)
@@ -69,7 +71,7 @@ func TestCleanReadsManifestsByTheirOwnMediaType(t *testing.T) {
 			if slices.Contains(tags(t, repository), "1.0__gone") {
 				t.Error("the gone branch's tag is still there")
 			}
-			verified, err := client.Verify(context.Background(), repository.Tag("latest"), nil)
+			verified, err := publish.Verify(context.Background(), client, repository.Tag("latest"), nil)
 			if err != nil || len(verified.Platforms) != 2 || verified.Attached != 8 {
 				t.Errorf("latest: %+v, %v", verified, err)
 			}
@@ -86,7 +88,7 @@ func TestCleanStopsAtAManifestThatItCannotRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := registrytest.Memory(t, nil)
-			repository, client := repositoryOf(t, server.Host, "tool"), newClient(t, publish.Options{})
+			repository, client := repositoryOf(t, server.Host, "tool"), newClient(t, registry.Options{})
 			branches(t, client, repository, time.Now().Add(-100*time.Hour))
 			request, err := http.NewRequest(http.MethodPut, "http://"+server.Host+"/v2/org/spack-tool/manifests/odd", strings.NewReader(text))
 			if err != nil {
@@ -97,7 +99,7 @@ func TestCleanStopsAtAManifestThatItCannotRead(t *testing.T) {
 			if err != nil || response.StatusCode >= 300 {
 				t.Fatalf("%v, %v", response, err)
 			}
-			plan, err := client.PlanClean(context.Background(), repository, publish.Retention{Branches: []string{"main"}, Now: time.Now()})
+			plan, err := publish.NewCleaning(context.Background(), client, repository, publish.Retention{Branches: []string{"main"}, Now: time.Now()})
 			if err == nil || !strings.Contains(err.Error(), "not known") || len(plan.Remove) > 0 {
 				t.Errorf("got %v and %+v", err, plan.Remove)
 			}

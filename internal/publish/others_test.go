@@ -17,6 +17,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/image"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
 	testsize "github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
@@ -37,7 +38,7 @@ func TestSkopeoAndPodmanTakeBothPlatforms(t *testing.T) {
 		t.Fatal(err)
 	}
 	auth := authFile(t, server.Host, "me", canary)
-	client := newClient(t, publish.Options{Credentials: publish.Credentials{AuthFiles: []string{auth}}, Certs: []string{certs}})
+	client := newClient(t, registry.Options{Credentials: registry.Credentials{AuthFiles: []string{auth}}, Certs: []string{certs}})
 	repository := repositoryOf(t, server.Host, "tool")
 	s, _ := signer(t)
 	request := onMain("1.0")
@@ -116,7 +117,7 @@ func TestWhatABuilderPutsBesideAnImageTravelsAlong(t *testing.T) {
 		if err := path.AppendImage(scan); err != nil {
 			t.Fatal(err)
 		}
-		repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{})
+		repository, client := repositoryOf(t, host, "tool"), newClient(t, registry.Options{})
 		push(t, client, repository, read(t, tree, "tool"), onMain("1.0"))
 		index, err := remote.Index(repository.Tag("1.0"))
 		if err != nil {
@@ -126,20 +127,20 @@ func TestWhatABuilderPutsBesideAnImageTravelsAlong(t *testing.T) {
 		if err != nil || len(m.Manifests) != 2 {
 			t.Errorf("the index lists %+v (%v), want the image and its attestation", m, err)
 		}
-		verified, err := client.Verify(context.Background(), repository.Tag("1.0"), nil)
+		verified, err := publish.Verify(context.Background(), client, repository.Tag("1.0"), nil)
 		if err != nil || verified.Attached != 5 || len(verified.Platforms) != 1 {
 			t.Errorf("verified %+v: %v", verified, err)
 		}
 		// And to production.
 		to := repositoryOf(t, registrytest.Memory(t, nil).Host, "tool")
-		promotion, err := client.PlanPromotion(context.Background(), repository.Tag("latest"), to, false)
+		promotion, err := publish.NewPromotion(context.Background(), client, repository.Tag("latest"), to, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := client.Promote(context.Background(), promotion); err != nil {
+		if err := promotion.Apply(context.Background(), client); err != nil {
 			t.Fatal(err)
 		}
-		if verified, err := client.Verify(context.Background(), to.Tag("1.0"), nil); err != nil || verified.Attached != 5 {
+		if verified, err := publish.Verify(context.Background(), client, to.Tag("1.0"), nil); err != nil || verified.Attached != 5 {
 			t.Errorf("promoted %+v: %v", verified, err)
 		}
 	})

@@ -9,40 +9,33 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/image"
-	"github.com/openbraininstitute/spacktainers/internal/sbom"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
 // A Plan is what a repository lacks of a release. It is made with requests
-// that only read; nothing is written before Execute.
+// that only read; nothing is written before Apply.
 type Plan struct {
 	Repository name.Repository
-	Digest     v1.Hash // of the index that the tags name when all is done
-	Tags       []Tag   // to write, in this order
-	Blobs      []Blob  // to send or to mount
-	Adopted    bool    // the same build is there with other bytes, and stays
+	Digest     v1.Hash         // of the index that the tags name when all is done
+	Tags       []Tag           // to write, in this order
+	Blobs      []registry.Blob // to send or to mount
+	Adopted    bool            // the same build is there with other bytes, and stays
 
-	base      name.Repository // a repository of the same registry that may have the base image's blobs
-	manifests []manifest      // to write before any tag, in this order
-	sign      []v1.Descriptor // what a signature is missing on
-	signer    *Signer
+	base      name.Repository     // a repository of the same registry that may have the base image's blobs
+	manifests []registry.Manifest // to write before any tag, in this order
+	sign      []v1.Descriptor     // what a signature is missing on
+	signer    *attest.Signer
 }
 
 // A Tag is a tag to write.
 type Tag struct {
 	Name   string
 	Was    v1.Hash // what it names now; zero if nothing
-	target manifest
-}
-
-// A Blob is a blob that a repository lacks.
-type Blob struct {
-	Digest v1.Hash
-	Size   int64
-	layer  v1.Layer
+	target registry.Manifest
 }
 
 // Empty says whether there is nothing to do.
@@ -61,8 +54,8 @@ type Request struct {
 	Tags   []string // those of people: the version first
 	Fixed  bool     // the first tag is a version, which stays with its build
 	Force  bool     // nevertheless
-	Origin Origin
-	Signer *Signer // nil: do not sign
+	Origin attest.Origin
+	Signer *attest.Signer // nil: do not sign
 }
 
 // A ConflictError says that a version is published from another build.
@@ -75,52 +68,52 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("%s is published from another build: %s; publish a new version, or replace it by --force", e.Ref, strings.Join(e.Differences, ", "))
 }
 
-// Plan looks what a repository lacks of a release.
-func (c *Client) Plan(ctx context.Context, repository name.Repository, release Release, request Request) (Plan, error) {
+// NewPlan looks what a repository lacks of a release.
+func NewPlan(ctx context.Context, c *registry.Client, repository name.Repository, release Release, request Request) (Plan, error) {
 	index, err := release.index()
 	if err != nil {
 		return Plan{}, err
 	}
-	plan := Plan{Repository: repository, Digest: index.digest, signer: request.Signer, base: baseOf(release, repository)}
+	plan := Plan{Repository: repository, Digest: index.Digest, signer: request.Signer, base: baseOf(release, repository)}
 	key := keyTag(release.BuildKey())
-	whole, err := c.headForPush(ctx, repository.Tag(key))
+	whole, err := c.HeadForPush(ctx, repository.Tag(key))
 	if err != nil {
 		return plan, err
 	}
 	target := index
 	switch {
-	case whole == nil || request.Force && whole.Digest != index.digest:
-		if err := c.planContent(ctx, &plan, release, index, request.Origin); err != nil {
+	case whole == nil || request.Force && whole.Digest != index.Digest:
+		if err := planContent(ctx, c, &plan, release, index, request.Origin); err != nil {
 			return plan, err
 		}
-	case whole.Digest != index.digest:
+	case whole.Digest != index.Digest:
 		// The same inputs gave other bytes, as builds by podman do. What is
 		// there was published first, and somebody may have it already.
-		published, err := c.get(ctx, repository.Digest(whole.Digest.String()))
+		published, err := c.Get(ctx, repository.Digest(whole.Digest.String()))
 		if err != nil {
 			return plan, err
 		}
 		if published == nil {
 			return plan, fmt.Errorf("%s names %s, which is not there: publish with --force", repository.Tag(key), whole.Digest)
 		}
-		target, plan.Digest, plan.Adopted = rawManifest(published.MediaType, published.Manifest), whole.Digest, true
+		target, plan.Digest, plan.Adopted = registry.RawManifest(published.MediaType, published.Manifest), whole.Digest, true
 	}
-	if err := c.planTags(ctx, &plan, release, target, key, request); err != nil {
+	if err := planTags(ctx, c, &plan, release, target, key, request); err != nil {
 		return plan, err
 	}
-	return plan, c.planSignatures(ctx, &plan, target)
+	return plan, planSignatures(ctx, c, &plan, target)
 }
 
 // planTags finds the tags that name something else. The images' own build keys
 // come first, then that of the whole, by which the next run knows that all is
 // there.
-func (c *Client) planTags(ctx context.Context, plan *Plan, release Release, target manifest, key string, request Request) error {
+func planTags(ctx context.Context, c *registry.Client, plan *Plan, release Release, target registry.Manifest, key string, request Request) error {
 	wanted := []Tag{}
 	for _, built := range release.Images {
 		if plan.Adopted {
 			break // they were tagged with what is there
 		}
-		m, err := imageManifest(built.Image)
+		m, err := registry.ManifestOf(built.Image)
 		if err != nil {
 			return err
 		}
@@ -132,10 +125,10 @@ func (c *Client) planTags(ctx context.Context, plan *Plan, release Release, targ
 	}
 	found := make([]*v1.Descriptor, len(wanted))
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(c.parallel)
+	g.SetLimit(c.Parallel())
 	for i, tag := range wanted {
 		g.Go(func() (err error) {
-			found[i], err = c.headForPush(gctx, plan.Repository.Tag(tag.Name))
+			found[i], err = c.HeadForPush(gctx, plan.Repository.Tag(tag.Name))
 			return err
 		})
 	}
@@ -146,11 +139,11 @@ func (c *Client) planTags(ctx context.Context, plan *Plan, release Release, targ
 		if found[i] != nil {
 			tag.Was = found[i].Digest
 		}
-		if tag.Was == tag.target.digest || isKeyTag(tag.Name) && tag.Was != (v1.Hash{}) && !request.Force {
+		if tag.Was == tag.target.Digest || isKeyTag(tag.Name) && tag.Was != (v1.Hash{}) && !request.Force {
 			continue
 		}
 		if request.Fixed && !request.Force && len(request.Tags) > 0 && tag.Name == request.Tags[0] && tag.Was != (v1.Hash{}) {
-			if err := c.checkVersion(ctx, plan.Repository.Tag(tag.Name), release.builds()); err != nil {
+			if err := checkVersion(ctx, c, plan.Repository.Tag(tag.Name), release.builds()); err != nil {
 				return err
 			}
 		}
@@ -161,24 +154,24 @@ func (c *Client) planTags(ctx context.Context, plan *Plan, release Release, targ
 
 // planContent collects everything that the tags will lead to: blobs that are
 // missing, and all manifests, which are small.
-func (c *Client) planContent(ctx context.Context, plan *Plan, release Release, index manifest, origin Origin) error {
+func planContent(ctx context.Context, c *registry.Client, plan *Plan, release Release, index registry.Manifest, origin attest.Origin) error {
 	var layers []v1.Layer
-	var attached []manifest
+	var attached []registry.Manifest
 	for _, built := range release.Images {
-		documents, err := c.documents(ctx, plan.Repository, built, origin)
+		documents, err := documents(ctx, c, plan.Repository, built, origin)
 		if err != nil {
 			return fmt.Errorf("%s for %s: %w", release.Name, built.Record.Platform, err)
 		}
 		for _, d := range documents {
-			layers = append(layers, d.blobs...)
-			attached = append(attached, d.manifest)
+			layers = append(layers, d.Blobs...)
+			attached = append(attached, d.Manifest)
 		}
 		images := []v1.Image{built.Image}
 		for _, companion := range built.company {
 			images = append(images, companion.manifest)
 		}
 		for i, img := range images {
-			blobs, m, err := contentOf(img)
+			blobs, m, err := registry.ContentOf(img)
 			if err != nil {
 				return fmt.Errorf("%s for %s: %w", release.Name, built.Record.Platform, err)
 			}
@@ -194,15 +187,15 @@ func (c *Client) planContent(ctx context.Context, plan *Plan, release Release, i
 	// subject that they do not have.
 	plan.manifests = append(append(plan.manifests, attached...), index)
 	var err error
-	plan.Blobs, err = c.missing(ctx, plan.Repository, layers)
+	plan.Blobs, err = c.Missing(ctx, plan.Repository, layers)
 	return err
 }
 
 // documents makes the artifacts that travel with an image.
-func (c *Client) documents(ctx context.Context, repository name.Repository, built Built, origin Origin) ([]artifact, error) {
-	var documents []artifact
+func documents(ctx context.Context, c *registry.Client, repository name.Repository, built Built, origin attest.Origin) ([]attest.Artifact, error) {
+	var documents []attest.Artifact
 	add := func(kind string, text []byte) error {
-		a, err := attach(built.descriptor, kind, text, map[string]string{"org.opencontainers.image.title": titles[kind]})
+		a, err := attest.Attach(built.descriptor, kind, text, map[string]string{"org.opencontainers.image.title": attest.Titles[kind]})
 		documents = append(documents, a)
 		return err
 	}
@@ -211,110 +204,34 @@ func (c *Client) documents(ctx context.Context, repository name.Repository, buil
 		if err != nil {
 			return nil, err
 		}
-		spdx, cyclonedx, err := sbom.FromLock(sbom.Subject{
+		spdx, cyclonedx, err := attest.Bills(attest.Subject{
 			Name: built.Record.Name, Version: built.Record.Version, Digest: built.Record.Digest.String(), Created: config.Created.Time,
 		}, built.Lock)
 		if err != nil {
 			return nil, err
 		}
-		if err := errors.Join(add(TypeLock, built.Lock), add(TypeSPDX, spdx), add(TypeCycloneDX, cyclonedx)); err != nil {
+		if err := errors.Join(add(attest.TypeLock, built.Lock), add(attest.TypeSPDX, spdx), add(attest.TypeCycloneDX, cyclonedx)); err != nil {
 			return nil, err
 		}
 	}
 	// The provenance tells when and where, so each would be another one: the
 	// first stays.
-	there, err := c.referrers(ctx, repository.Digest(built.Record.Digest.String()))
-	if err != nil && !isNotFound(err) && !isHidden(repository.RegistryStr(), err) {
+	there, err := c.Referrers(ctx, repository.Digest(built.Record.Digest.String()))
+	if err != nil && !registry.IsNotFound(err) && !registry.IsHidden(repository.RegistryStr(), err) {
 		return nil, err
 	}
-	if slices.ContainsFunc(there, func(d v1.Descriptor) bool { return d.ArtifactType == TypeProvenance }) {
+	if slices.ContainsFunc(there, func(d v1.Descriptor) bool { return d.ArtifactType == attest.TypeProvenance }) {
 		return documents, nil
 	}
-	text, err := newProvenance(built.Record, origin)
+	text, err := attest.NewProvenance(built.Record, origin)
 	if err != nil {
 		return nil, err
 	}
-	return documents, add(TypeProvenance, text)
+	return documents, add(attest.TypeProvenance, text)
 }
 
 // titles are the file names that tools give to attached documents.
-var titles = map[string]string{TypeLock: "spack.lock", TypeSPDX: "sbom.spdx.json", TypeCycloneDX: "sbom.cdx.json", TypeProvenance: "provenance.json"}
-
-// contentOf returns the blobs of an image, its configuration too, and its
-// manifest.
-func contentOf(img v1.Image) ([]v1.Layer, manifest, error) {
-	layers, err := img.Layers()
-	if err != nil {
-		return nil, manifest{}, err
-	}
-	config, err := partial.ConfigLayer(img)
-	if err != nil {
-		return nil, manifest{}, err
-	}
-	m, err := imageManifest(img)
-	return append(slices.Clone(layers), config), m, err
-}
-
-// missing finds the blobs that a repository lacks, each once.
-func (c *Client) missing(ctx context.Context, repository name.Repository, layers []v1.Layer) ([]Blob, error) {
-	var blobs []Blob
-	seen := map[v1.Hash]bool{}
-	for _, layer := range layers {
-		digest, err := layer.Digest()
-		if err != nil {
-			return nil, err
-		}
-		size, err := layer.Size()
-		if err != nil {
-			return nil, err
-		}
-		mediaType, err := layer.MediaType()
-		if err != nil {
-			return nil, err
-		}
-		if !seen[digest] && mediaType.IsDistributable() {
-			seen[digest] = true
-			blobs = append(blobs, Blob{digest, size, layer})
-		}
-	}
-	there := make([]bool, len(blobs))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(c.parallel)
-	for i, blob := range blobs {
-		g.Go(func() (err error) {
-			there[i], err = c.hasBlob(gctx, repository, blob.Digest)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	var lacking []Blob
-	for i, blob := range blobs {
-		if there[i] {
-			c.learn(repository, blob.Digest)
-		} else {
-			lacking = append(lacking, blob)
-		}
-	}
-	return lacking, nil
-}
-
-// hasBlob asks for a blob's head. A repository that does not exist yet, or
-// that a registry hides from us until we push, has none.
-func (c *Client) hasBlob(ctx context.Context, repository name.Repository, digest v1.Hash) (bool, error) {
-	layer, err := c.puller.Layer(ctx, repository.Digest(digest.String()))
-	if err == nil {
-		var exists bool
-		if exists, err = partial.Exists(layer); err == nil {
-			return exists, nil
-		}
-	}
-	if isNotFound(err) || isHidden(repository.RegistryStr(), err) {
-		return false, nil
-	}
-	return false, c.explain(repository.RegistryStr(), fmt.Errorf("ask %s for blob %s: %w", repository, digest, err))
-}
+var titles = map[string]string{attest.TypeLock: "spack.lock", attest.TypeSPDX: "attest.spdx.json", attest.TypeCycloneDX: "attest.cdx.json", attest.TypeProvenance: "provenance.json"}
 
 // baseOf is the repository of the base image, if it is in the same registry.
 func baseOf(release Release, repository name.Repository) name.Repository {
@@ -350,21 +267,21 @@ func (r Release) builds() []build {
 }
 
 // checkVersion refuses to put other builds under a version.
-func (c *Client) checkVersion(ctx context.Context, ref name.Tag, builds []build) error {
-	published, err := c.published(ctx, ref)
+func checkVersion(ctx context.Context, c *registry.Client, ref name.Tag, builds []build) error {
+	published, err := c.Images(ctx, ref)
 	if err != nil || published == nil {
 		return err
 	}
 	var found []string
 	for _, old := range published {
-		i := slices.IndexFunc(builds, func(b build) bool { return b.platform == old.platform })
+		i := slices.IndexFunc(builds, func(b build) bool { return b.platform == old.Platform })
 		switch {
 		case i < 0:
-			found = append(found, old.platform+" would be lost")
-		case old.key == "":
-			found = append(found, old.platform+": it has no build key, so something else has published it")
-		case old.key != builds[i].key:
-			changed, err := c.compare(ctx, ref.Context(), old, builds[i])
+			found = append(found, old.Platform+" would be lost")
+		case old.Key == "":
+			found = append(found, old.Platform+": it has no build key, so something else has published it")
+		case old.Key != builds[i].key:
+			changed, err := compare(ctx, c, ref.Context(), old, builds[i])
 			if err != nil {
 				return err
 			}
@@ -378,8 +295,8 @@ func (c *Client) checkVersion(ctx context.Context, ref name.Tag, builds []build)
 }
 
 // compare says in which inputs a published image and a build differ.
-func (c *Client) compare(ctx context.Context, repository name.Repository, old publishedImage, with build) ([]string, error) {
-	before, err := c.inputsOf(ctx, repository, old)
+func compare(ctx context.Context, c *registry.Client, repository name.Repository, old registry.PlatformImage, with build) ([]string, error) {
+	before, err := attest.Inputs(ctx, c, repository, old)
 	if err != nil {
 		return nil, err
 	}
@@ -389,108 +306,12 @@ func (c *Client) compare(ctx context.Context, repository name.Repository, old pu
 	}
 	var found []string
 	if len(before) > 0 && len(after) > 0 {
-		for _, difference := range differences(before, after) {
-			found = append(found, old.platform+": "+difference)
+		for _, difference := range attest.Differences(before, after) {
+			found = append(found, old.Platform+": "+difference)
 		}
 	}
 	if len(found) == 0 {
-		found = append(found, fmt.Sprintf("%s: build key %.16s there, %.16s here", old.platform, old.key, with.key))
+		found = append(found, fmt.Sprintf("%s: build key %.16s there, %.16s here", old.Platform, old.Key, with.key))
 	}
 	return found, nil
-}
-
-// A publishedImage is one platform's image behind a tag.
-type publishedImage struct {
-	platform   string
-	key        string
-	descriptor v1.Descriptor
-}
-
-// published lists the images behind a tag or digest; nil where there is none.
-func (c *Client) published(ctx context.Context, ref name.Reference) ([]publishedImage, error) {
-	found, err := c.get(ctx, ref)
-	if found == nil || err != nil {
-		return nil, err
-	}
-	if !found.MediaType.IsIndex() {
-		config, err := c.config(ctx, ref.Context(), found.Descriptor)
-		if err != nil {
-			return nil, err
-		}
-		platform := v1.Platform{OS: config.OS, Architecture: config.Architecture}
-		return []publishedImage{{platform.String(), config.Config.Labels[image.LabelBuildKey], found.Descriptor}}, nil
-	}
-	children, err := childrenOf(found.Manifest)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", ref, err)
-	}
-	var images []publishedImage
-	for _, child := range children {
-		if !isPlatformImage(child) {
-			continue
-		}
-		platform := v1.Platform{OS: child.Platform.OS, Architecture: child.Platform.Architecture}
-		images = append(images, publishedImage{platform.String(), child.Annotations[image.LabelBuildKey], child})
-	}
-	return images, nil
-}
-
-// isPlatformImage tells an index's images from what BuildKit lists beside them.
-func isPlatformImage(d v1.Descriptor) bool {
-	return d.MediaType.IsImage() && d.Platform != nil && d.Platform.OS != "unknown" && d.Annotations["vnd.docker.reference.digest"] == ""
-}
-
-// inputsOf are what a published image was made from; none where nobody says.
-func (c *Client) inputsOf(ctx context.Context, repository name.Repository, img publishedImage) ([]image.Input, error) {
-	config, err := c.config(ctx, repository, img.descriptor)
-	if err != nil {
-		return nil, err
-	}
-	if inputs := labelledInputs(config); inputs != nil {
-		return inputs, nil
-	}
-	attached, err := c.referrers(ctx, repository.Digest(img.descriptor.Digest.String()))
-	if err != nil {
-		return nil, err
-	}
-	text, err := c.document(ctx, repository, attached, TypeProvenance)
-	if text == nil || err != nil {
-		return nil, err
-	}
-	p, err := parseProvenance(text)
-	if err != nil {
-		return nil, nil //nolint:nilerr // somebody else's provenance says nothing of our inputs
-	}
-	return p.inputs(), nil
-}
-
-func (c *Client) config(ctx context.Context, repository name.Repository, d v1.Descriptor) (*v1.ConfigFile, error) {
-	ref := repository.Digest(d.Digest.String())
-	found, err := c.get(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	if found == nil {
-		return nil, fmt.Errorf("%s is named, but not there", ref)
-	}
-	img, err := found.Image()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", ref, err)
-	}
-	config, err := img.ConfigFile()
-	if err != nil {
-		return nil, c.explain(repository.RegistryStr(), fmt.Errorf("read the configuration of %s: %w", ref, err))
-	}
-	return config, nil
-}
-
-func childrenOf(raw []byte) ([]v1.Descriptor, error) {
-	index, err := v1.ParseIndexManifest(reader(raw))
-	if err != nil {
-		return nil, err
-	}
-	if index.MediaType != "" && !index.MediaType.IsIndex() {
-		return nil, fmt.Errorf("it is no index but %s", index.MediaType)
-	}
-	return index.Manifests, nil
 }

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -10,8 +11,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 	"github.com/openbraininstitute/spacktainers/internal/publish/branch"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
 // A Promotion is what one repository lacks of what another has under a tag.
@@ -22,12 +25,12 @@ type Promotion struct {
 	closure closure
 }
 
-// PlanPromotion looks what a repository lacks of everything that a tag of
+// NewPromotion looks what a repository lacks of everything that a tag of
 // another leads to: the index, its images, what is attached to them and their
 // signatures. All of it must be there on the source's side. The digests stay
 // the same.
-func (c *Client) PlanPromotion(ctx context.Context, from name.Tag, to name.Repository, force bool) (Promotion, error) {
-	top, err := c.head(ctx, from)
+func NewPromotion(ctx context.Context, c *registry.Client, from name.Tag, to name.Repository, force bool) (Promotion, error) {
+	top, err := c.Head(ctx, from)
 	if err != nil {
 		return Promotion{}, err
 	}
@@ -43,30 +46,30 @@ func (c *Client) PlanPromotion(ctx context.Context, from name.Tag, to name.Repos
 		return p, err
 	}
 	p.closure = walk.closure
-	if err := c.planCopy(ctx, &p); err != nil {
+	if err := planCopy(ctx, c, &p); err != nil {
 		return p, err
 	}
-	wanted, err := c.promotedTags(ctx, from, walk)
+	wanted, err := promotedTags(ctx, c, from, walk)
 	if err != nil {
 		return p, err
 	}
 	for _, tag := range wanted {
-		there, err := c.headForPush(ctx, to.Tag(tag.Name))
+		there, err := c.HeadForPush(ctx, to.Tag(tag.Name))
 		if err != nil {
 			return p, err
 		}
 		if there != nil {
 			tag.Was = there.Digest
 		}
-		if tag.Was == tag.target.digest || isKeyTag(tag.Name) && there != nil && !force {
+		if tag.Was == tag.target.Digest || isKeyTag(tag.Name) && there != nil && !force {
 			continue
 		}
-		if there != nil && !force && tag.Name != Latest && !isHelperTag(tag.Name) {
-			builds, err := c.buildsOf(ctx, from)
+		if there != nil && !force && tag.Name != Latest && !registry.IsHelperTag(tag.Name) {
+			builds, err := buildsOf(ctx, c, from)
 			if err != nil {
 				return p, err
 			}
-			if err := c.checkVersion(ctx, to.Tag(tag.Name), builds); err != nil {
+			if err := checkVersion(ctx, c, to.Tag(tag.Name), builds); err != nil {
 				return p, err
 			}
 		}
@@ -76,24 +79,24 @@ func (c *Client) PlanPromotion(ctx context.Context, from name.Tag, to name.Repos
 }
 
 // planCopy finds the blobs and manifests of the closure that are missing.
-func (c *Client) planCopy(ctx context.Context, p *Promotion) error {
-	if err := c.mustHaveBlobs(ctx, p.From.Context(), p.closure.blobs); err != nil {
+func planCopy(ctx context.Context, c *registry.Client, p *Promotion) error {
+	if err := mustHaveBlobs(ctx, c, p.From.Context(), p.closure.blobs); err != nil {
 		return err
 	}
 	var layers []v1.Layer
 	for _, d := range p.closure.blobs {
-		layer, err := c.puller.Layer(ctx, p.From.Context().Digest(d.Digest.String()))
+		layer, err := c.Layer(ctx, p.From.Context().Digest(d.Digest.String()))
 		if err != nil {
-			return c.explain(p.From.Context().RegistryStr(), err)
+			return c.Explain(p.From.Context().RegistryStr(), err)
 		}
 		layers = append(layers, described{layer, d})
 	}
 	var err error
-	if p.Blobs, err = c.missing(ctx, p.Repository, layers); err != nil {
+	if p.Blobs, err = c.Missing(ctx, p.Repository, layers); err != nil {
 		return err
 	}
 	for _, m := range p.closure.manifests {
-		there, err := c.headForPush(ctx, p.Repository.Digest(m.digest.String()))
+		there, err := c.HeadForPush(ctx, p.Repository.Digest(m.Digest.String()))
 		if err != nil {
 			return err
 		}
@@ -114,46 +117,46 @@ func (d described) Size() (int64, error)                { return d.d.Size, nil }
 func (d described) Digest() (v1.Hash, error)            { return d.d.Digest, nil }
 func (d described) MediaType() (types.MediaType, error) { return d.d.MediaType, nil }
 
-// Promote carries a promotion out and makes sure that all of it has arrived.
-func (c *Client) Promote(ctx context.Context, p Promotion) error {
-	if err := c.Execute(ctx, p.Plan); err != nil {
+// Apply carries a promotion out and makes sure that all of it has arrived.
+func (p Promotion) Apply(ctx context.Context, c *registry.Client) error {
+	if err := p.Plan.Apply(ctx, c); err != nil {
 		return err
 	}
-	if err := c.mustHaveBlobs(ctx, p.Repository, p.closure.blobs); err != nil {
+	if err := mustHaveBlobs(ctx, c, p.Repository, p.closure.blobs); err != nil {
 		return err
 	}
 	for _, m := range p.closure.manifests {
-		if err := c.mustName(ctx, p.Repository.Digest(m.digest.String()), m.digest); err != nil {
+		if err := mustName(ctx, c, p.Repository.Digest(m.Digest.String()), m.Digest); err != nil {
 			return err
 		}
 	}
 	for _, tag := range p.Tags {
-		if err := c.mustName(ctx, p.Repository.Tag(tag.Name), tag.target.digest); err != nil {
+		if err := mustName(ctx, c, p.Repository.Tag(tag.Name), tag.target.Digest); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Client) mustName(ctx context.Context, ref name.Reference, digest v1.Hash) error {
-	found, err := c.head(ctx, ref)
+func mustName(ctx context.Context, c *registry.Client, ref name.Reference, digest v1.Hash) error {
+	found, err := c.Head(ctx, ref)
 	if err != nil {
 		return err
 	}
 	if found == nil || found.Digest != digest {
-		return fmt.Errorf("%w: %s does not name %s, which was written there: is somebody else publishing?", ErrDamaged, ref, digest)
+		return fmt.Errorf("%w: %s does not name %s, which was written there: is somebody else publishing?", registry.ErrDamaged, ref, digest)
 	}
 	return nil
 }
 
-func (c *Client) mustHaveBlobs(ctx context.Context, repository name.Repository, blobs []v1.Descriptor) error {
+func mustHaveBlobs(ctx context.Context, c *registry.Client, repository name.Repository, blobs []v1.Descriptor) error {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(c.parallel)
+	g.SetLimit(c.Parallel())
 	for _, d := range blobs {
 		g.Go(func() error {
-			there, err := c.hasBlob(gctx, repository, d.Digest)
+			there, err := c.HasBlob(gctx, repository, d.Digest)
 			if err == nil && !there {
-				err = fmt.Errorf("%w: %s has no blob %s, which a manifest there names", ErrDamaged, repository, d.Digest)
+				err = fmt.Errorf("%w: %s has no blob %s, which a manifest there names", registry.ErrDamaged, repository, d.Digest)
 			}
 			return err
 		})
@@ -163,18 +166,18 @@ func (c *Client) mustHaveBlobs(ctx context.Context, repository name.Repository, 
 
 // promotedTags are the tags that go along: the signatures', the build keys',
 // the version if latest is promoted, and the tag itself last.
-func (c *Client) promotedTags(ctx context.Context, from name.Tag, walk walker) ([]Tag, error) {
-	top := walk.closure.manifests[slices.IndexFunc(walk.closure.manifests, func(m manifest) bool { return m.digest == walk.root })]
+func promotedTags(ctx context.Context, c *registry.Client, from name.Tag, walk walker) ([]Tag, error) {
+	top := walk.closure.manifests[slices.IndexFunc(walk.closure.manifests, func(m registry.Manifest) bool { return m.Digest == walk.root })]
 	wanted := walk.closure.tags
 	names := []string{from.TagStr()}
-	if top.mediaType.IsIndex() {
-		index, err := v1.ParseIndexManifest(reader(top.raw))
+	if top.Type.IsIndex() {
+		index, err := v1.ParseIndexManifest(bytes.NewReader(top.Raw))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", from, err)
 		}
 		for _, child := range index.Manifests {
-			if key := child.Annotations[image.LabelBuildKey]; key != "" && isPlatformImage(child) {
-				i := slices.IndexFunc(walk.closure.manifests, func(m manifest) bool { return m.digest == child.Digest })
+			if key := child.Annotations[image.LabelBuildKey]; key != "" && registry.IsPlatformImage(child) {
+				i := slices.IndexFunc(walk.closure.manifests, func(m registry.Manifest) bool { return m.Digest == child.Digest })
 				wanted = append(wanted, Tag{Name: keyTag(key), target: walk.closure.manifests[i]})
 			}
 		}
@@ -192,14 +195,14 @@ func (c *Client) promotedTags(ctx context.Context, from name.Tag, walk walker) (
 }
 
 // buildsOf describes what is published under a reference as builds.
-func (c *Client) buildsOf(ctx context.Context, ref name.Reference) ([]build, error) {
-	images, err := c.published(ctx, ref)
+func buildsOf(ctx context.Context, c *registry.Client, ref name.Reference) ([]build, error) {
+	images, err := c.Images(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
 	var builds []build
 	for _, img := range images {
-		builds = append(builds, build{img.platform, img.key, func() ([]image.Input, error) { return c.inputsOf(ctx, ref.Context(), img) }})
+		builds = append(builds, build{img.Platform, img.Key, func() ([]image.Input, error) { return attest.Inputs(ctx, c, ref.Context(), img) }})
 	}
 	return builds, nil
 }
@@ -208,13 +211,13 @@ func (c *Client) buildsOf(ctx context.Context, ref name.Reference) ([]build, err
 // be written: what is named before who names it, subjects before what is
 // attached to them.
 type closure struct {
-	manifests []manifest
+	manifests []registry.Manifest
 	blobs     []v1.Descriptor
 	tags      []Tag // of cosign's
 }
 
 type walker struct {
-	client     *Client
+	client     *registry.Client
 	repository name.Repository
 	root       v1.Hash
 	seen       map[v1.Hash]bool
@@ -234,7 +237,7 @@ func (w *walker) visit(ctx context.Context, digest v1.Hash) error {
 		return err
 	}
 	w.closure.manifests = append(w.closure.manifests, m)
-	attached, err := w.client.referrers(ctx, w.repository.Digest(digest.String()))
+	attached, err := w.client.Referrers(ctx, w.repository.Digest(digest.String()))
 	if err != nil {
 		return err
 	}
@@ -253,7 +256,7 @@ func (w *walker) visit(ctx context.Context, digest v1.Hash) error {
 
 // visitTag takes along what cosign keeps under a tag of its own.
 func (w *walker) visitTag(ctx context.Context, tag name.Tag) error {
-	found, err := w.client.head(ctx, tag)
+	found, err := w.client.Head(ctx, tag)
 	if found == nil || err != nil {
 		return err
 	}
@@ -266,29 +269,29 @@ func (w *walker) visitTag(ctx context.Context, tag name.Tag) error {
 }
 
 // content reads a manifest, and visits what it names.
-func (w *walker) content(ctx context.Context, ref name.Reference, digest v1.Hash) (manifest, error) {
-	found, err := w.client.get(ctx, ref)
+func (w *walker) content(ctx context.Context, ref name.Reference, digest v1.Hash) (registry.Manifest, error) {
+	found, err := w.client.Get(ctx, ref)
 	if err != nil {
-		return manifest{}, err
+		return registry.Manifest{}, err
 	}
 	if found == nil || found.Digest != digest {
-		return manifest{}, fmt.Errorf("%w: %s is named, but not there", ErrDamaged, ref)
+		return registry.Manifest{}, fmt.Errorf("%w: %s is named, but not there", registry.ErrDamaged, ref)
 	}
 	if found.MediaType.IsIndex() {
-		children, err := childrenOf(found.Manifest)
+		children, err := registry.Children(found.Manifest)
 		if err != nil {
-			return manifest{}, fmt.Errorf("%s: %w", ref, err)
+			return registry.Manifest{}, fmt.Errorf("%s: %w", ref, err)
 		}
 		for _, child := range children {
 			if err := w.visit(ctx, child.Digest); err != nil {
-				return manifest{}, err
+				return registry.Manifest{}, err
 			}
 		}
-		return rawManifest(found.MediaType, found.Manifest), nil
+		return registry.RawManifest(found.MediaType, found.Manifest), nil
 	}
-	m, err := v1.ParseManifest(reader(found.Manifest))
+	m, err := v1.ParseManifest(bytes.NewReader(found.Manifest))
 	if err != nil {
-		return manifest{}, fmt.Errorf("%s: %w", ref, err)
+		return registry.Manifest{}, fmt.Errorf("%s: %w", ref, err)
 	}
 	for _, d := range append([]v1.Descriptor{m.Config}, m.Layers...) {
 		if !w.seen[d.Digest] && d.MediaType.IsDistributable() {
@@ -296,5 +299,5 @@ func (w *walker) content(ctx context.Context, ref name.Reference, digest v1.Hash
 			w.closure.blobs = append(w.closure.blobs, d)
 		}
 	}
-	return rawManifest(found.MediaType, found.Manifest), nil
+	return registry.RawManifest(found.MediaType, found.Manifest), nil
 }

@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
+	memory "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
@@ -32,11 +32,12 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/image"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
 )
 
 // quick is patience enough for a registry in the same process.
-var quick = publish.Patience{Attempts: 4, First: time.Millisecond, Longest: 20 * time.Millisecond}
+var quick = registry.Retry{Attempts: 4, First: time.Millisecond, Longest: 20 * time.Millisecond}
 
 // A container is what a test publishes.
 type container struct {
@@ -189,12 +190,12 @@ func (s *seen) take() (lines []string, sent int64) {
 	return lines, sent
 }
 
-func newClient(t testing.TB, o publish.Options) *publish.Client {
+func newClient(t testing.TB, o registry.Options) *registry.Client {
 	t.Helper()
-	if o.Patience == (publish.Patience{}) {
-		o.Patience = quick
+	if o.Retry == (registry.Retry{}) {
+		o.Retry = quick
 	}
-	c, err := publish.NewClient(o)
+	c, err := registry.NewClient(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +204,7 @@ func newClient(t testing.TB, o publish.Options) *publish.Client {
 
 func repositoryOf(t testing.TB, host, container string) name.Repository {
 	t.Helper()
-	repository, err := publish.Registry{Prefix: host + "/org/spack-"}.Repository(container)
+	repository, err := registry.Registry{Prefix: host + "/org/spack-"}.Repository(container)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +221,7 @@ func read(t testing.TB, tree image.Tree, name string) publish.Release {
 }
 
 // push plans and executes, and returns the plan.
-func push(t testing.TB, c *publish.Client, repository name.Repository, release publish.Release, request publish.Request) publish.Plan {
+func push(t testing.TB, c *registry.Client, repository name.Repository, release publish.Release, request publish.Request) publish.Plan {
 	t.Helper()
 	plan, err := pushes(c, repository, release, request)
 	if err != nil {
@@ -229,12 +230,12 @@ func push(t testing.TB, c *publish.Client, repository name.Repository, release p
 	return plan
 }
 
-func pushes(c *publish.Client, repository name.Repository, release publish.Release, request publish.Request) (publish.Plan, error) {
-	plan, err := c.Plan(context.Background(), repository, release, request)
+func pushes(c *registry.Client, repository name.Repository, release publish.Release, request publish.Request) (publish.Plan, error) {
+	plan, err := publish.NewPlan(context.Background(), c, repository, release, request)
 	if err != nil {
 		return plan, err
 	}
-	return plan, c.Execute(context.Background(), plan)
+	return plan, plan.Apply(context.Background(), c)
 }
 
 func onMain(version string) publish.Request {
@@ -255,7 +256,7 @@ func tags(t testing.TB, repository name.Repository) []string {
 func registries(t *testing.T, test func(t *testing.T, host string)) {
 	t.Run("memory", func(t *testing.T) { test(t, registrytest.Memory(t, nil).Host) })
 	t.Run("memory with the referrers API", func(t *testing.T) {
-		test(t, registrytest.Memory(t, nil, registry.WithReferrersSupport(true)).Host)
+		test(t, registrytest.Memory(t, nil, memory.WithReferrersSupport(true)).Host)
 	})
 	t.Run("docker-registry", func(t *testing.T) { test(t, registrytest.Debian(t, registrytest.Options{}).Host) })
 }
@@ -266,12 +267,12 @@ func TestAPushHappensOnce(t *testing.T) {
 		build(t, tree, container{name: "tool", version: "1.0"})
 		repository, release := repositoryOf(t, host, "tool"), read(t, tree, "tool")
 		watch := &seen{inner: http.DefaultTransport}
-		first := push(t, newClient(t, publish.Options{Transport: watch}), repository, release, onMain("1.0"))
+		first := push(t, newClient(t, registry.Options{Transport: watch}), repository, release, onMain("1.0"))
 		if lines, _ := watch.take(); len(lines) == 0 || first.Empty() {
 			t.Fatal("the first run wrote nothing")
 		}
 		// Another client, as another process would be.
-		second := push(t, newClient(t, publish.Options{Transport: watch}), repository, release, onMain("1.0"))
+		second := push(t, newClient(t, registry.Options{Transport: watch}), repository, release, onMain("1.0"))
 		if lines, _ := watch.take(); len(lines) > 0 || !second.Empty() {
 			t.Errorf("the second run wrote: %q", lines)
 		}
@@ -286,7 +287,7 @@ func TestAPushHappensOnce(t *testing.T) {
 				t.Errorf("%s: the index leads to %s, built was %s (%v, %v)", platform, got, record.Digest, err, readErr)
 			}
 		}
-		verified, err := newClient(t, publish.Options{}).Verify(context.Background(), repository.Tag("latest"), nil)
+		verified, err := publish.Verify(context.Background(), newClient(t, registry.Options{}), repository.Tag("latest"), nil)
 		if err != nil || verified.Digest != first.Digest || verified.Attached != 8 || len(verified.Platforms) != 2 {
 			t.Errorf("verified %+v: %v", verified, err)
 		}
@@ -299,7 +300,7 @@ func TestOneChangedLayerIsOneBlobSent(t *testing.T) {
 	shared := layer(t, 300_000)
 	repository := repositoryOf(t, host, "tool")
 	watch := &seen{inner: http.DefaultTransport}
-	client := newClient(t, publish.Options{Transport: watch})
+	client := newClient(t, registry.Options{Transport: watch})
 	for i, version := range []string{"1.0", "1.1"} {
 		build(t, tree, container{name: "tool", version: version, keep: []v1.Layer{shared}, platforms: []string{"linux/amd64"},
 			inputs: []image.Input{{Kind: "file", Name: "spack.yaml", Digest: version}}})
@@ -320,7 +321,7 @@ func TestAVersionStaysWithItsBuild(t *testing.T) {
 	registries(t, func(t *testing.T, host string) {
 		tree := image.Tree(t.TempDir())
 		repository := repositoryOf(t, host, "tool")
-		client := newClient(t, publish.Options{})
+		client := newClient(t, registry.Options{})
 		input := func(digest string) []image.Input {
 			return []image.Input{{Kind: "file", Name: "spack.yaml", Digest: digest}}
 		}
@@ -350,7 +351,7 @@ func TestAPlatformIsNotLostFromAVersion(t *testing.T) {
 	host := registrytest.Memory(t, nil).Host
 	tree := image.Tree(t.TempDir())
 	build(t, tree, container{name: "tool", version: "1.0"})
-	repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{})
+	repository, client := repositoryOf(t, host, "tool"), newClient(t, registry.Options{})
 	push(t, client, repository, read(t, tree, "tool"), onMain("1.0"))
 	half, err := publish.Read(tree, "tool", []string{"linux/amd64"}, true)
 	if err != nil {
@@ -364,7 +365,7 @@ func TestAPlatformIsNotLostFromAVersion(t *testing.T) {
 func TestTheSameBuildWithOtherBytesKeepsWhatIsPublished(t *testing.T) {
 	host := registrytest.Memory(t, nil).Host
 	tree := image.Tree(t.TempDir())
-	repository, client := repositoryOf(t, host, "tool"), newClient(t, publish.Options{})
+	repository, client := repositoryOf(t, host, "tool"), newClient(t, registry.Options{})
 	build(t, tree, container{name: "tool", version: "1.0"})
 	first := push(t, client, repository, read(t, tree, "tool"), publish.Request{Tags: []string{"1.0__feature"}})
 	build(t, tree, container{name: "tool", version: "1.0"}) // random layers: other bytes
@@ -421,7 +422,7 @@ func TestRegistryNames(t *testing.T) {
 		{"127.0.0.1:5000/", "tool", "127.0.0.1:5000/tool"},
 		{"ghcr.io", "tool", ""},
 	} {
-		got, err := publish.Registry{Prefix: c.prefix}.Repository(c.container)
+		got, err := registry.Registry{Prefix: c.prefix}.Repository(c.container)
 		if (err != nil) != (c.want == "") || err == nil && got.String() != c.want {
 			t.Errorf("%s + %s: got %v, %v, want %s", c.prefix, c.container, got, err, c.want)
 		}

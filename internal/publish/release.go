@@ -1,7 +1,13 @@
+// Package publish brings images from their layouts to registries and keeps
+// them in order there: it pushes, promotes, verifies and cleans up.
+//
+// A tag is written last, when all that it leads to is there, so that a push
+// that breaks off leaves nothing half-tagged and the next one completes it.
+// What is there is not sent again. A version that is published is not silently
+// replaced by another build.
 package publish
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
 // A Release is one version of a container, for all its platforms.
@@ -167,7 +174,7 @@ func (r Release) BuildKey() string {
 
 // index is the image index over all platforms. The same images give the same
 // index, whenever and from wherever they are published.
-func (r Release) index() (manifest, error) {
+func (r Release) index() (registry.Manifest, error) {
 	index := v1.IndexManifest{
 		SchemaVersion: 2,
 		MediaType:     types.OCIImageIndex,
@@ -185,40 +192,5 @@ func (r Release) index() (manifest, error) {
 			}
 		}
 	}
-	return newManifest(types.OCIImageIndex, index)
-}
-
-// A manifest is what a registry stores under a digest or a tag.
-type manifest struct {
-	mediaType types.MediaType
-	digest    v1.Hash
-	raw       []byte
-}
-
-func newManifest(mediaType types.MediaType, content any) (manifest, error) {
-	raw, err := json.Marshal(content)
-	if err != nil {
-		return manifest{}, err
-	}
-	return rawManifest(mediaType, raw), nil
-}
-
-func rawManifest(mediaType types.MediaType, raw []byte) manifest {
-	return manifest{mediaType, digestOf(raw), raw}
-}
-
-// RawManifest and MediaType satisfy remote.Taggable.
-func (m manifest) RawManifest() ([]byte, error)        { return m.raw, nil }
-func (m manifest) MediaType() (types.MediaType, error) { return m.mediaType, nil }
-func (m manifest) descriptor() v1.Descriptor {
-	return v1.Descriptor{MediaType: m.mediaType, Digest: m.digest, Size: int64(len(m.raw))}
-}
-
-func imageManifest(img v1.Image) (manifest, error) {
-	raw, err := img.RawManifest()
-	if err != nil {
-		return manifest{}, err
-	}
-	mediaType, err := img.MediaType()
-	return rawManifest(mediaType, raw), err
+	return registry.NewManifest(types.OCIImageIndex, index)
 }

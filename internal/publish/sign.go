@@ -2,238 +2,40 @@ package publish
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
-	"fmt"
-	"os"
-	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/static"
-	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
+
+	"github.com/openbraininstitute/spacktainers/internal/attest"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
-
-// Signatures are kept as cosign keeps those that it makes with a key pair: in
-// an image under the tag sha256-DIGEST.sig, one layer for each signature.
-const (
-	typeSimpleSigning   = types.MediaType("application/vnd.dev.cosign.simplesigning.v1+json")
-	annotationSignature = "dev.cosignproject.cosign/signature"
-	signatureKind       = "cosign container image signature"
-)
-
-// A Signer signs with a private key.
-type Signer struct{ key *ecdsa.PrivateKey }
-
-// A Verifier knows signatures by a public key.
-type Verifier struct{ key *ecdsa.PublicKey }
-
-// ReadSigner reads a private key: that of a cosign key pair, which a password
-// protects, or a plain one as openssl writes it.
-func ReadSigner(path string, password []byte) (*Signer, error) {
-	block, err := readPEM(path)
-	if err != nil {
-		return nil, fmt.Errorf("signing key: %w", err)
-	}
-	der := block.Bytes
-	if strings.HasPrefix(block.Type, "ENCRYPTED ") {
-		if der, err = encrypted.Decrypt(block.Bytes, password); err != nil {
-			return nil, fmt.Errorf("signing key %s: it does not open: is COSIGN_PASSWORD its password?", path)
-		}
-	}
-	key, err := x509.ParseECPrivateKey(der)
-	if err != nil {
-		parsed, pkcs8Err := x509.ParsePKCS8PrivateKey(der)
-		if pkcs8Err != nil {
-			return nil, fmt.Errorf("signing key %s: it is no private key: cosign generate-key-pair makes one", path)
-		}
-		var ok bool
-		if key, ok = parsed.(*ecdsa.PrivateKey); !ok {
-			return nil, fmt.Errorf("signing key %s: it is a %T, want ECDSA: cosign generate-key-pair makes one", path, parsed)
-		}
-	}
-	return &Signer{key}, nil
-}
-
-// Verifier knows the signer's own signatures.
-func (s *Signer) Verifier() *Verifier { return &Verifier{&s.key.PublicKey} }
-
-// ReadVerifier reads a public key: cosign.pub.
-func ReadVerifier(path string) (*Verifier, error) {
-	block, err := readPEM(path)
-	if err != nil {
-		return nil, fmt.Errorf("public key: %w", err)
-	}
-	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("public key %s: %w", path, err)
-	}
-	key, ok := parsed.(*ecdsa.PublicKey)
-	if !ok {
-		return nil, fmt.Errorf("public key %s: it is a %T, want ECDSA", path, parsed)
-	}
-	return &Verifier{key}, nil
-}
-
-func readPEM(path string) (*pem.Block, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, fmt.Errorf("%s: it is no PEM file", path)
-	}
-	return block, nil
-}
-
-// A simpleSigning is what is signed: "this digest, under this name".
-type simpleSigning struct {
-	Critical struct {
-		Identity struct {
-			Reference string `json:"docker-reference"`
-		} `json:"identity"`
-		Image struct {
-			Digest string `json:"docker-manifest-digest"`
-		} `json:"image"`
-		Type string `json:"type"`
-	} `json:"critical"`
-	Optional map[string]any `json:"optional"`
-}
-
-// sign adds a signature of a manifest to those that are there.
-func (c *Client) sign(ctx context.Context, repository name.Repository, subject v1.Descriptor, signer *Signer) error {
-	var content simpleSigning
-	content.Critical.Identity.Reference = repository.String()
-	content.Critical.Image.Digest = subject.Digest.String()
-	content.Critical.Type = signatureKind
-	payload, err := json.Marshal(content)
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256(payload)
-	signature, err := ecdsa.SignASN1(rand.Reader, signer.key, sum[:])
-	if err != nil {
-		return fmt.Errorf("sign %s: %w", subject.Digest, err)
-	}
-	tag := signatureTag(repository, subject.Digest)
-	var there v1.Image = mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	found, err := c.get(ctx, tag)
-	if err != nil {
-		return err
-	}
-	if found != nil {
-		if there, err = found.Image(); err != nil {
-			return fmt.Errorf("%s: %w", tag, err)
-		}
-	}
-	signed, err := mutate.Append(there, mutate.Addendum{
-		Layer:       static.NewLayer(payload, typeSimpleSigning),
-		Annotations: map[string]string{annotationSignature: base64.StdEncoding.EncodeToString(signature)},
-	})
-	if err != nil {
-		return fmt.Errorf("sign %s: %w", subject.Digest, err)
-	}
-	layers, m, err := contentOf(signed)
-	if err != nil {
-		return c.explain(repository.RegistryStr(), err)
-	}
-	blobs, err := c.missing(ctx, repository, layers)
-	if err != nil {
-		return err
-	}
-	if err := c.upload(ctx, repository, name.Repository{}, blobs); err != nil {
-		return err
-	}
-	return c.put(ctx, tag, m)
-}
-
-func signatureTag(repository name.Repository, digest v1.Hash) name.Tag {
-	return repository.Tag(digest.Algorithm + "-" + digest.Hex + ".sig")
-}
 
 // planSignatures finds what the signer has not signed yet: the target and, in
 // an index, each image, since some pull those by digest.
-func (c *Client) planSignatures(ctx context.Context, plan *Plan, target manifest) error {
+func planSignatures(ctx context.Context, c *registry.Client, plan *Plan, target registry.Manifest) error {
 	if plan.signer == nil {
 		return nil
 	}
-	subjects := []v1.Descriptor{target.descriptor()}
-	if target.mediaType.IsIndex() {
-		children, err := childrenOf(target.raw)
+	subjects := []v1.Descriptor{target.Descriptor()}
+	if target.Type.IsIndex() {
+		children, err := registry.Children(target.Raw)
 		if err != nil {
 			return err
 		}
 		for _, child := range children {
-			if isPlatformImage(child) {
+			if registry.IsPlatformImage(child) {
 				subjects = append(subjects, child)
 			}
 		}
 	}
 	for _, subject := range subjects {
-		err := c.checkSignature(ctx, plan.Repository, subject.Digest, plan.signer.Verifier())
+		err := attest.CheckSignature(ctx, c, plan.Repository, subject.Digest, plan.signer.Verifier())
 		switch {
-		case errors.Is(err, ErrUnsigned), isHidden(plan.Repository.RegistryStr(), err):
+		case errors.Is(err, attest.ErrUnsigned), registry.IsHidden(plan.Repository.RegistryStr(), err):
 			plan.sign = append(plan.sign, subject)
 		case err != nil:
 			return err
 		}
 	}
 	return nil
-}
-
-// ErrUnsigned is the error for a manifest without a signature by the key.
-var ErrUnsigned = errors.New("not signed by this key")
-
-// checkSignature looks for a signature of a digest by a key.
-func (c *Client) checkSignature(ctx context.Context, repository name.Repository, digest v1.Hash, verifier *Verifier) error {
-	tag := signatureTag(repository, digest)
-	found, err := c.get(ctx, tag)
-	if err != nil {
-		return err
-	}
-	if found == nil {
-		return fmt.Errorf("%s@%s: %w: it has no signature", repository, digest, ErrUnsigned)
-	}
-	img, err := found.Image()
-	if err != nil {
-		return fmt.Errorf("%s: %w", tag, err)
-	}
-	m, err := img.Manifest()
-	if err != nil {
-		return fmt.Errorf("%s: %w", tag, err)
-	}
-	for _, layer := range m.Layers {
-		if layer.MediaType != typeSimpleSigning || layer.Size > 1<<20 {
-			continue
-		}
-		payload, err := c.blob(ctx, repository.Digest(layer.Digest.String()))
-		if err != nil {
-			return c.explain(repository.RegistryStr(), fmt.Errorf("read signature %s: %w", tag, err))
-		}
-		if verifier.signed(payload, layer.Annotations[annotationSignature], digest) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s@%s: %w: it has %d others", repository, digest, ErrUnsigned, len(m.Layers))
-}
-
-// signed says whether a payload is about the digest and signed by the key.
-func (v *Verifier) signed(payload []byte, signature string, digest v1.Hash) bool {
-	raw, err := base64.StdEncoding.DecodeString(signature)
-	sum := sha256.Sum256(payload)
-	if err != nil || !ecdsa.VerifyASN1(v.key, sum[:], raw) {
-		return false
-	}
-	var content simpleSigning
-	return json.Unmarshal(payload, &content) == nil && content.Critical.Type == signatureKind && content.Critical.Image.Digest == digest.String()
 }

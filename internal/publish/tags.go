@@ -2,7 +2,6 @@ package publish
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/internal/publish/branch"
@@ -55,10 +54,3 @@ const keyPrefix = "key-"
 func isKeyTag(tag string) bool {
 	return len(tag) == len(keyPrefix)+16 && strings.HasPrefix(tag, keyPrefix) && strings.Trim(tag[len(keyPrefix):], "0123456789abcdef") == ""
 }
-
-// isHelperTag says whether a tag is there for machines: a list of referrers
-// where the registry has no API for them (sha256-...), or cosign's signature,
-// attestation or SBOM of a digest.
-func isHelperTag(tag string) bool { return helperTag.MatchString(tag) }
-
-var helperTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\.(sig|att|sbom))?$`)

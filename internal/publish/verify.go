@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 
@@ -16,7 +15,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/attest"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
 // A Verified says what was read and found good.
@@ -30,16 +30,13 @@ type Verified struct {
 	Signed    bool     `json:"signed"`   // by the key that was given
 }
 
-// ErrDamaged is the error for content that is not what its name says.
-var ErrDamaged = errors.New("damaged")
-
 // Verify reads everything behind a tag or digest back and checks every byte:
 // each manifest and blob against its digest, each layer against what the
 // configuration says it unpacks to, each lockfile against the image's label.
 // With a verifier, index and images must be signed by its key.
-func (c *Client) Verify(ctx context.Context, ref name.Reference, verifier *Verifier) (Verified, error) {
+func Verify(ctx context.Context, c *registry.Client, ref name.Reference, verifier *attest.Verifier) (Verified, error) {
 	result := Verified{Ref: ref.String()}
-	top, err := c.get(ctx, ref)
+	top, err := c.Get(ctx, ref)
 	if err != nil {
 		return result, err
 	}
@@ -50,27 +47,27 @@ func (c *Client) Verify(ctx context.Context, ref name.Reference, verifier *Verif
 	result.Digest = top.Digest
 	images := []v1.Descriptor{top.Descriptor}
 	if top.MediaType.IsIndex() {
-		if images, err = childrenOf(top.Manifest); err != nil {
-			return result, fmt.Errorf("%s: %w: %w", ref, ErrDamaged, err)
+		if images, err = registry.Children(top.Manifest); err != nil {
+			return result, fmt.Errorf("%s: %w: %w", ref, registry.ErrDamaged, err)
 		}
 	}
 	subjects := []v1.Hash{top.Digest}
 	for _, d := range images {
-		if err := c.verifyImage(ctx, repository, d, &result); err != nil {
+		if err := verifyImage(ctx, c, repository, d, &result); err != nil {
 			return result, fmt.Errorf("%s: %w", ref, err)
 		}
-		if top.MediaType.IsIndex() && isPlatformImage(d) {
+		if top.MediaType.IsIndex() && registry.IsPlatformImage(d) {
 			subjects = append(subjects, d.Digest)
 		}
 	}
 	for _, digest := range subjects {
-		if err := c.verifyAttached(ctx, repository, digest, &result); err != nil {
+		if err := verifyAttached(ctx, c, repository, digest, &result); err != nil {
 			return result, fmt.Errorf("%s: %w", ref, err)
 		}
 		if verifier == nil {
 			continue
 		}
-		if err := c.checkSignature(ctx, repository, digest, verifier); err != nil {
+		if err := attest.CheckSignature(ctx, c, repository, digest, verifier); err != nil {
 			return result, err
 		}
 	}
@@ -78,37 +75,25 @@ func (c *Client) Verify(ctx context.Context, ref name.Reference, verifier *Verif
 	return result, nil
 }
 
-func (c *Client) open(ctx context.Context, repository name.Repository, digest v1.Hash) (v1.Image, error) {
-	ref := repository.Digest(digest.String())
-	found, err := c.get(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	if found == nil {
-		return nil, fmt.Errorf("%w: %s is named, but not there", ErrDamaged, ref)
-	}
-	return found.Image()
-}
-
-func (c *Client) verifyImage(ctx context.Context, repository name.Repository, d v1.Descriptor, result *Verified) error {
-	img, err := c.open(ctx, repository, d.Digest)
+func verifyImage(ctx context.Context, c *registry.Client, repository name.Repository, d v1.Descriptor, result *Verified) error {
+	img, err := c.Image(ctx, repository, d.Digest)
 	if err != nil {
 		return err
 	}
 	m, err := img.Manifest()
 	if err != nil {
-		return fmt.Errorf("%w: manifest %s: %w", ErrDamaged, d.Digest, err)
+		return fmt.Errorf("%w: manifest %s: %w", registry.ErrDamaged, d.Digest, err)
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
-		return c.damaged(repository, m.Config.Digest, err)
+		return damaged(c, repository, m.Config.Digest, err)
 	}
-	isImage := isPlatformImage(d) || d.Platform == nil && len(config.RootFS.DiffIDs) > 0
+	isImage := registry.IsPlatformImage(d) || d.Platform == nil && len(config.RootFS.DiffIDs) > 0
 	if isImage && len(config.RootFS.DiffIDs) != len(m.Layers) {
-		return fmt.Errorf("%w: manifest %s has %d layers, its configuration speaks of %d", ErrDamaged, d.Digest, len(m.Layers), len(config.RootFS.DiffIDs))
+		return fmt.Errorf("%w: manifest %s has %d layers, its configuration speaks of %d", registry.ErrDamaged, d.Digest, len(m.Layers), len(config.RootFS.DiffIDs))
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(c.parallel)
+	g.SetLimit(c.Parallel())
 	for i, layer := range m.Layers {
 		if !layer.MediaType.IsDistributable() {
 			continue
@@ -117,7 +102,7 @@ func (c *Client) verifyImage(ctx context.Context, repository name.Repository, d 
 		if isImage {
 			unpacked = config.RootFS.DiffIDs[i]
 		}
-		g.Go(func() error { return c.verifyBlob(gctx, repository, layer, unpacked) })
+		g.Go(func() error { return verifyBlob(gctx, c, repository, layer, unpacked) })
 		result.Blobs++
 		result.Bytes += layer.Size
 	}
@@ -135,17 +120,17 @@ func (c *Client) verifyImage(ctx context.Context, repository name.Repository, d 
 
 // verifyBlob reads a blob once: its size and digest are checked on the way, and
 // what it unpacks to, unless unpacked is zero.
-func (c *Client) verifyBlob(ctx context.Context, repository name.Repository, blob v1.Descriptor, unpacked v1.Hash) error {
-	layer, err := c.puller.Layer(ctx, repository.Digest(blob.Digest.String()))
+func verifyBlob(ctx context.Context, c *registry.Client, repository name.Repository, blob v1.Descriptor, unpacked v1.Hash) error {
+	layer, err := c.Layer(ctx, repository.Digest(blob.Digest.String()))
 	if err != nil {
-		return c.explain(repository.RegistryStr(), err)
+		return c.Explain(repository.RegistryStr(), err)
 	}
 	compressed, err := layer.Compressed()
-	if isNotFound(err) {
-		return fmt.Errorf("%w: blob %s is not there", ErrDamaged, blob.Digest)
+	if registry.IsNotFound(err) {
+		return fmt.Errorf("%w: blob %s is not there", registry.ErrDamaged, blob.Digest)
 	}
 	if err != nil {
-		return c.damaged(repository, blob.Digest, err)
+		return damaged(c, repository, blob.Digest, err)
 	}
 	defer compressed.Close()
 	size := &sized{Reader: compressed}
@@ -155,21 +140,21 @@ func (c *Client) verifyBlob(ctx context.Context, repository name.Repository, blo
 	}
 	switch {
 	case err != nil:
-		return c.damaged(repository, blob.Digest, err)
+		return damaged(c, repository, blob.Digest, err)
 	case size.n != blob.Size:
-		return fmt.Errorf("%w: blob %s has %d bytes, its manifest says %d", ErrDamaged, blob.Digest, size.n, blob.Size)
+		return fmt.Errorf("%w: blob %s has %d bytes, its manifest says %d", registry.ErrDamaged, blob.Digest, size.n, blob.Size)
 	case unpacked != (v1.Hash{}) && got != unpacked:
-		return fmt.Errorf("%w: blob %s unpacks to %s, the configuration says %s", ErrDamaged, blob.Digest, got, unpacked)
+		return fmt.Errorf("%w: blob %s unpacks to %s, the configuration says %s", registry.ErrDamaged, blob.Digest, got, unpacked)
 	}
 	return nil
 }
 
 // damaged tells damage from a registry that does not answer.
-func (c *Client) damaged(repository name.Repository, digest v1.Hash, err error) error {
-	if statusOf(err) != 0 && !isNotFound(err) {
-		return c.explain(repository.RegistryStr(), err)
+func damaged(c *registry.Client, repository name.Repository, digest v1.Hash, err error) error {
+	if registry.IsRefusal(err) {
+		return c.Explain(repository.RegistryStr(), err)
 	}
-	return fmt.Errorf("%w: blob %s of %s: %s", ErrDamaged, digest, repository, c.keys.redact(firstLine(err)))
+	return fmt.Errorf("%w: blob %s of %s: %s", registry.ErrDamaged, digest, repository, c.Redact(registry.FirstLine(err)))
 }
 
 type sized struct {
@@ -213,29 +198,29 @@ func unpackedDigest(r io.Reader) (v1.Hash, error) {
 }
 
 // verifyAttached reads the documents of an image.
-func (c *Client) verifyAttached(ctx context.Context, repository name.Repository, digest v1.Hash, result *Verified) error {
-	attached, err := c.referrers(ctx, repository.Digest(digest.String()))
+func verifyAttached(ctx context.Context, c *registry.Client, repository name.Repository, digest v1.Hash, result *Verified) error {
+	attached, err := c.Referrers(ctx, repository.Digest(digest.String()))
 	if err != nil {
 		return err
 	}
 	for _, d := range attached {
-		m, err := c.open(ctx, repository, d.Digest)
+		m, err := c.Image(ctx, repository, d.Digest)
 		if err != nil {
 			return err
 		}
 		parsed, err := m.Manifest()
 		if err != nil {
-			return fmt.Errorf("%w: attached %s: %w", ErrDamaged, d.Digest, err)
+			return fmt.Errorf("%w: attached %s: %w", registry.ErrDamaged, d.Digest, err)
 		}
 		for _, blob := range parsed.Layers {
-			if err := c.verifyBlob(ctx, repository, blob, v1.Hash{}); err != nil {
+			if err := verifyBlob(ctx, c, repository, blob, v1.Hash{}); err != nil {
 				return err
 			}
 			result.Blobs++
 			result.Bytes += blob.Size
 		}
-		if d.ArtifactType == TypeLock {
-			if err := c.verifyLock(ctx, repository, digest, d); err != nil {
+		if d.ArtifactType == attest.TypeLock {
+			if err := verifyLock(ctx, c, repository, digest, d); err != nil {
 				return err
 			}
 		}
@@ -245,37 +230,14 @@ func (c *Client) verifyAttached(ctx context.Context, repository name.Repository,
 }
 
 // verifyLock compares an attached lockfile with what the image says of it.
-func (c *Client) verifyLock(ctx context.Context, repository name.Repository, digest v1.Hash, d v1.Descriptor) error {
-	config, err := c.config(ctx, repository, v1.Descriptor{Digest: digest})
+func verifyLock(ctx context.Context, c *registry.Client, repository name.Repository, digest v1.Hash, d v1.Descriptor) error {
+	config, err := c.Config(ctx, repository, v1.Descriptor{Digest: digest})
 	if err != nil {
 		return err
 	}
-	text, err := c.document(ctx, repository, []v1.Descriptor{d}, TypeLock)
+	text, err := c.Document(ctx, repository, []v1.Descriptor{d}, attest.TypeLock)
 	if err != nil {
 		return err
 	}
-	return checkLock(repository.Digest(digest.String()), config, text)
-}
-
-func checkLock(ref name.Digest, config *v1.ConfigFile, text []byte) error {
-	sum := sha256.Sum256(text)
-	if want := config.Config.Labels[image.LabelLock]; want != "" && want != hex.EncodeToString(sum[:]) {
-		return fmt.Errorf("%w: the lockfile attached to %s has sha256 %x, the image says %s", ErrDamaged, ref, sum, want)
-	}
-	return nil
-}
-
-// Verify checks what is behind a reference, for a single call. It returns the
-// digest that the reference names. Credentials come from the auth files.
-func Verify(ctx context.Context, ref string) (v1.Hash, error) {
-	c, err := NewClient(Options{})
-	if err != nil {
-		return v1.Hash{}, err
-	}
-	parsed, err := name.ParseReference(ref)
-	if err != nil {
-		return v1.Hash{}, err
-	}
-	result, err := c.Verify(ctx, parsed, nil)
-	return result.Digest, err
+	return attest.CheckLock(repository.Digest(digest.String()), config, text)
 }

@@ -16,7 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/openbraininstitute/spacktainers/internal/podman"
-	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/suggest"
 	"github.com/openbraininstitute/spacktainers/internal/yamlstrict"
 )
@@ -59,6 +59,9 @@ type Registry struct {
 	Environments []string `yaml:"environments"` // empty: all
 	Insecure     bool     `yaml:"insecure"`     // plain http beyond loopback
 }
+
+// host is the registry's own name, with the port.
+func (r Registry) host() string { return registry.Registry(r).Host() }
 
 // A Platform says how images for it are built: for which microarchitecture,
 // with which build cache, and where.
@@ -205,7 +208,7 @@ type environment struct {
 	CacheKeySecret string
 	S3PathStyle    bool // an S3 server of one's own: http://host/bucket
 
-	Registries publish.Credentials
+	Registries registry.Credentials
 	Git        gitEnvironment
 	KeyPass    string // of the key that signs images
 
@@ -287,15 +290,15 @@ func readGitLab() gitEnvironment {
 
 // readCredentials takes what users and CI systems give for registries. What is
 // not here is in podman's or docker's auth files.
-func readCredentials() publish.Credentials {
-	c := publish.Credentials{
-		GHCR:       publish.Login{User: os.Getenv("GHCR_USER"), Password: os.Getenv("GHCR_TOKEN")},
-		DockerHub:  publish.Login{User: os.Getenv("DOCKERHUB_USER"), Password: os.Getenv("DOCKERHUB_PASSWORD")},
-		GitLab:     publish.Login{User: os.Getenv("CI_REGISTRY_USER"), Password: os.Getenv("CI_REGISTRY_PASSWORD")},
+func readCredentials() registry.Credentials {
+	c := registry.Credentials{
+		GHCR:       registry.Login{User: os.Getenv("GHCR_USER"), Password: os.Getenv("GHCR_TOKEN")},
+		DockerHub:  registry.Login{User: os.Getenv("DOCKERHUB_USER"), Password: os.Getenv("DOCKERHUB_PASSWORD")},
+		GitLab:     registry.Login{User: os.Getenv("CI_REGISTRY_USER"), Password: os.Getenv("CI_REGISTRY_PASSWORD")},
 		GitLabHost: os.Getenv("CI_REGISTRY"),
 	}
 	if token := os.Getenv("CI_JOB_TOKEN"); c.GitLab.Password == "" && token != "" {
-		c.GitLab = publish.Login{User: "gitlab-ci-token", Password: token}
+		c.GitLab = registry.Login{User: "gitlab-ci-token", Password: token}
 	}
 	if file := os.Getenv("REGISTRY_AUTH_FILE"); file != "" {
 		c.AuthFiles = append(c.AuthFiles, file)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"github.com/openbraininstitute/spacktainers/internal/inspect"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
@@ -58,7 +59,7 @@ func (a *app) imageLocks(ctx context.Context, repositories []string, ignoreUnlab
 		if err != nil {
 			return nil, callError{fmt.Errorf("image repository %q: %w", text, err)}
 		}
-		found, err := client.Locks(ctx, repository, ignoreUnlabelled)
+		found, err := inspect.Locks(ctx, client, repository, ignoreUnlabelled)
 		if err != nil {
 			return nil, err
 		}

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/magefile/mage/mg"
 	"golang.org/x/term"
 
+	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
-	"github.com/openbraininstitute/spacktainers/internal/publish/progress"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
@@ -113,14 +115,14 @@ func publishAll(ctx context.Context, container *string, o publishOptions) error 
 	return errors.Join(append(errs, a.showPublished(results, or(o.json, false)))...)
 }
 
-func (a *app) publishOne(ctx context.Context, client *publish.Client, registry publish.Registry, release publish.Release, request publish.Request, dryRun bool) (publishedContainer, error) {
+func (a *app) publishOne(ctx context.Context, client *registry.Client, registry registry.Registry, release publish.Release, request publish.Request, dryRun bool) (publishedContainer, error) {
 	result := publishedContainer{Container: release.Name, Version: release.Version, Tags: []string{}}
 	repository, err := registry.Repository(release.Name)
 	if err != nil {
 		return result, err
 	}
 	began := time.Now()
-	plan, err := client.Plan(ctx, repository, release, request)
+	plan, err := publish.NewPlan(ctx, client, repository, release, request)
 	if err != nil {
 		return result, err
 	}
@@ -139,7 +141,7 @@ func (a *app) publishOne(ctx context.Context, client *publish.Client, registry p
 		result.State = "would publish"
 	default:
 		result.State = "published"
-		if err := client.Execute(ctx, plan); err != nil {
+		if err := plan.Apply(ctx, client); err != nil {
 			return result, err
 		}
 		a.Log.Info("published", "ref", result.Ref, "platforms", len(release.Images), "blobs", result.Blobs, "size", ui.Size(result.Bytes), "took", ui.Took(time.Since(began)))
@@ -237,27 +239,27 @@ func (a *app) definedName(container string) string {
 }
 
 // registries are those of the configuration, or the one that is given.
-func (a *app) registries(prefix, environment *string) ([]publish.Registry, error) {
+func (a *app) registries(prefix, environment *string) ([]registry.Registry, error) {
 	if prefix != nil {
 		if environment != nil {
 			return nil, wrongCall("give --registry or --environment, not both")
 		}
 		for _, r := range a.config.Registries {
 			if r.Prefix == *prefix {
-				return []publish.Registry{publish.Registry(r)}, nil
+				return []registry.Registry{registry.Registry(r)}, nil
 			}
 		}
-		return []publish.Registry{{Prefix: *prefix}}, nil
+		return []registry.Registry{{Prefix: *prefix}}, nil
 	}
 	if environment != nil {
 		if err := a.checkEnvironment(*environment); err != nil {
 			return nil, err
 		}
 	}
-	var found []publish.Registry
+	var found []registry.Registry
 	for _, r := range a.config.Registries {
-		if environment == nil || publish.Registry(r).Serves(*environment) {
-			found = append(found, publish.Registry(r))
+		if environment == nil || registry.Registry(r).Serves(*environment) {
+			found = append(found, registry.Registry(r))
 		}
 	}
 	if len(found) > 0 {
@@ -286,33 +288,33 @@ func (a *app) checkEnvironment(environment string) error {
 
 // registryClient speaks with registries, and shows what it sends. end ends the
 // showing; it may be called again.
-func (a *app) registryClient() (client *publish.Client, end func(), err error) {
+func (a *app) registryClient() (client *registry.Client, end func(), err error) {
 	var insecure []string
 	for _, r := range a.config.Registries {
 		if r.Insecure {
-			insecure = append(insecure, publish.Registry(r).Host())
+			insecure = append(insecure, r.host())
 		}
 	}
 	say := func(text string) { a.Log.Info(text) }
-	var shown interface {
-		publish.Progress
-		Close()
-	} = progress.Lines{Say: say}
+	var shown ui.Transfers = ui.Lines{Say: say}
 	if a.env.CI == "" && term.IsTerminal(int(os.Stderr.Fd())) {
-		shown = progress.NewBars(os.Stderr)
+		shown = ui.NewBars(os.Stderr)
 	}
-	client, err = publish.NewClient(publish.Options{
-		Credentials: a.env.Registries, Insecure: insecure, Progress: shown,
+	client, err = registry.NewClient(registry.Options{
+		Credentials: a.env.Registries, Insecure: insecure,
+		Progress: func(repository string, blob v1.Hash, size int64) registry.Transfer {
+			return shown.Begin(repository, blob, size)
+		},
 		Notice: func(text string) { a.Log.Warn(text) },
 	})
 	return client, shown.Close, err
 }
 
-func (a *app) signer(file *string) (*publish.Signer, error) {
+func (a *app) signer(file *string) (*attest.Signer, error) {
 	if file == nil {
 		return nil, nil
 	}
-	return publish.ReadSigner(*file, []byte(a.env.KeyPass))
+	return attest.ReadSigner(*file, []byte(a.env.KeyPass))
 }
 
 // Promote copies what a tag leads to from one environment's registry to those
@@ -359,7 +361,7 @@ func (Publish) Promote(ctx context.Context, name string,
 		if target.String() == source.String() {
 			continue // it serves both environments
 		}
-		promotion, err := client.PlanPromotion(ctx, source.Tag(or(tag, publish.Latest)), target, or(force, false))
+		promotion, err := publish.NewPromotion(ctx, client, source.Tag(or(tag, publish.Latest)), target, or(force, false))
 		if err != nil {
 			return fmt.Errorf("promote %s: %w", container, err)
 		}
@@ -372,7 +374,7 @@ func (Publish) Promote(ctx context.Context, name string,
 		case or(dryRun, false) && !promotion.Empty():
 			result.State = "would promote"
 		case !or(dryRun, false):
-			if err := client.Promote(ctx, promotion); err != nil {
+			if err := promotion.Apply(ctx, client); err != nil {
 				return fmt.Errorf("promote %s: %w", container, err)
 			}
 			if !promotion.Empty() {
@@ -400,9 +402,9 @@ func (Publish) Verify(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
-	var verifier *publish.Verifier
+	var verifier *attest.Verifier
 	if key != nil {
-		if verifier, err = publish.ReadVerifier(*key); err != nil {
+		if verifier, err = attest.ReadVerifier(*key); err != nil {
 			return err
 		}
 	}
@@ -418,7 +420,7 @@ func (Publish) Verify(ctx context.Context, name string,
 	results := []publish.Verified{}
 	var errs []error
 	for _, ref := range refs {
-		verified, err := client.Verify(ctx, ref, verifier)
+		verified, err := publish.Verify(ctx, client, ref, verifier)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("verify %w", err))
 			continue
@@ -451,7 +453,7 @@ func (a *app) references(text string, tag, registry *string) ([]name.Reference, 
 	if strings.Contains(text, "/") {
 		var options []name.Option
 		for _, r := range a.config.Registries {
-			if r.Insecure && strings.HasPrefix(text, publish.Registry(r).Host()+"/") {
+			if r.Insecure && strings.HasPrefix(text, r.host()+"/") {
 				options = append(options, name.Insecure)
 			}
 		}

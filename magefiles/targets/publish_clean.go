@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
 // Clean removes from the registries the tags of branches that are gone, and
@@ -56,8 +57,8 @@ func (Publish) Clean(ctx context.Context,
 			if err != nil {
 				return err
 			}
-			plan, err := client.PlanClean(ctx, repository, retention)
-			if publish.IsMissing(err) && name == nil {
+			plan, err := publish.NewCleaning(ctx, client, repository, retention)
+			if neverPublished(err) && name == nil {
 				a.Log.Info("never published", "repository", repository)
 				continue
 			}
@@ -67,12 +68,15 @@ func (Publish) Clean(ctx context.Context,
 			}
 			plans = append(plans, plan)
 			if !or(dryRun, false) {
-				errs = append(errs, client.Clean(ctx, plan))
+				errs = append(errs, plan.Apply(ctx, client))
 			}
 		}
 	}
 	return errors.Join(append(errs, a.showCleanings(plans, or(dryRun, false), or(json, false)))...)
 }
+
+// neverPublished reports whether an error is that a repository does not exist.
+func neverPublished(err error) bool { return registry.IsNotFound(err) }
 
 func (a *app) containersToClean(name *string) ([]string, error) {
 	if name != nil {

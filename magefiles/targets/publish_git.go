@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
 )
@@ -52,9 +53,9 @@ func defaultBranch(event string) string {
 }
 
 // origin says who publishes what, for the provenance.
-func (a *app) origin(ctx context.Context, ref publish.Ref) publish.Origin {
+func (a *app) origin(ctx context.Context, ref publish.Ref) attest.Origin {
 	g := a.env.Git
-	o := publish.Origin{Source: g.Source, Commit: g.Commit, Branch: ref.Branch, Builder: g.Job, Time: time.Now()}
+	o := attest.Origin{Source: g.Source, Commit: g.Commit, Branch: ref.Branch, Builder: g.Job, Time: time.Now()}
 	if o.Commit == "" {
 		o.Commit = git(ctx, "rev-parse", "HEAD")
 		if o.Commit != "" && git(ctx, "status", "--porcelain") != "" {

@@ -11,13 +11,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/name"
+	memory "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/openbraininstitute/spacktainers/internal/assemble"
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/sif"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 	"github.com/openbraininstitute/spacktainers/janitor"
@@ -122,22 +124,40 @@ func (t *tour) publish(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	t.registry = &http.Server{Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	t.registry = &http.Server{Handler: memory.New(memory.Logger(log.New(io.Discard, "", 0)))}
 	go t.registry.Serve(listener)
 	img, err := images.Open(t.built.Record)
 	if err != nil {
 		return "", err
 	}
 	t.ref = fmt.Sprintf("%s/spacktainers/%s:%s", listener.Addr(), t.built.Name, t.built.Version)
-	return t.ref, publish.Push(ctx, t.ref, img)
+	ref, client, err := t.published()
+	if err != nil {
+		return "", err
+	}
+	return t.ref, client.PushImage(ctx, ref, img)
 }
 
 func (t *tour) verify(ctx context.Context) (string, error) {
-	digest, err := publish.Verify(ctx, t.ref)
-	if err == nil && digest != t.built.Digest {
-		err = fmt.Errorf("%s names %s, and %s was published", t.ref, digest, t.built.Digest)
+	ref, client, err := t.published()
+	if err != nil {
+		return "", err
 	}
-	return short(digest), err
+	verified, err := publish.Verify(ctx, client, ref, nil)
+	if err == nil && verified.Digest != t.built.Digest {
+		err = fmt.Errorf("%s names %s, and %s was published", t.ref, verified.Digest, t.built.Digest)
+	}
+	return short(verified.Digest), err
+}
+
+// published is where the tour publishes, and what speaks with that registry.
+func (t *tour) published() (name.Reference, *registry.Client, error) {
+	ref, err := name.ParseReference(t.ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := registry.NewClient(registry.Options{})
+	return ref, client, err
 }
 
 func short(digest v1.Hash) string {

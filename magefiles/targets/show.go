@@ -8,7 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/inspect"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
@@ -32,7 +33,7 @@ func (Containers) Show(ctx context.Context, name string,
 		return err
 	}
 	defer end()
-	shown, err := client.Show(ctx, refs[0])
+	shown, err := inspect.Show(ctx, client, refs[0])
 	if err != nil {
 		return fmt.Errorf("show %w", err)
 	}
@@ -50,7 +51,7 @@ func (Containers) Show(ctx context.Context, name string,
 	return nil
 }
 
-func (a *app) showImage(img publish.ShownImage) error {
+func (a *app) showImage(img inspect.ShownImage) error {
 	facts := [][]string{
 		{"platform", img.Platform}, {"digest", img.Digest.String()}, {"size", fmt.Sprintf("%s in %d layers", ui.Size(img.Size), img.Layers)},
 		{"build key", img.BuildKey}, {"base", img.Base}, {"asked for", strings.Join(img.Roots, ", ")},
@@ -112,11 +113,11 @@ func (Containers) Diff(ctx context.Context, a, b string,
 	if err != nil {
 		return fmt.Errorf("diff %w", err)
 	}
-	diffs := []publish.Diff{}
+	diffs := []inspect.Diff{}
 	for _, from := range old {
 		for _, to := range new {
 			if from.Platform == to.Platform && (platform == nil || *platform == to.Platform) {
-				diffs = append(diffs, publish.Compare(from, to))
+				diffs = append(diffs, inspect.Compare(from, to))
 			}
 		}
 	}
@@ -142,18 +143,18 @@ func (Containers) Diff(ctx context.Context, a, b string,
 }
 
 // contents reads a folder if there is one of that name, or else a registry.
-func (a *app) contents(ctx context.Context, client *publish.Client, text string, registry *string) ([]publish.Contents, error) {
+func (a *app) contents(ctx context.Context, client *registry.Client, text string, registry *string) ([]inspect.Contents, error) {
 	if info, err := os.Stat(text); err == nil && info.IsDir() {
-		return publish.LayoutContents(text)
+		return inspect.LayoutContents(text)
 	}
 	refs, err := a.references(text, nil, registry)
 	if err != nil {
 		return nil, err
 	}
-	return client.Contents(ctx, refs[0])
+	return inspect.ReadContents(ctx, client, refs[0])
 }
 
-func (a *app) showDiff(d publish.Diff) error {
+func (a *app) showDiff(d inspect.Diff) error {
 	if err := a.Print("%s: %s → %s", d.Platform, d.From, d.To); err != nil {
 		return err
 	}

@@ -12,8 +12,10 @@ var arrows = map[string][]string{
 	"internal/container":  {"buildcache", "internal/definition", "internal/image"},
 	"internal/podman":     {"buildcache", "internal/command", "internal/container", "internal/git", "internal/image"},
 	"internal/assemble":   {"buildcache", "internal/container", "internal/image"},
-	"internal/publish":    {"buildcache", "internal/image", "internal/sbom", "internal/publish/branch"},
-	"internal/sbom":       {"buildcache"},
+	"internal/registry":   {"internal/image"},
+	"internal/attest":     {"buildcache", "internal/image", "internal/registry"},
+	"internal/inspect":    {"buildcache", "internal/attest", "internal/image", "internal/registry"},
+	"internal/publish":    {"internal/attest", "internal/image", "internal/registry", "internal/publish/branch"},
 	"internal/sif":        {"internal/command", "internal/image", "internal/publish/branch", "internal/quote"},
 	"internal/sifstore":   {"buildcache", "buildcache/file", "internal/image", "internal/publish/branch", "internal/sif", "internal/slurm", "internal/suggest"},
 	"internal/slurm":      {"internal/quote", "internal/suggest", "internal/yamlstrict"},
@@ -28,8 +30,7 @@ var arrows = map[string][]string{
 	"internal/git":        {},
 	"internal/gateway":    {"buildcache", "buildcache/push", "internal/command"},
 
-	"internal/publish/branch":   {},
-	"internal/publish/progress": {"internal/publish"},
+	"internal/publish/branch": {},
 
 	"internal/parentdeath": {},
 

@@ -1,4 +1,4 @@
-package publish
+package registry
 
 import (
 	"encoding/json"
@@ -13,9 +13,9 @@ import (
 // It names blobs and a subject, and no other manifest.
 const typeArtifact = types.MediaType("application/vnd.oci.artifact.manifest.v1+json")
 
-// errUnreadable is the error for a manifest of which it cannot be told what it
+// ErrUnreadable is the error for a manifest of which it cannot be told what it
 // names.
-var errUnreadable = errors.New("it is no manifest that is known here, so what it names is not known")
+var ErrUnreadable = errors.New("it is no manifest that is known here, so what it names is not known")
 
 // mediaTypeOf is the media type of a manifest: the one that stands in it, else
 // the one that its shape tells. The header it came with is asked last:
@@ -29,7 +29,7 @@ func mediaTypeOf(raw []byte, header types.MediaType) (types.MediaType, error) {
 		Layers    json.RawMessage `json:"layers"`
 	}
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return "", fmt.Errorf("%w: %w", errUnreadable, err)
+		return "", fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	if bare, _, err := mime.ParseMediaType(string(header)); err == nil {
 		header = types.MediaType(bare)
@@ -45,7 +45,7 @@ func mediaTypeOf(raw []byte, header types.MediaType) (types.MediaType, error) {
 			}
 		}
 		if claimed == m.MediaType && claimed != "" {
-			return "", fmt.Errorf("%w: it calls itself %q", errUnreadable, claimed)
+			return "", fmt.Errorf("%w: it calls itself %q", ErrUnreadable, claimed)
 		}
 	}
 	switch {
@@ -54,5 +54,5 @@ func mediaTypeOf(raw []byte, header types.MediaType) (types.MediaType, error) {
 	case image && !index:
 		return types.OCIManifestSchema1, nil
 	}
-	return "", errUnreadable
+	return "", ErrUnreadable
 }

@@ -1,4 +1,4 @@
-package publish
+package registry
 
 import (
 	"context"
@@ -14,25 +14,25 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// A RegistryError is what a registry would not do, in a sentence that says
+// A Error is what a registry would not do, in a sentence that says
 // what to do about it and holds no secret.
-type RegistryError struct {
+type Error struct {
 	Sentence string
 	Err      error
 }
 
-func (e *RegistryError) Error() string { return e.Sentence }
+func (e *Error) Error() string { return e.Sentence }
 
 // Unwrap returns the cause. Its text may hold what the sentence leaves out.
-func (e *RegistryError) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.Err }
 
-// explain turns what went wrong with a registry into a sentence.
-func (c *Client) explain(host string, err error) error {
-	var told *RegistryError
+// Explain turns what went wrong with a registry into a sentence.
+func (c *Client) Explain(host string, err error) error {
+	var told *Error
 	if err == nil || errors.As(err, &told) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &RegistryError{c.keys.redact(c.sentence(host, err)), err}
+	return &Error{c.keys.redact(c.sentence(host, err)), err}
 }
 
 func (c *Client) sentence(host string, err error) string {
@@ -49,7 +49,7 @@ func (c *Client) sentence(host string, err error) string {
 	case errors.As(err, &unknownCA):
 		return fmt.Sprintf("%s shows a certificate of an authority that this machine does not know: put the authority's certificate into /etc/containers/certs.d/%s/ca.crt, or name it in SSL_CERT_FILE", host, host)
 	case errors.As(err, &wrongName), errors.As(err, &invalid):
-		return fmt.Sprintf("%s shows a certificate that does not hold: %v", host, firstLine(err))
+		return fmt.Sprintf("%s shows a certificate that does not hold: %v", host, FirstLine(err))
 	case errors.As(err, &noTLS), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
 		return fmt.Sprintf("%s speaks plain http, which is refused: set insecure: true for it in spacktainers.yaml if that is meant", host)
 	case status == http.StatusUnauthorized && c.keys.offered(host):
@@ -57,13 +57,13 @@ func (c *Client) sentence(host string, err error) string {
 	case status == http.StatusUnauthorized:
 		return fmt.Sprintf("%s asks for credentials, and there are none: %s", host, c.keys.credentials.advice(host))
 	case status == http.StatusForbidden:
-		return fmt.Sprintf("%s denies it (%s): %s", host, firstLine(err), c.keys.credentials.advice(host))
+		return fmt.Sprintf("%s denies it (%s): %s", host, FirstLine(err), c.keys.credentials.advice(host))
 	case status == http.StatusInsufficientStorage || status == http.StatusRequestEntityTooLarge:
 		return fmt.Sprintf("%s takes no more (status %d): it is full, or refuses a blob of this size; nothing was tagged, run again when there is room", host, status)
 	case status == http.StatusTooManyRequests:
 		return fmt.Sprintf("%s is asked too often (429), also after waiting as it wished: try again later, or log in for a higher limit", host)
 	}
-	return fmt.Sprintf("%s: %s", host, firstLine(err))
+	return fmt.Sprintf("%s: %s", host, FirstLine(err))
 }
 
 // statusOf is the http status of a registry's refusal; 0 if that is not it.
@@ -75,7 +75,8 @@ func statusOf(err error) int {
 	return 0
 }
 
-func isNotFound(err error) bool { return statusOf(err) == http.StatusNotFound }
+// IsNotFound reports whether a registry says that something does not exist.
+func IsNotFound(err error) bool { return statusOf(err) == http.StatusNotFound }
 
 // hopeless says whether a failure will be the same next time.
 func hopeless(err error) bool {
@@ -89,7 +90,8 @@ func hopeless(err error) bool {
 		errors.As(err, &noHost) && noHost.IsNotFound || strings.Contains(err.Error(), "HTTP response to HTTPS client")
 }
 
-func firstLine(err error) string {
+// FirstLine is the first line of an error, of 400 bytes at the most.
+func FirstLine(err error) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
 	if len(line) > 400 {
 		line = line[:400] + "…"
@@ -103,3 +105,16 @@ func (k *keychain) offered(host string) bool {
 	defer k.mu.Unlock()
 	return slices.Contains(k.hosts, host)
 }
+
+// IsHidden tells a repository that is kept secret from wrong credentials.
+func IsHidden(host string, err error) bool {
+	var refusal *transport.Error
+	if !errors.As(err, &refusal) || refusal.Request == nil || !strings.HasPrefix(refusal.Request.URL.Path, "/v2/") {
+		return false
+	}
+	return refusal.StatusCode == http.StatusForbidden || refusal.StatusCode == http.StatusUnauthorized && host == dockerHub
+}
+
+// IsRefusal reports whether a registry answered with a refusal other than that
+// something does not exist.
+func IsRefusal(err error) bool { return statusOf(err) != 0 && !IsNotFound(err) }

@@ -1,4 +1,4 @@
-package publish
+package registry
 
 import (
 	"io"
@@ -6,12 +6,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// A Progress watches blobs on their way. Its methods are called in parallel.
-type Progress interface {
-	// Begin is called when a blob's first byte is about to be sent, and again
-	// if it has to be sent anew.
-	Begin(repository string, blob v1.Hash, size int64) Transfer
-}
+// A Progress watches a blob, whose first byte is about to be sent to a
+// repository, or sent again. It is called in parallel.
+type Progress func(repository string, blob v1.Hash, size int64) Transfer
 
 // A Transfer is one blob on its way.
 type Transfer interface {
@@ -21,9 +18,8 @@ type Transfer interface {
 
 type silent struct{}
 
-func (silent) Begin(string, v1.Hash, int64) Transfer { return silent{} }
-func (silent) Sent(int)                              {}
-func (silent) End(bool)                              {}
+func (silent) Sent(int) {}
+func (silent) End(bool) {}
 
 // watched is a layer whose bytes are counted as they are sent.
 type watched struct {

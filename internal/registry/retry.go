@@ -1,8 +1,7 @@
-package publish
+package registry
 
 import (
 	"context"
-	"errors"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -11,29 +10,29 @@ import (
 	"time"
 )
 
-// Patience says how often a request is made before its failure counts, and how
+// A Retry says how often a request is made before its failure counts, and how
 // long to wait in between.
-type Patience struct {
+type Retry struct {
 	Attempts int           // in all
 	First    time.Duration // the first pause; each one is twice the one before
 	Longest  time.Duration // no pause is longer, whatever a registry asks for
 }
 
-// DefaultPatience outlives a registry's restart: half a minute and more.
-var DefaultPatience = Patience{Attempts: 6, First: time.Second, Longest: time.Minute}
+// DefaultRetry outlives a registry's restart: half a minute and more.
+var DefaultRetry = Retry{Attempts: 6, First: time.Second, Longest: time.Minute}
 
 // pause is how long to wait after a failed attempt, counted from 1. A little
 // chance keeps parallel requests from coming back all at once.
-func (p Patience) pause(attempt int) time.Duration {
+func (p Retry) pause(attempt int) time.Duration {
 	pause := min(p.First<<(attempt-1), p.Longest)
 	return pause/2 + rand.N(pause/2+1)
 }
 
-// patient repeats requests that failed for now: broken connections, 5xx and
+// A retrier repeats requests that failed for now: broken connections, 5xx and
 // 429. When a registry says how long to wait (Retry-After), all requests to it
 // wait, not only the one that was told.
-type patient struct {
-	Patience
+type retrier struct {
+	Retry
 	inner  http.RoundTripper
 	notice func(string)
 
@@ -42,7 +41,7 @@ type patient struct {
 }
 
 // RoundTrip satisfies http.RoundTripper.
-func (p *patient) RoundTrip(request *http.Request) (*http.Response, error) {
+func (p *retrier) RoundTrip(request *http.Request) (*http.Response, error) {
 	for attempt := 1; ; attempt++ {
 		if err := p.waitFor(request); err != nil {
 			return nil, err
@@ -68,7 +67,7 @@ func (p *patient) RoundTrip(request *http.Request) (*http.Response, error) {
 
 // again says whether another attempt may go better, and takes note of the wait
 // that a registry asks for.
-func (p *patient) again(request *http.Request, response *http.Response, err error) bool {
+func (p *retrier) again(request *http.Request, response *http.Response, err error) bool {
 	if err != nil {
 		return request.Context().Err() == nil && !hopeless(err)
 	}
@@ -80,7 +79,7 @@ func (p *patient) again(request *http.Request, response *http.Response, err erro
 	return isPassing(response.StatusCode)
 }
 
-func (p *patient) waitFor(request *http.Request) error {
+func (p *retrier) waitFor(request *http.Request) error {
 	p.mu.Lock()
 	until := p.notBefore[request.URL.Host]
 	p.mu.Unlock()
@@ -149,22 +148,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
-}
-
-// errPlain is the refusal to speak plain http.
-var errPlain = errors.New("plain http is refused beyond this machine")
-
-// guard refuses plain http beyond loopback and the hosts it is allowed with,
-// wherever a request comes from: a redirect or a token service too.
-type guard struct {
-	inner    http.RoundTripper
-	insecure map[string]bool // by host
-}
-
-// RoundTrip satisfies http.RoundTripper.
-func (g guard) RoundTrip(request *http.Request) (*http.Response, error) {
-	if request.URL.Scheme != "https" && !isLoopback(request.URL.Host) && !g.insecure[request.URL.Host] {
-		return nil, errPlain
-	}
-	return g.inner.RoundTrip(request)
 }

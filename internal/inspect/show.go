@@ -1,6 +1,9 @@
-package publish
+// Package inspect tells what published images are made of: packages, sizes,
+// lockfiles, and what changes from one to another. It only reads.
+package inspect
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -11,8 +14,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/image"
-	"github.com/openbraininstitute/spacktainers/internal/sbom"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
 // A Shown is what a tag leads to.
@@ -53,9 +57,9 @@ type ShownSpec struct {
 
 // Show gathers what is known of a published tag or digest: from its manifests,
 // and from what is attached to them.
-func (c *Client) Show(ctx context.Context, ref name.Reference) (Shown, error) {
+func Show(ctx context.Context, c *registry.Client, ref name.Reference) (Shown, error) {
 	shown := Shown{Ref: ref.String(), Images: []ShownImage{}}
-	top, err := c.get(ctx, ref)
+	top, err := c.Get(ctx, ref)
 	if err != nil {
 		return shown, err
 	}
@@ -63,12 +67,12 @@ func (c *Client) Show(ctx context.Context, ref name.Reference) (Shown, error) {
 		return shown, fmt.Errorf("%s does not exist", ref)
 	}
 	shown.Digest = top.Digest
-	images, err := c.published(ctx, ref.Context().Digest(top.Digest.String()))
+	images, err := c.Images(ctx, ref.Context().Digest(top.Digest.String()))
 	if err != nil {
 		return shown, err
 	}
 	for _, img := range images {
-		one, config, err := c.showImage(ctx, ref.Context(), img)
+		one, config, err := showImage(ctx, c, ref.Context(), img)
 		if err != nil {
 			return shown, err
 		}
@@ -76,7 +80,7 @@ func (c *Client) Show(ctx context.Context, ref name.Reference) (Shown, error) {
 		shown.Version = cmp.Or(shown.Version, config.Config.Labels["org.opencontainers.image.version"])
 	}
 	if top.MediaType.IsIndex() {
-		if index, err := v1.ParseIndexManifest(reader(top.Manifest)); err == nil {
+		if index, err := v1.ParseIndexManifest(bytes.NewReader(top.Manifest)); err == nil {
 			shown.BuildKey = index.Annotations[image.LabelBuildKey]
 			shown.Version = cmp.Or(index.Annotations["org.opencontainers.image.version"], shown.Version)
 		}
@@ -84,36 +88,36 @@ func (c *Client) Show(ctx context.Context, ref name.Reference) (Shown, error) {
 	return shown, nil
 }
 
-func (c *Client) showImage(ctx context.Context, repository name.Repository, published publishedImage) (ShownImage, *v1.ConfigFile, error) {
-	shown := ShownImage{Platform: published.platform, Digest: published.descriptor.Digest, Roots: []string{}, Specs: []ShownSpec{}, Attached: []string{}}
-	img, err := c.open(ctx, repository, published.descriptor.Digest)
+func showImage(ctx context.Context, c *registry.Client, repository name.Repository, published registry.PlatformImage) (ShownImage, *v1.ConfigFile, error) {
+	shown := ShownImage{Platform: published.Platform, Digest: published.Descriptor.Digest, Roots: []string{}, Specs: []ShownSpec{}, Attached: []string{}}
+	img, err := c.Image(ctx, repository, published.Descriptor.Digest)
 	if err != nil {
 		return shown, nil, err
 	}
 	m, err := img.Manifest()
 	if err != nil {
-		return shown, nil, fmt.Errorf("%s@%s: %w", repository, published.descriptor.Digest, err)
+		return shown, nil, fmt.Errorf("%s@%s: %w", repository, published.Descriptor.Digest, err)
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
-		return shown, nil, c.explain(repository.RegistryStr(), err)
+		return shown, nil, c.Explain(repository.RegistryStr(), err)
 	}
 	shown.Layers = len(m.Layers)
 	for _, d := range m.Layers {
 		shown.Size += d.Size
 	}
 	labels := config.Config.Labels
-	shown.BuildKey = cmp.Or(published.key, labels[image.LabelBuildKey])
+	shown.BuildKey = cmp.Or(published.Key, labels[image.LabelBuildKey])
 	if base := labels["org.opencontainers.image.base.name"]; base != "" {
 		shown.Base = base + "@" + labels["org.opencontainers.image.base.digest"]
 	}
 	shown.Source, shown.Commit = labels["org.opencontainers.image.source"], labels["org.opencontainers.image.revision"]
-	return shown, config, c.showAttached(ctx, repository, &shown)
+	return shown, config, showAttached(ctx, c, repository, &shown)
 }
 
 // showAttached adds what the documents say that are attached to an image.
-func (c *Client) showAttached(ctx context.Context, repository name.Repository, shown *ShownImage) error {
-	attached, err := c.referrers(ctx, repository.Digest(shown.Digest.String()))
+func showAttached(ctx context.Context, c *registry.Client, repository name.Repository, shown *ShownImage) error {
+	attached, err := c.Referrers(ctx, repository.Digest(shown.Digest.String()))
 	if err != nil {
 		return err
 	}
@@ -121,21 +125,21 @@ func (c *Client) showAttached(ctx context.Context, repository name.Repository, s
 		shown.Attached = append(shown.Attached, d.ArtifactType)
 	}
 	slices.Sort(shown.Attached)
-	signature, err := c.head(ctx, signatureTag(repository, shown.Digest))
+	signature, err := c.Head(ctx, attest.SignatureTag(repository, shown.Digest))
 	if err != nil {
 		return err
 	}
 	shown.Signed = signature != nil
-	text, err := c.document(ctx, repository, attached, TypeProvenance)
+	text, err := c.Document(ctx, repository, attached, attest.TypeProvenance)
 	if err != nil {
 		return err
 	}
-	if p, err := parseProvenance(text); text != nil && err == nil {
-		o := p.origin()
+	if p, err := attest.ParseProvenance(text); text != nil && err == nil {
+		o := p.Origin()
 		shown.Source, shown.Commit = cmp.Or(o.Source, shown.Source), cmp.Or(o.Commit, shown.Commit)
 		shown.Builder, shown.Time = o.Builder, o.Time
 	}
-	text, err = c.lockOf(ctx, repository, shown.Digest)
+	text, err = attest.Lock(ctx, c, repository, shown.Digest)
 	if text == nil || err != nil {
 		return err
 	}
@@ -158,7 +162,7 @@ func runtimeSpecs(lock *buildcache.Lockfile) []ShownSpec {
 	}
 	specs := []ShownSpec{}
 	for _, spec := range lock.Closure(roots, buildcache.Runtime) {
-		specs = append(specs, ShownSpec{spec.Name, spec.Version, sbom.Variants(spec), spec.Hash, spec.External})
+		specs = append(specs, ShownSpec{spec.Name, spec.Version, attest.Variants(spec), spec.Hash, spec.External})
 	}
 	slices.SortFunc(specs, func(a, b ShownSpec) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Hash, b.Hash))

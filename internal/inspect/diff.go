@@ -1,4 +1,4 @@
-package publish
+package inspect
 
 import (
 	"cmp"
@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/attest"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
 // Contents are an image for one platform in package terms.
@@ -34,9 +36,9 @@ func (c Contents) Size() (total int64) {
 	return total
 }
 
-// Contents reads the images behind a tag or digest, by platform.
-func (c *Client) Contents(ctx context.Context, ref name.Reference) ([]Contents, error) {
-	images, err := c.published(ctx, ref)
+// ReadContents reads the images behind a tag or digest, by platform.
+func ReadContents(ctx context.Context, c *registry.Client, ref name.Reference) ([]Contents, error) {
+	images, err := c.Images(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -45,18 +47,18 @@ func (c *Client) Contents(ctx context.Context, ref name.Reference) ([]Contents, 
 	}
 	var all []Contents
 	for _, published := range images {
-		img, err := c.open(ctx, ref.Context(), published.descriptor.Digest)
+		img, err := c.Image(ctx, ref.Context(), published.Descriptor.Digest)
 		if err != nil {
 			return nil, err
 		}
-		text, err := c.lockOf(ctx, ref.Context(), published.descriptor.Digest)
+		text, err := attest.Lock(ctx, c, ref.Context(), published.Descriptor.Digest)
 		if err == nil && text == nil {
 			err = ErrNoLock
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s for %s: %w", ref, published.platform, err)
+			return nil, fmt.Errorf("%s for %s: %w", ref, published.Platform, err)
 		}
-		one, err := contents(ref.String(), published.platform, img, text)
+		one, err := contents(ref.String(), published.Platform, img, text)
 		if err != nil {
 			return nil, err
 		}
@@ -80,7 +82,9 @@ func LayoutContents(dir string) ([]Contents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	i := slices.IndexFunc(m.Manifests, func(d v1.Descriptor) bool { return d.MediaType.IsImage() && (d.Platform == nil || isPlatformImage(d)) })
+	i := slices.IndexFunc(m.Manifests, func(d v1.Descriptor) bool {
+		return d.MediaType.IsImage() && (d.Platform == nil || registry.IsPlatformImage(d))
+	})
 	if i < 0 {
 		return nil, fmt.Errorf("%s holds no image", dir)
 	}

@@ -1,4 +1,4 @@
-package progress_test
+package ui_test
 
 import (
 	"bytes"
@@ -8,13 +8,12 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/openbraininstitute/spacktainers/internal/publish"
-	"github.com/openbraininstitute/spacktainers/internal/publish/progress"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 var blob = v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("ab", 32)}
 
-func send(p publish.Progress, size int64, complete bool) {
+func send(p ui.Transfers, size int64, complete bool) {
 	transfer := p.Begin("r.example/x", blob, size)
 	for range 4 {
 		transfer.Sent(int(size / 4))
@@ -24,7 +23,7 @@ func send(p publish.Progress, size int64, complete bool) {
 
 func TestLinesSpeakOfLargeBlobsThatArrived(t *testing.T) {
 	var said []string
-	lines := progress.Lines{Say: func(line string) { said = append(said, line) }}
+	lines := ui.Lines{Say: func(line string) { said = append(said, line) }}
 	send(lines, 1000, true)
 	send(lines, 5<<20, false)
 	send(lines, 5<<20, true)
@@ -35,7 +34,7 @@ func TestLinesSpeakOfLargeBlobsThatArrived(t *testing.T) {
 
 func TestBarsEndWhenBlobsBreakOff(t *testing.T) {
 	var screen bytes.Buffer
-	bars := progress.NewBars(&screen)
+	bars := ui.NewBars(&screen)
 	var wait sync.WaitGroup
 	for i := range 20 {
 		wait.Go(func() { send(bars, 1<<20, i%3 > 0) })

@@ -1,6 +1,4 @@
-// Package progress shows blobs on their way to a registry: a bar for each on a
-// terminal, a line for each large one elsewhere.
-package progress
+package ui
 
 import (
 	"fmt"
@@ -12,9 +10,21 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
-
-	"github.com/openbraininstitute/spacktainers/internal/publish"
 )
+
+// Transfers show blobs on their way to a registry: a bar for each on a
+// terminal, a line for each large one elsewhere. Close draws the last state.
+type Transfers interface {
+	// Begin shows a blob, whose bytes are about to be sent to a repository.
+	Begin(repository string, blob v1.Hash, size int64) Transfer
+	Close()
+}
+
+// A Transfer is one blob on its way.
+type Transfer interface {
+	Sent(bytes int)
+	End(complete bool)
+}
 
 // Bars draws a bar for each blob on its way. Close draws the last state.
 type Bars struct{ all *mpb.Progress }
@@ -24,11 +34,11 @@ func NewBars(terminal io.Writer) *Bars {
 	return &Bars{mpb.New(mpb.WithOutput(terminal), mpb.WithWidth(40), mpb.WithRefreshRate(150*time.Millisecond), mpb.WithAutoRefresh())}
 }
 
-// Begin satisfies publish.Progress.
-func (b *Bars) Begin(_ string, blob v1.Hash, size int64) publish.Transfer {
+// Begin satisfies Transfers.
+func (b *Bars) Begin(_ string, blob v1.Hash, size int64) Transfer {
 	bar := b.all.AddBar(size,
 		mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name(short(blob)+" ")),
+		mpb.PrependDecorators(decor.Name(shortDigest(blob)+" ")),
 		mpb.AppendDecorators(decor.Counters(decor.SizeB1024(0), "% .1f / % .1f "), decor.AverageSpeed(decor.SizeB1024(0), "% .1f")),
 	)
 	return barTransfer{bar}
@@ -55,9 +65,9 @@ type Lines struct{ Say func(string) }
 // worthALine is the size from which a blob's way is worth a line.
 const worthALine = 1 << 20
 
-// Begin satisfies publish.Progress.
-func (l Lines) Begin(repository string, blob v1.Hash, size int64) publish.Transfer {
-	return &lineTransfer{say: l.Say, what: fmt.Sprintf("%s to %s", short(blob), repository), size: size, began: time.Now()}
+// Begin satisfies Transfers.
+func (l Lines) Begin(repository string, blob v1.Hash, size int64) Transfer {
+	return &lineTransfer{say: l.Say, what: fmt.Sprintf("%s to %s", shortDigest(blob), repository), size: size, began: time.Now()}
 }
 
 // Close has nothing to wait for.
@@ -81,4 +91,4 @@ func (t *lineTransfer) End(complete bool) {
 	})
 }
 
-func short(blob v1.Hash) string { return blob.Hex[:min(12, len(blob.Hex))] }
+func shortDigest(blob v1.Hash) string { return blob.Hex[:min(12, len(blob.Hex))] }

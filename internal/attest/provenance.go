@@ -1,14 +1,17 @@
-package publish
+package attest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
 // An Origin is where a release comes from. It goes into the provenance that is
@@ -21,9 +24,9 @@ type Origin struct {
 	Time    time.Time // of publishing
 }
 
-// A provenance is an in-toto statement with SLSA's predicate, version 1: what
+// A Provenance is an in-toto statement with SLSA's predicate, version 1: what
 // an image was made from, by whom.
-type provenance struct {
+type Provenance struct {
 	Type          string        `json:"_type"`
 	Subject       []resource    `json:"subject"`
 	PredicateType string        `json:"predicateType"`
@@ -59,8 +62,9 @@ const (
 	buildType     = "https://github.com/openbraininstitute/spacktainers/build/v1"
 )
 
-func newProvenance(record image.Record, origin Origin) ([]byte, error) {
-	statement := provenance{
+// NewProvenance writes the provenance of an image.
+func NewProvenance(record image.Record, origin Origin) ([]byte, error) {
+	statement := Provenance{
 		Type:          statementType,
 		Subject:       []resource{{Name: record.Name, Digest: map[string]string{record.Digest.Algorithm: record.Digest.Hex}}},
 		PredicateType: slsaType,
@@ -92,8 +96,9 @@ func newProvenance(record image.Record, origin Origin) ([]byte, error) {
 	return json.Marshal(statement)
 }
 
-func parseProvenance(document []byte) (provenance, error) {
-	var p provenance
+// ParseProvenance reads one of SLSA's predicate, version 1.
+func ParseProvenance(document []byte) (Provenance, error) {
+	var p Provenance
 	if err := json.Unmarshal(document, &p); err != nil {
 		return p, fmt.Errorf("provenance: %w", err)
 	}
@@ -103,8 +108,8 @@ func parseProvenance(document []byte) (provenance, error) {
 	return p, nil
 }
 
-// inputs are what the image was made from.
-func (p provenance) inputs() []image.Input {
+// Inputs are what the image was made from.
+func (p Provenance) Inputs() []image.Input {
 	var inputs []image.Input
 	for _, d := range p.Predicate.Definition.Dependencies {
 		if d.Name == "input" {
@@ -114,9 +119,9 @@ func (p provenance) inputs() []image.Input {
 	return inputs
 }
 
-// origin is where the image came from.
-func (p provenance) origin() Origin {
-	o := Origin{Builder: p.Predicate.Run.Builder.ID, Time: p.Predicate.Run.Metadata.Finished, Branch: p.branch()}
+// Origin is where the image came from.
+func (p Provenance) Origin() Origin {
+	o := Origin{Builder: p.Predicate.Run.Builder.ID, Time: p.Predicate.Run.Metadata.Finished, Branch: p.Branch()}
 	for _, d := range p.Predicate.Definition.Dependencies {
 		if d.Name == "source" {
 			o.Source, o.Commit = strings.TrimPrefix(d.URI, "git+"), d.Digest["gitCommit"]
@@ -125,7 +130,8 @@ func (p provenance) origin() Origin {
 	return o
 }
 
-func (p provenance) branch() string {
+// Branch is the branch that the image was built from.
+func (p Provenance) Branch() string {
 	name, _ := p.Predicate.Definition.Parameters["branch"].(string)
 	return name
 }
@@ -140,8 +146,8 @@ func labelledInputs(config *v1.ConfigFile) []image.Input {
 	return inputs
 }
 
-// differences says in which inputs two builds differ.
-func differences(old, new []image.Input) []string {
+// Differences says in which inputs two builds differ.
+func Differences(old, new []image.Input) []string {
 	type id struct{ kind, name string }
 	before := map[id]string{}
 	for _, in := range old {
@@ -167,4 +173,28 @@ func differences(old, new []image.Input) []string {
 		}
 	}
 	return found
+}
+
+// Inputs are what a published image was made from; none where nobody says.
+func Inputs(ctx context.Context, c *registry.Client, repository name.Repository, img registry.PlatformImage) ([]image.Input, error) {
+	config, err := c.Config(ctx, repository, img.Descriptor)
+	if err != nil {
+		return nil, err
+	}
+	if inputs := labelledInputs(config); inputs != nil {
+		return inputs, nil
+	}
+	attached, err := c.Referrers(ctx, repository.Digest(img.Descriptor.Digest.String()))
+	if err != nil {
+		return nil, err
+	}
+	text, err := c.Document(ctx, repository, attached, TypeProvenance)
+	if text == nil || err != nil {
+		return nil, err
+	}
+	p, err := ParseProvenance(text)
+	if err != nil {
+		return nil, nil //nolint:nilerr // somebody else's provenance says nothing of our inputs
+	}
+	return p.Inputs(), nil
 }

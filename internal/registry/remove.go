@@ -1,4 +1,4 @@
-package publish
+package registry
 
 import (
 	"bytes"
@@ -18,23 +18,24 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// A store lists and removes what a repository holds. Registries agree on
+// A Store lists and removes what a repository holds. Registries agree on
 // neither: the specification knows no list of manifests, and removing is left
 // to each.
-type store interface {
-	list(context.Context) ([]stored, error)  // every manifest; errors.ErrUnsupported where the registry has no such list
-	removeTag(context.Context, string) error // errors.ErrUnsupported where a tag goes only with its manifest
-	removeManifest(context.Context, v1.Hash) error
+type Store interface {
+	List(context.Context) ([]Stored, error)  // every manifest; errors.ErrUnsupported where the registry has no such list
+	RemoveTag(context.Context, string) error // errors.ErrUnsupported where a tag goes only with its manifest
+	RemoveManifest(context.Context, v1.Hash) error
 }
 
-// A stored is a manifest as a registry lists it.
-type stored struct {
-	digest v1.Hash
-	tags   []string
-	pushed time.Time
+// A Stored is a manifest as a registry lists it.
+type Stored struct {
+	Digest v1.Hash
+	Tags   []string
+	Pushed time.Time // zero where it is not told
 }
 
-func (c *Client) store(repository name.Repository) store {
+// Store is what a repository is listed and cleaned up with.
+func (c *Client) Store(repository name.Repository) Store {
 	host := repository.RegistryStr()
 	if account, ok := parseECR(host); ok {
 		return ecrStore{c, account, repository.RepositoryStr()}
@@ -51,9 +52,9 @@ type plainStore struct {
 	repository name.Repository
 }
 
-func (s plainStore) list(context.Context) ([]stored, error) { return nil, errors.ErrUnsupported }
+func (s plainStore) List(context.Context) ([]Stored, error) { return nil, errors.ErrUnsupported }
 
-func (s plainStore) removeTag(ctx context.Context, tag string) error {
+func (s plainStore) RemoveTag(ctx context.Context, tag string) error {
 	err := s.client.pusher.Delete(ctx, s.repository.Tag(tag))
 	switch statusOf(err) {
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented: // as docker-registry 2 answers
@@ -62,7 +63,7 @@ func (s plainStore) removeTag(ctx context.Context, tag string) error {
 	return err
 }
 
-func (s plainStore) removeManifest(ctx context.Context, digest v1.Hash) error {
+func (s plainStore) RemoveManifest(ctx context.Context, digest v1.Hash) error {
 	return s.client.pusher.Delete(ctx, s.repository.Digest(digest.String()))
 }
 
@@ -73,12 +74,12 @@ type ecrStore struct {
 	repository string
 }
 
-func (s ecrStore) list(ctx context.Context) ([]stored, error) {
+func (s ecrStore) List(ctx context.Context) ([]Stored, error) {
 	api, err := s.client.keys.ecr.client(ctx, s.account)
 	if err != nil {
 		return nil, err
 	}
-	var all []stored
+	var all []Stored
 	pages := ecr.NewDescribeImagesPaginator(api, &ecr.DescribeImagesInput{RegistryId: &s.account.id, RepositoryName: &s.repository})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -90,17 +91,17 @@ func (s ecrStore) list(ctx context.Context) ([]stored, error) {
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, stored{digest, detail.ImageTags, aws.ToTime(detail.ImagePushedAt)})
+			all = append(all, Stored{digest, detail.ImageTags, aws.ToTime(detail.ImagePushedAt)})
 		}
 	}
 	return all, nil
 }
 
-func (s ecrStore) removeTag(ctx context.Context, tag string) error {
+func (s ecrStore) RemoveTag(ctx context.Context, tag string) error {
 	return s.remove(ctx, types.ImageIdentifier{ImageTag: &tag})
 }
 
-func (s ecrStore) removeManifest(ctx context.Context, digest v1.Hash) error {
+func (s ecrStore) RemoveManifest(ctx context.Context, digest v1.Hash) error {
 	return s.remove(ctx, types.ImageIdentifier{ImageDigest: aws.String(digest.String())})
 }
 
@@ -142,12 +143,12 @@ type ghcrVersion struct {
 	} `json:"metadata"`
 }
 
-func (s *ghcrStore) removeTag(context.Context, string) error { return errors.ErrUnsupported }
+func (s *ghcrStore) RemoveTag(context.Context, string) error { return errors.ErrUnsupported }
 
-func (s *ghcrStore) list(ctx context.Context) ([]stored, error) {
+func (s *ghcrStore) List(ctx context.Context) ([]Stored, error) {
 	owner, pkg, _ := strings.Cut(s.repository.RepositoryStr(), "/")
 	s.versions = map[v1.Hash]int64{}
-	var all []stored
+	var all []Stored
 	for page := 1; ; page++ {
 		var versions []ghcrVersion
 		err := errors.ErrUnsupported
@@ -169,7 +170,7 @@ func (s *ghcrStore) list(ctx context.Context) ([]stored, error) {
 				return nil, err
 			}
 			s.versions[digest] = version.ID
-			all = append(all, stored{digest, version.Metadata.Container.Tags, version.Updated})
+			all = append(all, Stored{digest, version.Metadata.Container.Tags, version.Updated})
 		}
 		if len(versions) < 100 {
 			return all, nil
@@ -177,7 +178,7 @@ func (s *ghcrStore) list(ctx context.Context) ([]stored, error) {
 	}
 }
 
-func (s *ghcrStore) removeManifest(ctx context.Context, digest v1.Hash) error {
+func (s *ghcrStore) RemoveManifest(ctx context.Context, digest v1.Hash) error {
 	id, ok := s.versions[digest]
 	if !ok {
 		return nil // it was not listed: it is gone already

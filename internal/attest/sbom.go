@@ -1,10 +1,4 @@
-// Package sbom writes bills of materials of images, in SPDX's and CycloneDX's
-// JSON, from the lockfile that an image was made from: each package with its
-// version, DAG hash and variants, and who needs whom. The same image gives the
-// same bytes.
-//
-// Licences are not asserted: neither lockfiles nor build caches know them.
-package sbom
+package attest
 
 import (
 	"cmp"
@@ -26,9 +20,13 @@ type Subject struct {
 	Created time.Time // of the image
 }
 
-// FromLock writes both bills. What the roots need at run time is in the image;
+// Bills writes bills of materials of an image, in SPDX's and CycloneDX's JSON,
+// from the lockfile that it was made from: each package with its version, DAG
+// hash and variants, and who needs whom. The same image gives the same bytes.
+// Licences are not asserted: neither lockfiles nor build caches know them.
+// What the roots need at run time is in the image;
 // what was only needed to build is named as such.
-func FromLock(subject Subject, lock []byte) (spdx, cyclonedx []byte, err error) {
+func Bills(subject Subject, lock []byte) (spdx, cyclonedx []byte, err error) {
 	parsed, err := buildcache.ParseLockfile(lock)
 	if err != nil {
 		return nil, nil, err

@@ -1,8 +1,9 @@
-package publish
+package registry
 
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -76,4 +77,22 @@ func authorities(dirs []string, host string) *x509.CertPool {
 		}
 	}
 	return pool
+}
+
+// errPlain is the refusal to speak plain http.
+var errPlain = errors.New("plain http is refused beyond this machine")
+
+// guard refuses plain http beyond loopback and the hosts it is allowed with,
+// wherever a request comes from: a redirect or a token service too.
+type guard struct {
+	inner    http.RoundTripper
+	insecure map[string]bool // by host
+}
+
+// RoundTrip satisfies http.RoundTripper.
+func (g guard) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.URL.Scheme != "https" && !isLoopback(request.URL.Host) && !g.insecure[request.URL.Host] {
+		return nil, errPlain
+	}
+	return g.inner.RoundTrip(request)
 }

@@ -1,4 +1,4 @@
-package sbom_test
+package attest_test
 
 import (
 	"bytes"
@@ -11,10 +11,10 @@ import (
 	"github.com/spdx/tools-golang/json"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
-	"github.com/openbraininstitute/spacktainers/internal/sbom"
+	"github.com/openbraininstitute/spacktainers/internal/attest"
 )
 
-var subject = sbom.Subject{Name: "server", Version: "2.0", Digest: "sha256:" + "ab12", Created: time.Unix(0, 0)}
+var subject = attest.Subject{Name: "server", Version: "2.0", Digest: "sha256:" + "ab12", Created: time.Unix(0, 0)}
 
 func locks(t *testing.T) []string {
 	t.Helper()
@@ -35,7 +35,7 @@ func TestBothBillsNameEveryPackageAndWhoNeedsWhom(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		spdx, cyclone, err := sbom.FromLock(subject, text)
+		spdx, cyclone, err := attest.Bills(subject, text)
 		if err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
@@ -91,12 +91,12 @@ func TestTheSameImageGivesTheSameBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spdx, cyclone, err := sbom.FromLock(subject, text)
+	spdx, cyclone, err := attest.Bills(subject, text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 5 {
-		spdx2, cyclone2, err := sbom.FromLock(subject, text)
+		spdx2, cyclone2, err := attest.Bills(subject, text)
 		if err != nil || !bytes.Equal(spdx, spdx2) || !bytes.Equal(cyclone, cyclone2) {
 			t.Fatalf("not the same bytes (%v)", err)
 		}
@@ -104,7 +104,7 @@ func TestTheSameImageGivesTheSameBytes(t *testing.T) {
 }
 
 func TestABrokenLockfileMakesNoBill(t *testing.T) {
-	if _, _, err := sbom.FromLock(subject, []byte("{}")); err == nil {
+	if _, _, err := attest.Bills(subject, []byte("{}")); err == nil {
 		t.Error("no error")
 	}
 }

@@ -1,4 +1,4 @@
-package sbom
+package attest
 
 import (
 	"bytes"
@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	tool        = "spacktainers"
-	noAssertion = "NOASSERTION"
-	document    = common.ElementID("DOCUMENT")
-	image       = common.ElementID("Image")
+	tool         = "spacktainers"
+	noAssertion  = "NOASSERTION"
+	spdxDocument = common.ElementID("DOCUMENT")
+	spdxImage    = common.ElementID("Image")
 )
 
 func (b bill) spdx() ([]byte, error) {
 	doc := &spdx.Document{
 		SPDXVersion:       spdx.Version,
 		DataLicense:       spdx.DataLicense,
-		SPDXIdentifier:    document,
+		SPDXIdentifier:    spdxDocument,
 		DocumentName:      b.Name + "-" + b.Version,
 		DocumentNamespace: "https://github.com/openbraininstitute/spacktainers/spdx/" + b.Name + "/" + strings.ReplaceAll(b.Digest, ":", "-"),
 		CreationInfo: &spdx.CreationInfo{
@@ -33,7 +33,7 @@ func (b bill) spdx() ([]byte, error) {
 	}
 	_, hex, _ := strings.Cut(b.Digest, ":")
 	doc.Packages = append(doc.Packages, &spdx.Package{
-		PackageName: b.Name, PackageVersion: b.Version, PackageSPDXIdentifier: image, PrimaryPackagePurpose: "CONTAINER",
+		PackageName: b.Name, PackageVersion: b.Version, PackageSPDXIdentifier: spdxImage, PrimaryPackagePurpose: "CONTAINER",
 		PackageDownloadLocation: noAssertion, PackageLicenseConcluded: noAssertion, PackageLicenseDeclared: noAssertion, PackageCopyrightText: noAssertion,
 		PackageChecksums: []common.Checksum{{Algorithm: common.SHA256, Value: hex}},
 	})
@@ -42,11 +42,11 @@ func (b bill) spdx() ([]byte, error) {
 			RefA: common.MakeDocElementID("", string(from)), RefB: common.MakeDocElementID("", string(to)), Relationship: how,
 		})
 	}
-	relate(document, common.TypeRelationshipDescribe, image)
+	relate(spdxDocument, common.TypeRelationshipDescribe, spdxImage)
 	for _, spec := range b.specs {
 		doc.Packages = append(doc.Packages, spdxPackage(spec))
 		if b.inside[spec.Hash] && !spec.External {
-			relate(image, common.TypeRelationshipContains, element(spec.Hash))
+			relate(spdxImage, common.TypeRelationshipContains, element(spec.Hash))
 		}
 		for _, hash := range needs(spec, buildcache.Runtime) {
 			relate(element(spec.Hash), common.TypeRelationshipDependsOn, element(hash))

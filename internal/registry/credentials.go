@@ -1,4 +1,4 @@
-package publish
+package registry
 
 import (
 	"context"
@@ -101,9 +101,9 @@ func (k *keychain) find(ctx context.Context, target authn.Resource) (authn.Authe
 	if from, ok := k.credentials.source(host); ok && from.login != (Login{}) {
 		switch {
 		case from.login.User == "":
-			return nil, &RegistryError{Sentence: fmt.Sprintf("credentials for %s: %s is set, but %s is not", host, from.password, from.user)}
+			return nil, &Error{Sentence: fmt.Sprintf("credentials for %s: %s is set, but %s is not", host, from.password, from.user)}
 		case from.login.Password == "":
-			return nil, &RegistryError{Sentence: fmt.Sprintf("credentials for %s: %s is set, but %s is not: %s", host, from.user, from.password, from.hint)}
+			return nil, &Error{Sentence: fmt.Sprintf("credentials for %s: %s is set, but %s is not: %s", host, from.user, from.password, from.hint)}
 		}
 		return authn.FromConfig(authn.AuthConfig{Username: from.login.User, Password: from.login.Password}), nil
 	}
@@ -115,7 +115,7 @@ func (k *keychain) find(ctx context.Context, target authn.Resource) (authn.Authe
 		}
 		auth, fileErr := k.fromFiles(ctx, target)
 		if fileErr != nil || auth == authn.Anonymous {
-			return nil, &RegistryError{fmt.Sprintf("%s gives no password: %s; AWS says: %s", host, k.credentials.advice(host), k.redact(firstLine(err))), err}
+			return nil, &Error{fmt.Sprintf("%s gives no password: %s; AWS says: %s", host, k.credentials.advice(host), k.redact(FirstLine(err))), err}
 		}
 		return auth, nil
 	}
