@@ -20,6 +20,7 @@ type Need struct {
 	Optional string   `json:"optional,omitempty"` // what it adds to targets that also work without; empty: they do not
 	Probe    Probe    `json:"-"`
 	Mend     []string `json:"-"` // the command that mends it, where that is not installing Debian
+	Advice   string   `json:"-"` // a sentence instead, where no command should be copied: it would run what it downloads
 	Debian   []string `json:"-"` // the packages that bring it
 }
 
@@ -31,7 +32,7 @@ type Finding struct {
 	Need
 	Found    string   `json:"found,omitempty"`
 	Missing  string   `json:"missing,omitempty"`  // what is wrong; empty: nothing
-	Mend     string   `json:"mend,omitempty"`     // the one command
+	Mend     string   `json:"mend,omitempty"`     // the one command, or a sentence
 	Packages []string `json:"packages,omitempty"` // what that command installs on Debian
 
 	setup []string // the command, where Setup may run it as root
@@ -64,6 +65,9 @@ func (m Machine) examine(ctx context.Context, n Need) Finding {
 	cure := &lack{mend: n.Mend, packages: n.Debian}
 	errors.As(err, &cure)
 	f := Finding{Need: n, Missing: err.Error(), Packages: cure.packages, Mend: command.Quote(cure.mend)}
+	if f.Mend == "" {
+		f.Mend = n.Advice
+	}
 	if f.Mend == "" && len(f.Packages) > 0 {
 		f.Mend = m.install(f.Packages)
 	}

@@ -348,3 +348,14 @@ func TestSetupWithoutRightsPrintsTheCommandAndFailsForWhatIsRequired(t *testing.
 		}
 	}
 }
+
+// A command that pipes a download into a shell runs whatever the other end sends today.
+func TestNoAdviceRunsADownload(t *testing.T) {
+	for _, n := range Needs {
+		for _, text := range []string{command.Quote(n.Mend), n.Advice} {
+			if strings.Contains(text, "|") || strings.Contains(text, "curl") || strings.Contains(text, "wget") {
+				t.Errorf("%s: %q", n.What, text)
+			}
+		}
+	}
+}

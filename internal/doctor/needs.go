@@ -28,7 +28,7 @@ var Needs = []Need{
 	{What: "ssh", Targets: []string{"containers", "containers:build"}, Optional: "builds on other hosts", Probe: sshVersion, Debian: []string{"openssh-client"}},
 	{What: ArmEmulation, Targets: []string{"containers:build"}, Optional: "runs arm64 containers on this machine", Probe: armEmulation, Debian: []string{"qemu-user-static"}},
 	{What: "squashfs", Targets: []string{"sif", "sif:build", "quickstart"}, Optional: "writes SIF files without apptainer", Probe: squashfs, Debian: []string{"squashfs-tools-ng"}},
-	{What: "apptainer", Targets: []string{"sif", "sif:build"}, Optional: "builds Apptainer definition files, and SIFs by the apptainer engine", Probe: version("apptainer", "--version"), Mend: []string{"sh", "-c", "curl -fsSL https://raw.githubusercontent.com/apptainer/apptainer/main/tools/install-unprivileged.sh | bash -s - /usr/local"}},
+	{What: "apptainer", Targets: []string{"sif", "sif:build"}, Optional: "builds Apptainer definition files, and SIFs by the apptainer engine", Probe: version("apptainer", "--version"), Advice: "install the package of your system, or one from https://github.com/apptainer/apptainer/releases after checking its sha256sums"},
 	{What: "SIF bucket credentials", Targets: []string{"sif", "sif:upload", "sif:install", "sif:clean"}, Optional: "reads and writes a bucket of SIFs", Probe: variables("AWS_INFRASTRUCTURE_ACCESS_KEY_ID", "AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY")},
 	{What: "build cache credentials", Targets: []string{"containers:build"}, Optional: "reads a build cache in a private S3 bucket", Probe: variables("AWS_CACHE_ACCESS_KEY_ID", "AWS_CACHE_SECRET_ACCESS_KEY")},
 }
