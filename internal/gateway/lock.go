@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
-	"slices"
-	"strings"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
@@ -113,8 +110,8 @@ func (l *lock) about(f *specFile, hash buildcache.Hash) error {
 	}
 	for _, node := range f.nodes {
 		if want := l.Specs[node.Hash]; want != nil {
-			if field := differs(want, node); field != "" {
-				return fmt.Errorf("its %s differs from the lockfile's in: %s", node, field)
+			if what := want.Differs(node); what != "" {
+				return fmt.Errorf("it says else than the lockfile of %s: %s", want, what)
 			}
 		}
 	}
@@ -137,41 +134,6 @@ func (l *lock) whole(f *specFile) error {
 		return fmt.Errorf("it leaves out %s", l.Specs[hash])
 	}
 	return nil
-}
-
-// differs names a field in which two nodes of the same hash differ; it is empty where they are the same. How a node was
-// written down at first, and by which compiler of old, is not compared: Spack rewrites that.
-func differs(a, b *buildcache.Spec) string {
-	for _, f := range []struct {
-		name string
-		a, b any
-	}{
-		{"name", a.Name, b.Name},
-		{"version", a.Version, b.Version},
-		{"namespace", a.Namespace, b.Namespace},
-		{"arch", []string{a.Platform, a.OS, a.Target}, []string{b.Platform, b.OS, b.Target}},
-		{"parameters", a.Parameters, b.Parameters},
-		{"package_hash", a.PackageHash, b.PackageHash},
-		{"external", a.External, b.External},
-		{"external path", a.ExternalPath, b.ExternalPath},
-		{"build_spec", a.BuildSpec, b.BuildSpec},
-		{"dependencies", edges(a), edges(b)},
-	} {
-		if !reflect.DeepEqual(f.a, f.b) {
-			return f.name
-		}
-	}
-	return ""
-}
-
-func edges(s *buildcache.Spec) []string {
-	var all []string
-	for _, d := range s.Dependencies {
-		virtuals := slices.Sorted(slices.Values(d.Virtuals))
-		all = append(all, fmt.Sprintf("%s/%s %d %s", d.Name, d.Hash, d.Types, strings.Join(virtuals, ",")))
-	}
-	slices.Sort(all)
-	return all
 }
 
 // specText writes what a spec file has under "spec", from the lockfile's own words: nothing of it is the build's.
