@@ -75,15 +75,15 @@ type podmanOptions struct {
 
 // buildWithPodman builds what is not up to date and ends in a table.
 func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition, o podmanOptions) error {
-	farm, containers, err := a.farm(ctx, defs, o)
+	scheduler, containers, err := a.scheduler(ctx, defs, o)
 	if err != nil {
 		return err
 	}
-	defer farm.Close()
-	farm.Force, farm.FailFast = o.force, o.failFast
+	defer scheduler.Close()
+	scheduler.Force, scheduler.FailFast = o.force, o.failFast
 	progress := a.newProgress()
-	farm.Watch = progress.event
-	results := farm.Build(ctx, containers)
+	scheduler.Watch = progress.event
+	results := scheduler.Build(ctx, containers)
 	progress.close()
 	var failed []error
 	for _, r := range results {
@@ -124,14 +124,14 @@ func (a *app) showResults(results []podman.Result) error {
 	return a.Table([]string{"container", "platform", "host", "result", "time", "size", "digest"}, rows)
 }
 
-// farm wires what builds containers, and describes the containers to it.
-func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOptions) (*podman.Farm, []podman.Container, error) {
+// scheduler wires what builds containers, and describes the containers to it.
+func (a *app) scheduler(ctx context.Context, defs []definition.Definition, o podmanOptions) (*podman.Scheduler, []podman.Container, error) {
 	local, err := a.podman(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	local.Run = command.Exec(nil) // what base images and ssh say stands in the error, if it comes to one
-	farm := &podman.Farm{
+	scheduler := &podman.Scheduler{
 		Podman: local, Native: native, Hosts: map[string][]string{}, Bases: map[string][]podman.Base{},
 		Emulation: a.emulation,
 		Secrets: podman.Secrets{
@@ -141,11 +141,11 @@ func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOp
 		Work: workDir, Tree: images, Now: time.Now,
 	}
 	if !o.digests { // who names a container wants its image here, whatever is published
-		farm.Published = a.published(o.registry)
+		scheduler.Published = a.published(o.registry)
 	}
 	mirrors := map[string]podman.Mirror{}
 	for name, platform := range a.config.Platforms {
-		farm.Hosts[name], farm.Bases[name] = platform.Hosts, a.bases(name)
+		scheduler.Hosts[name], scheduler.Bases[name] = platform.Hosts, a.bases(name)
 		if slices.ContainsFunc(defs, func(d definition.Definition) bool { return d.Platform == name }) {
 			mirrors[name] = a.mirror(name, o.mirror)
 		}
@@ -165,7 +165,7 @@ func (a *app) farm(ctx context.Context, defs []definition.Definition, o podmanOp
 		c.Mirror, c.Revision, c.Origin = mirrors[d.Platform], revision, origin
 		containers = append(containers, c)
 	}
-	return farm, containers, nil
+	return scheduler, containers, nil
 }
 
 // container turns a definition, with its lockfile if it has one, into what build takes.

@@ -29,14 +29,14 @@ func (Containers) Plan(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	farm, containers, err := a.farm(ctx, defs, podmanOptions{mirror: mirror, registry: registry})
+	scheduler, containers, err := a.scheduler(ctx, defs, podmanOptions{mirror: mirror, registry: registry})
 	if err != nil {
 		return err
 	}
-	defer farm.Close()
+	defer scheduler.Close()
 	progress := a.newProgress()
-	farm.Watch = progress.event
-	plans, errs := farm.Plan(ctx, containers)
+	scheduler.Watch = progress.event
+	plans, errs := scheduler.Plan(ctx, containers)
 	progress.close()
 	return errors.Join(a.showPlans(plans, errs, or(json, false)), errors.Join(errs...))
 }

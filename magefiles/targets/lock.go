@@ -29,17 +29,17 @@ func (Containers) Lock(ctx context.Context, name string,
 	if len(defs) > 1 && !or(save, false) {
 		return wrongCall("%s is defined for %d platforms: choose one by --platform, or --save the lockfiles", name, len(defs))
 	}
-	farm, containers, err := a.farm(ctx, defs, podmanOptions{mirror: mirror, noLock: true})
+	scheduler, containers, err := a.scheduler(ctx, defs, podmanOptions{mirror: mirror, noLock: true})
 	if err != nil {
 		return err
 	}
-	defer farm.Close()
+	defer scheduler.Close()
 	progress := a.newProgress()
 	defer progress.close()
-	farm.Watch = progress.event
+	scheduler.Watch = progress.event
 	var errs []error
 	for i, c := range containers {
-		lock, err := farm.Lock(ctx, c)
+		lock, err := scheduler.Lock(ctx, c)
 		switch {
 		case err != nil:
 			errs = append(errs, err)

@@ -98,25 +98,25 @@ func saveEmpty(t *testing.T, w io.Writer) error {
 	return archive.Close()
 }
 
-func newFarm(t *testing.T) (*Farm, *podmanDouble) {
+func newScheduler(t *testing.T) (*Scheduler, *podmanDouble) {
 	t.Helper()
 	dir := t.TempDir()
 	double := &podmanDouble{t: t, keys: map[string]string{}}
-	farm := &Farm{
+	scheduler := &Scheduler{
 		Podman: Podman{Run: double.run}, Native: "linux/amd64", Hosts: map[string][]string{"linux/amd64": {Local}},
 		Work: filepath.Join(dir, "work"), Tree: image.Tree(filepath.Join(dir, "images")), Now: time.Now, Bases: map[string][]Base{},
 	}
 	for _, name := range []string{Builder, Runtime} {
 		write(t, filepath.Join(dir, name, "Dockerfile"), "FROM scratch")
 		b := Base{Name: name, Platform: "linux/amd64", Dir: filepath.Join(dir, name), From: "x@sha256:1"}
-		farm.Bases[b.Platform] = append(farm.Bases[b.Platform], b)
-		_, key, err := b.Pin(t.Context(), farm.Podman)
+		scheduler.Bases[b.Platform] = append(scheduler.Bases[b.Platform], b)
+		_, key, err := b.Pin(t.Context(), scheduler.Podman)
 		if err != nil {
 			t.Fatal(err)
 		}
 		double.keys[name] = key
 	}
-	return farm, double
+	return scheduler, double
 }
 
 func containersNamed(t *testing.T, names ...string) (containers []Container) {
@@ -137,18 +137,18 @@ func outcomes(results []Result) (list []string) {
 
 // Regression 17 of the predecessor: a second run writes nothing.
 func TestASecondRunBuildsNothing(t *testing.T) {
-	farm, double := newFarm(t)
-	first := farm.Build(t.Context(), containersNamed(t, "a", "b"))
+	scheduler, double := newScheduler(t)
+	first := scheduler.Build(t.Context(), containersNamed(t, "a", "b"))
 	if got := outcomes(first); !slices.Equal(got, []string{"a built", "b built"}) {
 		t.Fatalf("got %v: %v", got, first[0].Err)
 	}
 	double.lines = nil
-	second := farm.Build(t.Context(), containersNamed(t, "a", "b"))
+	second := scheduler.Build(t.Context(), containersNamed(t, "a", "b"))
 	if got := outcomes(second); !slices.Equal(got, []string{"a up to date", "b up to date"}) || len(double.lines) > 0 {
 		t.Errorf("got %v, and podman was asked to %q", got, double.lines)
 	}
-	farm.Force = true
-	if got := outcomes(farm.Build(t.Context(), containersNamed(t, "a"))); !slices.Equal(got, []string{"a built"}) {
+	scheduler.Force = true
+	if got := outcomes(scheduler.Build(t.Context(), containersNamed(t, "a"))); !slices.Equal(got, []string{"a built"}) {
 		t.Errorf("forced: got %v", got)
 	}
 	if builds := double.builds(); len(builds) != 1 || !strings.Contains(builds[0], "--no-cache") {
@@ -157,32 +157,32 @@ func TestASecondRunBuildsNothing(t *testing.T) {
 }
 
 func TestAFailureStopsNobodyElse(t *testing.T) {
-	farm, double := newFarm(t)
+	scheduler, double := newScheduler(t)
 	double.fails = func(line string) error {
 		if strings.HasPrefix(line, "podman build") && strings.Contains(line, "/a-linux") {
 			return errors.New("exit status 1")
 		}
 		return nil
 	}
-	results := farm.Build(t.Context(), containersNamed(t, "a", "b"))
+	results := scheduler.Build(t.Context(), containersNamed(t, "a", "b"))
 	if got := outcomes(results); !slices.Equal(got, []string{"a failed", "b built"}) {
 		t.Errorf("got %v", got)
 	}
-	if _, err := farm.Tree.Read("a", "linux/amd64"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := scheduler.Tree.Read("a", "linux/amd64"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("what failed has a record: %v", err)
 	}
 }
 
 func TestFailFastStopsTheOthers(t *testing.T) {
-	farm, double := newFarm(t)
-	farm.FailFast = true
+	scheduler, double := newScheduler(t)
+	scheduler.FailFast = true
 	double.fails = func(line string) error {
 		if strings.HasPrefix(line, "podman build") {
 			return errors.New("exit status 1")
 		}
 		return nil
 	}
-	results := farm.Build(t.Context(), containersNamed(t, "a", "b", "c"))
+	results := scheduler.Build(t.Context(), containersNamed(t, "a", "b", "c"))
 	got := outcomes(results)
 	if builds := double.builds(); len(builds) != 1 || !strings.Contains(strings.Join(got, ", "), "not tried") {
 		t.Errorf("%d builds were tried: %v", len(builds), got)
@@ -190,51 +190,51 @@ func TestFailFastStopsTheOthers(t *testing.T) {
 }
 
 func TestAHostThatFailsForAReasonOfItsOwnIsPassed(t *testing.T) {
-	farm, double := newFarm(t)
-	farm.Hosts["linux/amd64"] = []string{"ssh://down", Local}
+	scheduler, double := newScheduler(t)
+	scheduler.Hosts["linux/amd64"] = []string{"ssh://down", Local}
 	double.fails = func(line string) error {
 		if strings.HasPrefix(line, "ssh ") {
 			return &command.Error{Args: []string{"ssh"}, Tail: "ssh: connect to host down port 22: Connection refused"}
 		}
 		return nil
 	}
-	results := farm.Build(t.Context(), containersNamed(t, "a"))
+	results := scheduler.Build(t.Context(), containersNamed(t, "a"))
 	if r := results[0]; r.Outcome != Built || r.Host != Local || len(r.Passed) != 1 || !strings.Contains(r.Passed[0], "nobody listens there") {
 		t.Errorf("got %+v", r)
 	}
-	farm.Hosts["linux/amd64"], farm.Force = []string{"ssh://down"}, true
-	if r := farm.Build(t.Context(), containersNamed(t, "a"))[0]; r.Outcome != Failed || !strings.Contains(r.Message, "no host can build linux/amd64: host ssh://down") {
+	scheduler.Hosts["linux/amd64"], scheduler.Force = []string{"ssh://down"}, true
+	if r := scheduler.Build(t.Context(), containersNamed(t, "a"))[0]; r.Outcome != Failed || !strings.Contains(r.Message, "no host can build linux/amd64: host ssh://down") {
 		t.Errorf("got %+v", r)
 	}
-	farm.Hosts["linux/amd64"] = nil
-	if r := farm.Build(t.Context(), containersNamed(t, "a"))[0]; !strings.Contains(r.Message, "name one under platforms in spacktainers.yaml") {
+	scheduler.Hosts["linux/amd64"] = nil
+	if r := scheduler.Build(t.Context(), containersNamed(t, "a"))[0]; !strings.Contains(r.Message, "name one under platforms in spacktainers.yaml") {
 		t.Errorf("got %+v", r)
 	}
 }
 
 // What a package did wrong it does wrong everywhere.
 func TestABuildThatFailsIsNotTriedElsewhere(t *testing.T) {
-	farm, double := newFarm(t)
-	farm.Hosts["linux/amd64"] = []string{Local, Emulate}
+	scheduler, double := newScheduler(t)
+	scheduler.Hosts["linux/amd64"] = []string{Local, Emulate}
 	double.fails = func(line string) error {
 		if strings.HasPrefix(line, "podman build") {
 			return errors.New("exit status 1")
 		}
 		return nil
 	}
-	farm.Build(t.Context(), containersNamed(t, "a"))
+	scheduler.Build(t.Context(), containersNamed(t, "a"))
 	if builds := double.builds(); len(builds) != 1 {
 		t.Errorf("tried %d times", len(builds))
 	}
 }
 
 func TestWhatIsPublishedIsNotBuilt(t *testing.T) {
-	farm, double := newFarm(t)
+	scheduler, double := newScheduler(t)
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
 	prefix := strings.TrimPrefix(server.URL, "http://") + "/spack-"
-	farm.Published = Registry{Prefix: prefix}.Ask
-	plans, errs := farm.Plan(t.Context(), containersNamed(t, "a", "b"))
+	scheduler.Published = Registry{Prefix: prefix}.Ask
+	plans, errs := scheduler.Plan(t.Context(), containersNamed(t, "a", "b"))
 	if errors.Join(errs...) != nil || plans[0].UpToDate {
 		t.Fatalf("got %v, %v", plans, errs)
 	}
@@ -256,7 +256,7 @@ func TestWhatIsPublishedIsNotBuilt(t *testing.T) {
 	older.Inputs = slices.Clone(older.Inputs)
 	older.Inputs[slices.IndexFunc(older.Inputs, func(in image.Input) bool { return in.Kind == "target" })].Digest = "x86_64"
 	publish("b", older)
-	plans, errs = farm.Plan(t.Context(), containersNamed(t, "a", "b"))
+	plans, errs = scheduler.Plan(t.Context(), containersNamed(t, "a", "b"))
 	if errors.Join(errs...) != nil || !plans[0].UpToDate || plans[0].Where != "registry" || plans[1].UpToDate {
 		t.Fatalf("got %+v, %v", plans, errs)
 	}
@@ -308,55 +308,55 @@ func push(t *testing.T, ref string, img v1.Image) {
 }
 
 func TestARegistryThatCannotBeAskedIsAnError(t *testing.T) {
-	farm, _ := newFarm(t)
+	scheduler, _ := newScheduler(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
 	defer server.Close()
-	farm.Published = Registry{Prefix: strings.TrimPrefix(server.URL, "http://") + "/spack-"}.Ask
-	plans, errs := farm.Plan(t.Context(), containersNamed(t, "a"))
+	scheduler.Published = Registry{Prefix: strings.TrimPrefix(server.URL, "http://") + "/spack-"}.Ask
+	plans, errs := scheduler.Plan(t.Context(), containersNamed(t, "a"))
 	if errs[0] == nil {
 		t.Errorf("taken for missing: %+v", plans[0])
 	}
 }
 
 func TestASaveThatBreaksOffLeavesWhatWasThere(t *testing.T) {
-	farm, double := newFarm(t)
-	before := farm.Build(t.Context(), containersNamed(t, "a"))[0]
+	scheduler, double := newScheduler(t)
+	before := scheduler.Build(t.Context(), containersNamed(t, "a"))[0]
 	double.fails = func(line string) error {
 		if strings.Contains(line, " save ") {
 			return errors.New("signal: killed")
 		}
 		return nil
 	}
-	farm.Force = true
-	if r := farm.Build(t.Context(), containersNamed(t, "a"))[0]; r.Outcome != Failed {
+	scheduler.Force = true
+	if r := scheduler.Build(t.Context(), containersNamed(t, "a"))[0]; r.Outcome != Failed {
 		t.Fatalf("got %+v", r)
 	}
-	record, err := farm.Tree.Read("a", "linux/amd64")
+	record, err := scheduler.Tree.Read("a", "linux/amd64")
 	if err != nil || record.Digest != before.Record.Digest {
 		t.Errorf("got %v, %v", record, err)
 	}
-	if _, err := farm.Tree.Open(record); err != nil {
+	if _, err := scheduler.Tree.Open(record); err != nil {
 		t.Error(err)
 	}
 }
 
 // One concretization for each container and platform: the plan's is the build's.
 func TestConcretizingHappensOnce(t *testing.T) {
-	farm, double := newFarm(t)
+	scheduler, double := newScheduler(t)
 	lock := hello(t).LockText
 	c := hello(t)
 	c.Lock, c.LockText, c.Spack = nil, nil, []byte("spack: {}")
-	_, builderKey, err := farm.pin(t.Context(), Builder, c.Platform)
+	_, builderKey, err := scheduler.pin(t.Context(), Builder, c.Platform)
 	if err != nil {
 		t.Fatal(err)
 	}
 	key := hexSum(append([]byte(builderKey+"\n"), c.Spack...))
-	write(t, filepath.Join(farm.Work, "locks", c.Name, "linux/amd64", key+".lock"), string(lock))
-	r := farm.Build(t.Context(), []Container{c})[0]
+	write(t, filepath.Join(scheduler.Work, "locks", c.Name, "linux/amd64", key+".lock"), string(lock))
+	r := scheduler.Build(t.Context(), []Container{c})[0]
 	if r.Outcome != Built || len(double.builds()) != 1 || !strings.Contains(double.builds()[0], "STEP=install") {
 		t.Errorf("got %+v, and podman was asked to %q", r, double.builds())
 	}
-	installed, err := os.ReadFile(farm.Tree.LockFile("hello", "linux/amd64"))
+	installed, err := os.ReadFile(scheduler.Tree.LockFile("hello", "linux/amd64"))
 	if err != nil || !bytes.Equal(installed, lock) {
 		t.Errorf("another lockfile was installed: %v", err)
 	}
