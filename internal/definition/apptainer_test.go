@@ -68,22 +68,6 @@ func TestLoadRefusesApptainerDefinitions(t *testing.T) {
 	}
 }
 
-func TestEpilogueMayTalkOfFrom(t *testing.T) {
-	for _, text := range []string{
-		"# FROM here on\nRUN true\n",
-		"RUN echo \\\n  # why\n\n  FROM there\n",
-		"RUN <<EOF\nFROM x\nEOF\n",
-		"COPY <<-'A' <<B /x/\nFROM a\nA\nFROM b\nB\nRUN true\n",
-		"COPY --from=builder /a /a\n",
-		"RUN cat <<<word && echo $((1<<X))\n",
-	} {
-		p := &problems{path: "e"}
-		if checkEpilogue(p, []byte(text)); len(p.found) > 0 {
-			t.Errorf("%q: %v", text, p.found)
-		}
-	}
-}
-
 func FuzzReadApptainer(f *testing.F) {
 	for _, seed := range []string{"Bootstrap: docker\nFrom: a/b:1\n", "bootstrap: library\n%post\nx\nBootstrap: docker\nfrom: h:1/b@" + digest, "From: x", "Bootstrap:\r\n%"} {
 		f.Add(seed)

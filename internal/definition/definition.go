@@ -47,7 +47,7 @@ type Definition struct {
 	Env    map[string]string // further environment of the image
 
 	EpiloguePath string // the Dockerfile.epilogue, empty without one
-	Epilogue     []byte // its text, appended to the last stage
+	Epilogue     []byte // its instructions in plain form, one a line, appended to the last stage
 
 	Bootstrap string // agent of the final stage, such as docker; of an Apptainer definition only
 	From      string // what that stage starts from, with registry and namespace

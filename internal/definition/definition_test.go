@@ -191,7 +191,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"an epilogue with another stage behind what is no heredoc", map[string]string{at: hello, "container_definitions/amd64/x/Dockerfile.epilogue": "RUN cat <<<word $((1<<X))\nFROM debian\n"},
 			"container_definitions/amd64/x/Dockerfile.epilogue:2:1: FROM starts another image: the epilogue is appended to the last stage"},
 		{"an epilogue with an open heredoc", map[string]string{at: hello, "container_definitions/amd64/x/Dockerfile.epilogue": "RUN <<EOF\nFROM debian\n"},
-			"container_definitions/amd64/x/Dockerfile.epilogue: a heredoc has no end: EOF is missing"},
+			"container_definitions/amd64/x/Dockerfile.epilogue:1: a heredoc has no end"},
 		{"an epilogue outside of the repository", map[string]string{at: hello, "container_definitions/amd64/x/Dockerfile.epilogue": "-> /etc/hostname"},
 			"container_definitions/amd64/x/Dockerfile.epilogue: leads outside"},
 		{"a lockfile that is a folder", map[string]string{at: hello, "container_definitions/amd64/x/spack.lock/": ""},

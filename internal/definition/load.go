@@ -232,8 +232,7 @@ func (l *loader) readEpilogue(d *Definition) Errors {
 		p.file("%s", reason(err))
 		return p.found
 	}
-	checkEpilogue(p, data)
-	d.Epilogue = data
+	d.Epilogue = parseEpilogue(p, data)
 	return p.found
 }
 
