@@ -3,9 +3,10 @@
 // stands; above them lies one layer with the view, the environment and the
 // definition's own files.
 //
-// It relocates nothing: packages go where they were built for, and a cache
-// that was built for somewhere else is refused. The same lockfile, cache and
-// base give the same digest on every machine.
+// Packages go where they were built for, byte for byte. Those that cannot stay
+// (spliced ones, and those of a cache that was built for another install tree)
+// are relocated as Spack does it. The same lockfile, cache and base give the
+// same digest on every machine.
 package assemble
 
 import (
@@ -29,13 +30,13 @@ import (
 // A Builder assembles from one build cache.
 type Builder struct {
 	Cache *buildcache.Cache
-	Work  string // a folder for blobs and notes that later builds use again; made if missing
+	Work  string // a folder for blobs that later builds use again; made if missing
 	Fetch int    // packages at a time; each takes a connection and a core
 }
 
 // template is the version of what this package makes of its inputs. It goes up
 // whenever the same inputs give other bytes, so that images are built anew.
-const template = "assemble-2"
+const template = "assemble-3"
 
 // A Container is what is assembled, and on which base image.
 type Container struct {
@@ -82,28 +83,37 @@ func (b Builder) build(ctx context.Context, c Container, dir string) (Result, er
 	if err != nil {
 		return Result{}, err
 	}
-	payloads, err := b.fetchAll(ctx, packages)
+	payloads, err := b.fetchAll(ctx, packages, c.Lock)
 	if err != nil {
+		return Result{}, err
+	}
+	if err := place(c.Lock, payloads); err != nil {
+		return Result{}, err
+	}
+	if err := b.relocateAll(ctx, payloads, c); err != nil {
 		return Result{}, err
 	}
 	if err := checkLinks(payloads, systemFolders(externals)); err != nil {
 		return Result{}, err
 	}
-	ground, err := b.lay(ctx, c.Base)
+	base, err := b.layBase(ctx, c.Base)
 	if err != nil {
 		return Result{}, err
 	}
-	limit := maxLayers - len(ground.Layers) - 1
+	limit := maxLayers - len(base.Layers) - 1
 	if limit < 1 {
-		return Result{}, fmt.Errorf("base image %s has %d layers, which leaves none of %d: flatten it", c.Base.Ref, len(ground.Layers), maxLayers)
+		return Result{}, fmt.Errorf("base image %s has %d layers, which leaves none of %d: flatten it", c.Base.Ref, len(base.Layers), maxLayers)
 	}
 	groups := group(bySharing(payloads), limit)
 	layers, err := b.mergeAll(ctx, groups)
 	if err != nil {
 		return Result{}, err
 	}
-	entries, conflicts := makeView(payloads)
-	plan, err := planTop(c, ground, payloads, entries)
+	trees, conflicts, err := b.makeViews(ctx, c, payloads)
+	if err != nil {
+		return Result{}, err
+	}
+	plan, err := planTop(c, base, payloads, trees)
 	if err != nil {
 		return Result{}, err
 	}
@@ -111,12 +121,13 @@ func (b Builder) build(ctx context.Context, c Container, dir string) (Result, er
 	if err != nil {
 		return Result{}, err
 	}
-	record := c.Record(container.Engine{Name: "assemble", Template: template, Base: c.Base.model()})
-	img := draft{ground: ground, labels: c.ImageLabels(record, c.Base.model(), time.Time{})}
+	record := c.Record(container.Engine{Name: "assemble", Template: template, Base: c.Base.model(), Inputs: viewRules(c)})
+	img := draft{base: base, labels: c.ImageLabels(record, c.Base.model(), time.Time{})}
 	for i, g := range groups {
 		img.add(layers[i], describe(g))
 	}
 	img.add(top, "view, environment and files")
+	img.env = environment(trees)
 	if record.Digest, err = img.write(b.blobs(), c, dir); err != nil {
 		return Result{}, err
 	}
@@ -132,19 +143,10 @@ func (b Builder) build(ctx context.Context, c Container, dir string) (Result, er
 	return result, nil
 }
 
-// selectPackages returns what the roots need at run time, the roots in their
-// order first, then dependents before their dependencies: of two packages that
-// claim a path of the view, the one that was asked for first keeps it.
+// selectPackages returns what the roots need at run time.
 func selectPackages(c Container) (packages, externals []*buildcache.Spec, err error) {
-	var specs []*buildcache.Spec
-	for _, hash := range c.Roots {
-		specs = append(specs, c.Lock.Specs[hash])
-	}
-	for _, spec := range slices.Backward(c.Lock.Closure(c.Roots, buildcache.Runtime)) {
-		if !slices.Contains(c.Roots, spec.Hash) {
-			specs = append(specs, spec)
-		}
-	}
+	specs := c.Lock.Closure(c.Roots, buildcache.Runtime)
+	slices.Reverse(specs)
 	for _, spec := range specs {
 		if spec.External {
 			externals = append(externals, spec)
@@ -176,10 +178,9 @@ func systemFolders(externals []*buildcache.Spec) []string {
 
 // fetchAll fetches in parallel and returns the payloads in the order of the
 // specs. The errors of several packages come together.
-func (b Builder) fetchAll(ctx context.Context, specs []*buildcache.Spec) ([]payload, error) {
+func (b Builder) fetchAll(ctx context.Context, specs []*buildcache.Spec, lock *buildcache.Lockfile) ([]payload, error) {
 	payloads := make([]payload, len(specs))
 	errs := make([]error, len(specs))
-	places := newPrefixes(specs)
 	var g errgroup.Group
 	g.SetLimit(max(1, b.Fetch))
 	for i, spec := range specs {
@@ -187,10 +188,7 @@ func (b Builder) fetchAll(ctx context.Context, specs []*buildcache.Spec) ([]payl
 			if errs[i] = ctx.Err(); errs[i] != nil {
 				return nil
 			}
-			if payloads[i], errs[i] = b.fetch(ctx, spec); errs[i] == nil {
-				errs[i] = places.add(spec, payloads[i].contents)
-				payloads[i].Prefixes = nil // they are many
-			}
+			payloads[i], errs[i] = b.fetch(ctx, spec, lock)
 			return nil
 		})
 	}
@@ -199,6 +197,24 @@ func (b Builder) fetchAll(ctx context.Context, specs []*buildcache.Spec) ([]payl
 		return nil, err
 	}
 	return payloads, errors.Join(errs...)
+}
+
+// relocateAll makes layers of the packages that cannot stay as they are.
+func (b Builder) relocateAll(ctx context.Context, packages []payload, c Container) error {
+	errs := make([]error, len(packages))
+	var g errgroup.Group
+	g.SetLimit(max(1, b.Fetch))
+	for i := range packages {
+		if packages[i].relocation == nil {
+			continue
+		}
+		g.Go(func() error {
+			errs[i] = b.relocate(ctx, &packages[i], c.Lock, c.LockText)
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs
+	return errors.Join(errs...)
 }
 
 func (b Builder) mergeAll(ctx context.Context, groups [][]payload) ([]layer, error) {
@@ -244,7 +260,8 @@ func architecture(target string) string {
 
 // draft collects an image.
 type draft struct {
-	ground ground
+	base   baseLayers
+	env    []variable // of the views
 	labels map[string]string
 	own    []v1.Descriptor
 	diffs  []v1.Hash
@@ -257,4 +274,4 @@ func (d *draft) add(l layer, what string) {
 	d.lines = append(d.lines, v1.History{Created: v1.Time{Time: epoch.UTC()}, CreatedBy: "spacktainers: " + what})
 }
 
-func (d *draft) layers() []v1.Descriptor { return slices.Concat(d.ground.Layers, d.own) }
+func (d *draft) layers() []v1.Descriptor { return slices.Concat(d.base.Layers, d.own) }

@@ -17,6 +17,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache/file"
 	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/views"
 )
 
 const fixtures = "../../testdata/spack"
@@ -118,12 +119,12 @@ func (b *bench) nothingLeft() {
 // digests are pinned: the same lockfile, cache and base must give the same
 // image on every machine. They change only together with the template version.
 var digests = map[string]string{
-	"v2-signed/env-a":       "443d0fc5d58ffca9e7b65d746c03962e2e6a5752180ed7c8eeab7bc1277da552",
-	"v2-signed/env-b":       "d9b16f173d2f93cc6096582bb310fd10483b7eb30d8941e16e729a171856d4d3",
-	"v2-unsigned/env-hello": "455314ad5dfe0a52f10a8a1dbc93266249f3b7fde8a8e372cbddeabf5a3acfac",
-	"v3-signed/env-a":       "f07abcf1ec449caf0beb88974c28ea73d6b95196ff8b6225774303e066632048",
-	"v3-unsigned/env-b":     "b19fc401e5664c0d69850119bf5494acf89ff741f6d939910341e73edd61816e",
-	"v3-signed/env-hello":   "6b2699d2ce67477ef66e7224099e97916a6fd995b9a52be75c06aa5ff2d2bd9d",
+	"v2-signed/env-a":       "7c711b4d615476ff2d17f4929ec3f6b64841f3c9b4def542356c1960d04a25e4",
+	"v2-signed/env-b":       "e4511ebc10e7828bc3230eb21c15149cd13babfeb045515ff05a18163c8aba27",
+	"v2-unsigned/env-hello": "7d9400969fcc4658cef92b5b0eafea711b66398a11d2dc9ba9b680d27e864840",
+	"v3-signed/env-a":       "317a9e1e0d4d23b59965e5bccc6423c7bd6edfb906f4365444c16679066f625d",
+	"v3-unsigned/env-b":     "2307aa3c51ac0460fe7ba075b10eb1339bc79f2d2be94f9184656d40b8fcfa45",
+	"v3-signed/env-hello":   "a514a4f22e8b51aef5b1f1c4fe4929b7736f660378b841ce7f1f08f27fd52317",
 }
 
 func TestSameInputGivesTheSameDigestEverywhere(t *testing.T) {
@@ -220,15 +221,15 @@ func TestDamagedBlobInTheWorkFolderIsFetchedAgain(t *testing.T) {
 }
 
 func TestEnvironmentIsTheViewsOnTopOfTheBases(t *testing.T) {
-	got := imageEnv([]string{"PATH=/base/bin", "LANG=C.UTF-8"}, map[string]string{"OMP_NUM_THREADS": "1"})
+	got := imageEnv([]string{"PATH=/base/bin", "LANG=C.UTF-8"}, environment([]viewTree{{View: views.Default(View)}}), map[string]string{"OMP_NUM_THREADS": "1"})
 	want := []string{
 		"ACLOCAL_PATH=/opt/view/share/aclocal",
 		"CMAKE_PREFIX_PATH=/opt/view",
 		"LANG=C.UTF-8",
-		"MANPATH=/opt/view/man:/opt/view/share/man:",
+		"MANPATH=/opt/view/share/man:/opt/view/man:",
 		"OMP_NUM_THREADS=1",
 		"PATH=/opt/view/bin:/base/bin",
-		"PKG_CONFIG_PATH=/opt/view/lib/pkgconfig:/opt/view/lib64/pkgconfig:/opt/view/share/pkgconfig",
+		"PKG_CONFIG_PATH=/opt/view/share/pkgconfig:/opt/view/lib64/pkgconfig:/opt/view/lib/pkgconfig",
 		"SPACK_ENV=/opt/spack-environment",
 		"SPACK_ENV_VIEW=default",
 	}

@@ -168,7 +168,7 @@ func TestDamagedBaseIsRefused(t *testing.T) {
 // What a definition adds goes where the container would look for it: a layer
 // with a bin/x would put a folder in the place of the base's link bin -> usr/bin.
 func TestPathsAreResolvedThroughTheLinksOfTheBase(t *testing.T) {
-	g := ground{Links: map[string]string{
+	g := baseLayers{links: map[string]string{
 		"bin": "usr/bin", "abs": "/usr/share", "usr/up": "../etc", "a": "b", "b": "a", "usr/bin/sh": shellMark,
 	}}
 	for name, want := range map[string]string{
@@ -196,7 +196,7 @@ func TestALayerMayTakeTheShellAway(t *testing.T) {
 		"folder removed":  {[]tar.Header{{Name: ".wh.usr", Typeflag: tar.TypeReg}}, false},
 		"folder replaced": {[]tar.Header{{Name: "usr", Typeflag: tar.TypeSymlink, Linkname: "opt"}}, false},
 	} {
-		g := ground{Folders: map[string]bool{}, Links: map[string]string{}}
+		g := baseLayers{folders: map[string]bool{}, links: map[string]string{}}
 		for _, layer := range [][]tar.Header{{{Name: "usr/", Typeflag: tar.TypeDir}, {Name: "usr/bin/sh", Typeflag: tar.TypeReg}}, test.second} {
 			var body bytes.Buffer
 			w := tar.NewWriter(&body)

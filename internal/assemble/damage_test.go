@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/views"
 )
 
 func TestAFlippedByteInAnyBlobIsFound(t *testing.T) {
@@ -145,6 +146,8 @@ func made(t *testing.T, info string, entries ...tar.Header) io.Reader {
 	return &b
 }
 
+var testSpec = &buildcache.Spec{Name: "x", Version: "1.0", Namespace: "builtin"}
+
 const (
 	at    = "opt/software/linux/x-1.0-abc"
 	built = "{buildpath: /opt/software, relative_prefix: linux/x-1.0-abc, sbang_install_path: /opt/software/bin/sbang}"
@@ -178,10 +181,14 @@ func TestTarballsAreRefused(t *testing.T) {
 		"pipe":                       {entries: []tar.Header{{Name: at + "/pipe", Typeflag: tar.TypeFifo}}, want: "files, folders and links"},
 		"hard link to the host":      {entries: []tar.Header{{Name: at + "/shadow", Typeflag: tar.TypeLink, Linkname: "etc/shadow"}}, want: "no file before it"},
 		"hard link to nothing yet":   {entries: []tar.Header{{Name: at + "/b", Typeflag: tar.TypeLink, Linkname: at + "/a"}, file(at + "/a")}, want: "no file before it"},
-		"built for somewhere else":   {info: "{buildpath: /home/me/spack, relative_prefix: linux/x-1.0-abc}", want: "built for /home/me/spack/linux/x-1.0-abc"},
-		"built next to the tree":     {info: "{buildpath: /opt/software2, relative_prefix: x}", want: "built for /opt/software2/x"},
-		"prefix that climbs out":     {info: "{buildpath: /opt/software, relative_prefix: ../../etc}", want: "built for /etc"},
-		"the whole tree as prefix":   {info: "{buildpath: /opt/software, relative_prefix: .}", want: "built for /opt/software"},
+		"global header":              {entries: []tar.Header{{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"path": "x"}}}, want: "files, folders and links"},
+		"capability of libarchive":   {entries: []tar.Header{{Name: at + "/a", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"LIBARCHIVE.xattr.security.capability": "AQ"}}}, want: "LIBARCHIVE.xattr"},
+		"escape sequence in a name":  {entries: []tar.Header{file(at + "/a\x1b[2J")}, want: "control character"},
+		"line break in a name":       {entries: []tar.Header{file(at + "/a\n::error::b")}, want: "control character"},
+		"line break in a target":     {entries: []tar.Header{symlink(at+"/a", "b\nc")}, want: "control character"},
+		"C1 control in a name":       {entries: []tar.Header{file(at + "/a\u009b2J")}, want: "control character"},
+		"link that leads nowhere":    {entries: []tar.Header{symlink(at+"/a", "")}, want: "leads nowhere"},
+		"a prefix that is none":      {info: "{buildpath: software, relative_prefix: x}", want: "names the prefix"},
 		"no build information":       {info: "{}", want: "names the prefix"},
 		"build information is noise": {info: "{buildpath: [", want: "binary_distribution"},
 	} {
@@ -190,7 +197,7 @@ func TestTarballsAreRefused(t *testing.T) {
 			if info == "" {
 				info = built
 			}
-			_, err := readContents(made(t, info, test.entries...))
+			_, err := readContents(made(t, info, test.entries...), testSpec)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want an error with %q", err, test.want)
 			}
@@ -225,21 +232,21 @@ func FuzzReadContents(f *testing.F) {
 		f.Add(b.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := readContents(bytes.NewReader(data))
+		c, err := readContents(bytes.NewReader(data), testSpec)
 		if err != nil {
 			return
 		}
-		if !strings.HasPrefix(c.Prefix, InstallTree+"/") || path.Clean(c.Prefix) != c.Prefix {
-			t.Errorf("prefix %q", c.Prefix)
+		if !path.IsAbs(c.prefix()) || path.Clean(c.prefix()) != c.prefix() {
+			t.Errorf("prefix %q", c.prefix())
 		}
 		folders := map[string]bool{}
-		for _, e := range c.Entries {
+		for _, e := range c.Files {
 			if e.Path == "" || path.Clean("/"+e.Path) != "/"+e.Path {
 				t.Errorf("entry %q", e.Path)
 			}
-			folders[e.Path] = e.Dir
+			folders[e.Path] = e.Kind == views.Dir
 		}
-		for _, e := range c.Entries {
+		for _, e := range c.Files {
 			if isDir, ok := folders[path.Dir(e.Path)]; ok && !isDir {
 				t.Errorf("%q lies behind something that is no folder", e.Path)
 			}
@@ -253,7 +260,7 @@ func TestTruncatedTarballIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range []int{0, 1, 511, 512, 700, 1024, 1100} {
-		if _, err := readContents(bytes.NewReader(whole[:n])); err == nil {
+		if _, err := readContents(bytes.NewReader(whole[:n]), testSpec); err == nil {
 			t.Errorf("%d bytes of %d were taken for a tarball", n, len(whole))
 		}
 	}
@@ -275,42 +282,16 @@ func TestLinksMayOnlyLeaveForWhatTheSystemProvides(t *testing.T) {
 		"folder that begins the same": {"/opt/software2/x", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := readContents(made(t, built, tar.Header{Name: at + "/lib/x.so", Typeflag: tar.TypeSymlink, Linkname: test.target}))
+			c, err := readContents(made(t, built, tar.Header{Name: at + "/lib/x.so", Typeflag: tar.TypeSymlink, Linkname: test.target}), testSpec)
 			if err != nil {
 				t.Fatal(err)
 			}
 			system := systemFolders([]*buildcache.Spec{{Name: "z", External: true, ExternalPath: "/usr"}})
-			err = checkLinks([]payload{{Spec: &buildcache.Spec{Name: "x"}, contents: c}}, system)
+			err = checkLinks([]payload{{Spec: testSpec, contents: c, Prefix: c.prefix()}}, system)
 			if (err == nil) != test.ok {
 				t.Errorf("link to %s: %v", test.target, err)
 			}
 		})
-	}
-}
-
-func TestPackagesThatLookForEachOtherElsewhereAreRefused(t *testing.T) {
-	lib := &buildcache.Spec{Name: "lib", Version: "1", Hash: "l23456l23456l23456l23456l23456l2"}
-	app := &buildcache.Spec{Name: "app", Version: "1", Hash: "a23456a23456a23456a23456a23456a2"}
-	in := func(prefix string, known map[buildcache.Hash]string) contents {
-		return contents{Prefix: prefix, Prefixes: known}
-	}
-	for name, test := range map[string]struct {
-		known map[buildcache.Hash]string // by app
-		ok    bool
-	}{
-		"where it is":          {map[buildcache.Hash]string{lib.Hash: "/opt/software/a/lib"}, true},
-		"in another tree":      {map[buildcache.Hash]string{lib.Hash: "/opt/software/b/lib"}, false},
-		"itself in another":    {map[buildcache.Hash]string{app.Hash: "/opt/software/b/app"}, false},
-		"a build tool, not in": {map[buildcache.Hash]string{"c23456c23456c23456c23456c23456c2": "/somewhere"}, true},
-	} {
-		p := newPrefixes([]*buildcache.Spec{app, lib})
-		err := errors.Join(p.add(lib, in("/opt/software/a/lib", nil)), p.add(app, in("/opt/software/a/app", test.known)))
-		if (err == nil) != test.ok {
-			t.Errorf("%s: %v", name, err)
-		}
-		if err != nil && !strings.Contains(err.Error(), "app@1") {
-			t.Errorf("%s: the package is not named: %v", name, err)
-		}
 	}
 }
 

@@ -3,6 +3,7 @@ package assemble
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 )
@@ -14,29 +15,54 @@ const (
 	entrypoint     = "/entrypoint.sh"
 )
 
-// A variable is one of the search paths that Spack's prefix inspections set
-// for a view, whether or not the folders exist. Measured on Spack 0.23 and 1.2
-// with `spack env activate --sh`.
+// A variable is one of the search paths that Spack sets for a view.
 type variable struct {
 	name    string
-	folders []string // of the view, before what the variable held
+	folders []string // absolute, before what the variable held
 	end     string   // behind it: MANPATH's empty last element means the system's own
 }
 
+// inspections are the search paths that Spack's prefix inspections set for a
+// view, whether or not the folders exist, in the order in which they come out
+// of "spack env activate --sh" of Spack 0.23 and 1.3.
 var inspections = []variable{
 	{name: "PATH", folders: []string{"bin"}},
-	{name: "MANPATH", folders: []string{"man", "share/man"}, end: ":"},
+	{name: "MANPATH", folders: []string{"share/man", "man"}, end: ":"},
 	{name: "ACLOCAL_PATH", folders: []string{"share/aclocal"}},
-	{name: "PKG_CONFIG_PATH", folders: []string{"lib/pkgconfig", "lib64/pkgconfig", "share/pkgconfig"}},
+	{name: "PKG_CONFIG_PATH", folders: []string{"share/pkgconfig", "lib64/pkgconfig", "lib/pkgconfig"}},
 	{name: "CMAKE_PREFIX_PATH", folders: []string{""}},
+}
+
+// environment returns what the default view sets. Other views are only there,
+// as with "spack env activate".
+func environment(trees []viewTree) []variable {
+	i := slices.IndexFunc(trees, func(t viewTree) bool { return t.Name == defaultView })
+	if i < 0 {
+		return nil
+	}
+	var set []variable
+	for _, v := range inspections {
+		set = append(set, variable{v.name, below(trees[i].Root, v.folders), v.end})
+	}
+	if len(trees[i].python) > 0 {
+		set = append(set, variable{name: "PYTHONPATH", folders: below(trees[i].Root, trees[i].python)})
+	}
+	return set
+}
+
+const defaultView = "default"
+
+func below(root string, folders []string) []string {
+	var out []string
+	for _, folder := range folders {
+		out = append(out, path.Join(root, folder))
+	}
+	return out
 }
 
 // value is what the variable gets in front of before.
 func (v variable) value(before string) string {
-	var parts []string
-	for _, folder := range v.folders {
-		parts = append(parts, strings.TrimSuffix(View+"/"+folder, "/"))
-	}
+	parts := slices.Clone(v.folders)
 	if before = strings.Trim(before, ":"); before != "" {
 		parts = append(parts, before)
 	}
@@ -49,17 +75,16 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 // imageEnv adds the view's search paths and the definition's own variables to
 // those of the base image.
-func imageEnv(base []string, own map[string]string) []string {
+func imageEnv(base []string, view []variable, own map[string]string) []string {
 	env := map[string]string{"PATH": defaultPath}
 	for _, assignment := range base {
 		name, value, _ := strings.Cut(assignment, "=")
 		env[name] = value
 	}
-	for _, v := range inspections {
+	for _, v := range view {
 		env[v.name] = v.value(env[v.name])
 	}
-	env["SPACK_ENV"] = environmentDir
-	env["SPACK_ENV_VIEW"] = "default"
+	maps.Copy(env, activated(view))
 	maps.Copy(env, own)
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(env)) {
@@ -70,20 +95,29 @@ func imageEnv(base []string, own map[string]string) []string {
 
 // profile is the same for login shells and for container engines that start
 // with an environment of their own. Read twice it adds nothing twice.
-func profile(own map[string]string) string {
+func profile(view []variable, own map[string]string) string {
 	var b strings.Builder
-	b.WriteString("# What the packages below " + View + " need to be found.\n")
-	for _, v := range inspections {
-		first := strings.TrimSuffix(View+"/"+v.folders[0], "/")
+	b.WriteString("# What the packages need to be found.\n")
+	for _, v := range view {
+		first := v.folders[0]
 		fmt.Fprintf(&b, "case \":${%s:-}:\" in\n*:%s:*) ;;\n*) export %s=\"%s${%s:+:$%s}%s\" ;;\nesac\n",
 			v.name, first, v.name, strings.TrimSuffix(v.value(""), ":"), v.name, v.name, v.end)
 	}
-	set := map[string]string{"SPACK_ENV": environmentDir, "SPACK_ENV_VIEW": "default"}
+	set := activated(view)
 	maps.Copy(set, own)
 	for _, name := range slices.Sorted(maps.Keys(set)) { // what the caller has set stays
 		fmt.Fprintf(&b, "[ \"${%s+set}\" ] || export %s=%s\n", name, name, quote(set[name]))
 	}
 	return b.String()
+}
+
+// activated is how Spack's own commands find the environment.
+func activated(view []variable) map[string]string {
+	set := map[string]string{"SPACK_ENV": environmentDir}
+	if view != nil {
+		set["SPACK_ENV_VIEW"] = defaultView
+	}
+	return set
 }
 
 // quote makes one shell word of s.

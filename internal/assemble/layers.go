@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -80,18 +79,13 @@ func group(packages []payload, limit int) [][]payload {
 	return groups
 }
 
-// layerOf returns the layer of a group: the tarball itself of a single
-// package, and one new tarball for several.
+// layerOf returns the layer of a group: the one of a single package, and one
+// new tarball for several.
 func (b Builder) layerOf(ctx context.Context, group []payload) (layer, error) {
 	if len(group) == 1 {
 		return group[0].layer, nil
 	}
-	notes := b.notes("merged-1", mergeKey(group))
-	var known layer
-	if notes.load(&known) && b.blobs().holds(known.Digest) {
-		return known, nil
-	}
-	merged, err := b.writeLayer(func(w *tar.Writer) error {
+	return b.writeLayer(func(w *tar.Writer) error {
 		folders := map[string]bool{}
 		for _, p := range group {
 			if err := b.copyPackage(ctx, w, p, folders); err != nil {
@@ -100,58 +94,24 @@ func (b Builder) layerOf(ctx context.Context, group []payload) (layer, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return layer{}, err
-	}
-	return merged, notes.save(merged)
 }
 
-// mergeKey names a merged layer by what is in it.
-func mergeKey(group []payload) string {
-	sum := sha256.New()
-	for _, p := range group {
-		fmt.Fprintln(sum, p.Digest)
-	}
-	return hex.EncodeToString(sum.Sum(nil))
-}
-
-// copyPackage appends a package's tarball to w, without the parent folders
-// that an earlier one has brought.
+// copyPackage appends a package's layer to w, without the parent folders that
+// an earlier one has brought.
 func (b Builder) copyPackage(ctx context.Context, w *tar.Writer, p payload, folders map[string]bool) error {
-	file, err := os.Open(b.blobs().path(p.Digest))
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	unzipped, err := gzip.NewReader(file)
-	if err != nil {
-		return err
-	}
-	r := tar.NewReader(unzipped)
-	for {
-		header, err := r.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	return b.readBlob(ctx, p.Digest, func(header *tar.Header, body io.Reader) error {
 		if header.Typeflag == tar.TypeDir {
 			if folders[header.Name] {
-				continue
+				return nil
 			}
 			folders[header.Name] = true
 		}
 		if err := w.WriteHeader(header); err != nil {
 			return err
 		}
-		if _, err := io.Copy(w, r); err != nil {
-			return err
-		}
-	}
+		_, err := io.Copy(w, body)
+		return err
+	})
 }
 
 // writeLayer stores a layer of our own making. Its compressor is the fastest

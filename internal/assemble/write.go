@@ -65,11 +65,11 @@ func (d *draft) annotations() map[string]string {
 // entrypoint. The base's command goes with the base's entrypoint: it was
 // written for that one.
 func (d *draft) config(c Container, platform v1.Platform) v1.ConfigFile {
-	config := d.ground.config.DeepCopy()
+	config := d.base.config.DeepCopy()
 	config.OS, config.Architecture, config.Variant = platform.OS, platform.Architecture, platform.Variant
 	config.Created = v1.Time{Time: epoch.UTC()}
-	config.Config.Env = imageEnv(config.Config.Env, c.Env)
-	if d.ground.Shell {
+	config.Config.Env = imageEnv(config.Config.Env, d.env, c.Env)
+	if d.base.shell {
 		config.Config.Entrypoint, config.Config.Cmd = []string{entrypoint}, nil
 	}
 	if config.Config.Labels == nil {

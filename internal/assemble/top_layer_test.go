@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/openbraininstitute/spacktainers/buildcache"
-
 	"github.com/openbraininstitute/spacktainers/internal/container"
 )
 
@@ -87,46 +85,6 @@ func noEntryTwice(t *testing.T, b *bench, result Result) {
 		})
 		if err := body.Close(); err != nil && err != io.EOF {
 			t.Fatal(err)
-		}
-	}
-}
-
-func TestTheFirstOfTwoVersionsIsInTheView(t *testing.T) {
-	lock := fixtures + "/v3-unsigned/locks/env-a.spack.lock"
-	b := newBench(t, fixtures+"/v3-unsigned/cache")
-	c := b.container(lock)
-	c.Roots = c.Roots[:2]
-	forth := b.mustBuild(c)
-	c.Roots = []buildcache.Hash{c.Roots[1], c.Roots[0]}
-	back := b.mustBuild(c)
-	if forth.BuildKey == back.BuildKey {
-		t.Error("the order of the roots decides what the view shows, and is not in the build key")
-	}
-	if forth.Packages[0].Name != back.Packages[1].Name || forth.Packages[1].Name != back.Packages[0].Name {
-		t.Errorf("roots are not first: %v, %v", forth.Packages[:2], back.Packages[:2])
-	}
-}
-
-func TestADamagedNoteIsAsIfItWereNotThere(t *testing.T) {
-	b := newBench(t, fixtures+"/v3-signed/cache")
-	lock := fixtures + "/v3-signed/locks/env-hello.spack.lock"
-	first := b.mustBuild(b.container(lock))
-	notes, err := filepath.Glob(filepath.Join(b.work, "*-1", "*.json"))
-	if err != nil || len(notes) < 8 {
-		t.Fatal(notes, err)
-	}
-	for _, path := range notes {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, damaged := range []string{"{}", string(text[:len(text)-1]), strings.Replace(string(text), "[", "[ ", 1), ""} {
-			if err := os.WriteFile(path, []byte(damaged), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			if again := b.mustBuild(b.container(lock)); again.Digest != first.Digest {
-				t.Fatalf("%s damaged: digest %s, not %s", filepath.Base(path), again.Digest, first.Digest)
-			}
 		}
 	}
 }

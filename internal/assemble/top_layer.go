@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -15,17 +16,18 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/internal/container"
+	"github.com/openbraininstitute/spacktainers/internal/views"
 )
 
 // epoch is the time of everything we write ourselves, as Spack has it in its
 // tarballs.
 var epoch = time.Unix(0, 0)
 
-// A top is the layer above the packages: the view, the environment, the
+// A topLayer is the layer above the packages: the views, the environment, the
 // lockfile and the definition's files. It is planned whole before any of it is
 // written, since no unpacker takes an entry twice.
-type top struct {
-	ground  ground
+type topLayer struct {
+	base    baseLayers
 	entries map[string]topEntry // by path, without slashes around
 }
 
@@ -38,19 +40,16 @@ type topEntry struct {
 
 // planTop decides what the layer holds. Owner, times and order depend on the
 // input alone.
-func planTop(c Container, g ground, packages []payload, entries []viewEntry) (*top, error) {
-	t := &top{ground: g, entries: map[string]topEntry{}}
-	t.folder(View)
-	for _, e := range entries {
-		if name := View + "/" + e.Path; e.Target == "" {
-			t.folder(name)
-		} else {
-			t.put(name, topEntry{header: tar.Header{Typeflag: tar.TypeSymlink, Linkname: e.Target, Mode: 0o777}, from: "the view"})
+func planTop(c Container, base baseLayers, packages []payload, trees []viewTree) (*topLayer, error) {
+	t := &topLayer{base: base, entries: map[string]topEntry{}}
+	for _, tree := range trees {
+		if err := t.view(tree); err != nil {
+			return nil, err
 		}
 	}
 	t.text(environmentDir+"/spack.lock", 0o644, c.LockText)
-	t.text(profileScript, 0o644, []byte(profile(c.Env)))
-	if g.Shell {
+	t.text(profileScript, 0o644, []byte(profile(environment(trees), c.Env)))
+	if base.shell {
 		t.text(entrypoint, 0o755, []byte(entrypointScript))
 		for _, at := range sbangs(packages) {
 			t.text(at, 0o755, []byte(sbang))
@@ -62,6 +61,35 @@ func planTop(c Container, g ground, packages []payload, entries []viewEntry) (*t
 		}
 	}
 	return t, nil
+}
+
+// view enters a view. Its root may be in a folder of the base image, and is
+// nothing that is there already.
+func (t *topLayer) view(tree viewTree) error {
+	root, err := t.base.resolve(tree.Root)
+	if err != nil {
+		return fmt.Errorf("view %s: %w", tree.Root, err)
+	}
+	if within("/"+root, InstallTree) || within(InstallTree, "/"+root) {
+		return fmt.Errorf("view %s: the packages lie there: give it another root", tree.Root)
+	}
+	if t.base.folders[root] && tree.Root != View || t.base.has(root) {
+		return fmt.Errorf("view %s: the base image has something there: give it another root", tree.Root)
+	}
+	t.folder(root)
+	for _, e := range tree.entries {
+		name := root + "/" + e.Path
+		switch e.Kind {
+		case views.Dir:
+			t.folder(name)
+		case views.Symlink:
+			t.put(name, topEntry{header: tar.Header{Typeflag: tar.TypeSymlink, Linkname: e.Link, Mode: 0o777}, from: "the view"})
+		default:
+			h := tar.Header{Typeflag: tar.TypeReg, Mode: cmp.Or(e.Mode, 0o644), Size: int64(len(e.Text))}
+			t.put(name, topEntry{header: h, text: e.Text, from: "the view"})
+		}
+	}
+	return nil
 }
 
 // sbangs returns the paths at which the packages' scripts look for sbang.
@@ -76,12 +104,12 @@ func sbangs(packages []payload) []string {
 	return slices.Compact(found)
 }
 
-func (t *top) text(name string, mode int64, text []byte) {
+func (t *topLayer) text(name string, mode int64, text []byte) {
 	t.put(name, topEntry{header: tar.Header{Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(text))}, text: text, from: "every image"})
 }
 
 // put enters something under its name and makes the folders above it.
-func (t *top) put(name string, e topEntry) {
+func (t *topLayer) put(name string, e topEntry) {
 	name = strings.Trim(name, "/")
 	t.folder(path.Dir("/" + name))
 	e.header.Name = name
@@ -90,16 +118,16 @@ func (t *top) put(name string, e topEntry) {
 
 // folder makes a folder that is not there yet. One of the base image is left
 // alone: it may have a mode of its own.
-func (t *top) folder(name string) {
+func (t *topLayer) folder(name string) {
 	name = strings.Trim(name, "/")
-	if _, ok := t.entries[name]; ok || name == "" || t.ground.Folders[name] {
+	if _, ok := t.entries[name]; ok || name == "" || t.base.folders[name] {
 		return
 	}
 	t.put(name, topEntry{header: tar.Header{Typeflag: tar.TypeDir, Mode: 0o755}, from: "every image"})
 }
 
 // copy enters a file or folder of the definition.
-func (t *top) copy(f container.File) error {
+func (t *topLayer) copy(f container.File) error {
 	source, err := filepath.EvalSymlinks(f.Source) // it may be a link itself, not what lies below it
 	if err != nil {
 		return err
@@ -112,7 +140,7 @@ func (t *top) copy(f container.File) error {
 		if err != nil {
 			return err
 		}
-		name, err := t.ground.resolve(path.Join(f.Target, filepath.ToSlash(below)))
+		name, err := t.base.resolve(path.Join(f.Target, filepath.ToSlash(below)))
 		if err != nil {
 			return err
 		}
@@ -150,7 +178,7 @@ func fileMode(mode fs.FileMode) int64 {
 
 // add enters something of the definition's. It may take the place of a link of
 // the view, and of nothing else that is in the image for a reason.
-func (t *top) add(name string, e topEntry) error {
+func (t *topLayer) add(name string, e topEntry) error {
 	isFolder := e.header.Typeflag == tar.TypeDir
 	if within("/"+name, InstallTree) || isFolder && name == "" {
 		return fmt.Errorf("%s cannot be at /%s: the packages lie there", e.from, name)
@@ -165,9 +193,9 @@ func (t *top) add(name string, e topEntry) error {
 	case isFolder && (!ok || before.header.Typeflag == tar.TypeDir):
 		t.folder(name)
 		return nil
-	case ok && (isFolder || before.header.Typeflag != tar.TypeSymlink || before.source != "" || before.from != "the view"):
+	case ok && (isFolder || before.header.Typeflag == tar.TypeDir || before.source != "" || before.from != "the view"):
 		return fmt.Errorf("%s cannot be at /%s: %s puts something there", e.from, name, before.from)
-	case !isFolder && t.ground.Folders[name]:
+	case !isFolder && t.base.folders[name]:
 		return fmt.Errorf("%s cannot be at /%s: the base image has a folder there", e.from, name)
 	}
 	t.put(name, e)
@@ -175,7 +203,7 @@ func (t *top) add(name string, e topEntry) error {
 }
 
 // write writes the layer, folders before what is in them.
-func (t *top) write(ctx context.Context, w *tar.Writer) error {
+func (t *topLayer) write(ctx context.Context, w *tar.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(t.entries)) {
 		e := t.entries[name]
 		h := e.header

@@ -1,0 +1,153 @@
+package assemble
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/views"
+)
+
+// View is where an image shows all its packages as one tree, unless its
+// environment says otherwise.
+const View = "/opt/view"
+
+// A Conflict is what two packages claim of a view.
+type Conflict struct {
+	views.Conflict
+	Root string // of the view
+}
+
+func (c Conflict) String() string {
+	more := ""
+	if n := len(c.Paths) - 1; n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("%s%s: of %s, not of %s", path.Join(c.Root, c.Paths[0]), more, c.Kept, c.Dropped)
+}
+
+// A viewTree is what one view of the image holds.
+type viewTree struct {
+	views.View
+	entries []views.Entry
+	python  []string // folders below the root that PYTHONPATH names
+}
+
+// makeViews makes the views of an image, and reads what they hold copies of.
+func (b Builder) makeViews(ctx context.Context, c Container, packages []payload) ([]viewTree, []Conflict, error) {
+	var trees []viewTree
+	var conflicts []Conflict
+	installed := describeAll(packages)
+	wanted, err := views.Parse(c.Spack, View)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, v := range wanted {
+		var members []views.Package
+		for _, spec := range v.Order(c.Lock, c.lockRoots(v)) {
+			if p, ok := installed[spec.Hash]; ok {
+				members = append(members, p)
+			}
+		}
+		made, err := v.Make(c.Lock.Spack.Version, members)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := b.readCopies(ctx, made.Entries, packages); err != nil {
+			return nil, nil, fmt.Errorf("view %s: %w", v.Root, err)
+		}
+		for _, conflict := range made.Conflicts {
+			conflicts = append(conflicts, Conflict{conflict, v.Root})
+		}
+		trees = append(trees, viewTree{v, made.Entries, v.PythonPath(members)})
+	}
+	return trees, conflicts, nil
+}
+
+// viewRules are the inputs of the build key that decide how views are made.
+func viewRules(c Container) []image.Input {
+	return []image.Input{{Kind: "view rules", Digest: views.Rules(c.Lock.Spack.Version)}}
+}
+
+// lockRoots returns the roots of the container in the order of its lockfile,
+// by which Spack decides what a view shows.
+func (c Container) lockRoots(v views.View) []buildcache.Hash {
+	var roots []buildcache.Hash
+	for _, root := range c.Lock.Roots {
+		if slices.Contains(c.Roots, root.Hash) {
+			roots = append(roots, root.Hash)
+		}
+	}
+	return roots
+}
+
+// describeAll tells the views room of the packages, by hash.
+func describeAll(packages []payload) map[buildcache.Hash]views.Package {
+	prefixes := map[buildcache.Hash]*payload{}
+	for i := range packages {
+		prefixes[packages[i].Spec.Hash] = &packages[i]
+	}
+	described := map[buildcache.Hash]views.Package{}
+	for _, p := range packages {
+		d := views.Package{Spec: p.Spec, Prefix: p.Prefix, Files: p.Files, Hook: views.HookOf(p.Spec, p.Recipe)}
+		for _, name := range []string{"python", "python-venv"} { // the latter wins
+			for _, dep := range p.Spec.Dependencies {
+				python := prefixes[dep.Hash]
+				if dep.Name != name || python == nil || d.Hook != views.PythonScripts && d.Hook != views.PythonVenv {
+					continue
+				}
+				d.Interpreter = python.Prefix
+				if name == "python" {
+					d.Extends = python.Spec
+				}
+			}
+		}
+		described[p.Spec.Hash] = d
+	}
+	return described
+}
+
+// readCopies fills in the text of files that a view has copies of.
+func (b Builder) readCopies(ctx context.Context, entries []views.Entry, packages []payload) error {
+	for _, p := range packages {
+		wanted := map[string][]int{}
+		for i, e := range entries {
+			if e.Prefix == p.Prefix && e.Source != "" {
+				name := strings.TrimPrefix(path.Join(p.Prefix, e.Source), "/")
+				wanted[name] = append(wanted[name], i)
+			}
+		}
+		if len(wanted) == 0 {
+			continue
+		}
+		err := b.readBlob(ctx, p.Digest, func(header *tar.Header, body io.Reader) error {
+			found := wanted[cleanName(header.Name)]
+			if len(found) == 0 {
+				return nil
+			}
+			if header.Size > maxRelocated {
+				return fmt.Errorf("%s: %d bytes are too many to copy", header.Name, header.Size)
+			}
+			text, err := io.ReadAll(body)
+			for _, i := range found {
+				e := &entries[i]
+				e.Mode, e.Text = header.Mode&0o777, text
+				if e.From != "" {
+					e.Text = bytes.ReplaceAll(text, []byte(e.From), []byte(e.To))
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
