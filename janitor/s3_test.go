@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 func bucket(t testing.TB, server *s3test.Server, endpoint, name string, edit func(*s3.Options)) *s3.Store {
 	t.Helper()
 	opts := s3.Options{Endpoint: endpoint, Region: "us-east-1", PathStyle: true, MaxAttempts: 4, MaxBackoff: 5 * time.Millisecond,
-		Credentials: s3.Keys(server.AccessKey, server.SecretKey)}
+		Credentials: s3.Keys(server.AccessKey, server.SecretKey, "")}
 	if edit != nil {
 		edit(&opts)
 	}

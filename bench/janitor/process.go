@@ -100,7 +100,7 @@ func do(ctx context.Context, text string) (*report, error) {
 	if !ok {
 		return nil, fmt.Errorf("no step %q", s.Do)
 	}
-	store, err := s3.Open(ctx, s.Mirror, s3.Options{Endpoint: s.Endpoint, PathStyle: true, Credentials: s3.Keys(s.Key, s.Secret)})
+	store, err := s3.Open(ctx, s.Mirror, s3.Options{Endpoint: s.Endpoint, PathStyle: true, Credentials: s3.Keys(s.Key, s.Secret, "")})
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 
 func bucket(t *testing.T, server *s3test.Server, url string) *s3.Store {
 	t.Helper()
-	store, err := s3.Open(t.Context(), url, s3.Options{Endpoint: server.Endpoint, PathStyle: true, Credentials: s3.Keys(server.AccessKey, server.SecretKey)})
+	store, err := s3.Open(t.Context(), url, s3.Options{Endpoint: server.Endpoint, PathStyle: true, Credentials: s3.Keys(server.AccessKey, server.SecretKey, "")})
 	if err != nil {
 		t.Fatal(err)
 	}

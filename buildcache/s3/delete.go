@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"golang.org/x/sync/errgroup"
 
@@ -42,6 +44,9 @@ func (s *Store) deleteAll(ctx context.Context, targets []target, marked func(key
 		return &buildcache.DeleteError{Failed: fail(targets, fmt.Errorf("%s: delete: one of the keys is empty", s))}
 	}
 	plain, odd := divide(targets)
+	if s.noBatches.Load() {
+		plain, odd = nil, targets
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(inFlight / 2)
 	var batches [][]target
@@ -54,6 +59,9 @@ func (s *Store) deleteAll(ctx context.Context, targets []target, marked func(key
 				failed[i], err = s.deleteBatch(groupCtx, batch, marked)
 			} else {
 				failed[i], err = s.deleteOne(groupCtx, batch[0], marked)
+			}
+			if s.noBatches.Load() && isKeyError(err) {
+				return nil
 			}
 			return err
 		})
@@ -98,6 +106,9 @@ func (s *Store) deleteBatch(ctx context.Context, targets []target, marked func(k
 		again, refused, err := s.tryDelete(ctx, targets, marked)
 		failed = append(failed, refused...)
 		if err != nil {
+			if rest, ok, err := s.deleteOtherwise(ctx, targets, marked, err); ok {
+				return append(failed, rest...), err
+			}
 			err = s.explain(deleting(targets), fmt.Sprintf("%d objects", len(targets)), err)
 			return append(failed, fail(targets, err)...), err
 		}
@@ -116,6 +127,45 @@ func (s *Store) deleteBatch(ctx context.Context, targets []target, marked func(k
 	}
 }
 
+// deleteOtherwise deletes what a server has refused to delete in this way, if it may take another:
+// with Content-MD5, in smaller batches, or one object at a time.
+func (s *Store) deleteOtherwise(ctx context.Context, targets []target, marked func(key, id string), refusal error) (failed []buildcache.ObjectError, ok bool, err error) {
+	var api smithy.APIError
+	if !errors.As(refusal, &api) {
+		return nil, false, nil
+	}
+	code, wants := api.ErrorCode(), strings.Contains(api.ErrorCode()+api.ErrorMessage(), "MD5")
+	switch {
+	case wants && status(refusal) == http.StatusBadRequest && !s.wantsMD5.Swap(true):
+		failed, err = s.deleteBatch(ctx, targets, marked)
+	case code == "MalformedXML" && len(targets) > 1:
+		half := len(targets) / 2
+		if failed, err = s.deleteBatch(ctx, targets[:half], marked); err != nil {
+			return append(failed, fail(targets[half:], err)...), true, err
+		}
+		var rest []buildcache.ObjectError
+		rest, err = s.deleteBatch(ctx, targets[half:], marked)
+		failed = append(failed, rest...)
+	case code == "NotImplemented" || code == "MethodNotAllowed" || status(refusal) == http.StatusMethodNotAllowed:
+		s.noBatches.Store(true)
+		for i, t := range targets {
+			one, err := s.deleteOne(ctx, t, marked)
+			if failed = append(failed, one...); err != nil && !isKeyError(err) {
+				return append(failed, fail(targets[i+1:], err)...), true, err
+			}
+		}
+	default:
+		return nil, false, nil
+	}
+	return failed, true, err
+}
+
+// isKeyError reports whether a refusal is about one object, so that others may well be deleted.
+func isKeyError(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Code == "InvalidObjectState" || e.Code == "AccessDenied" || e.Code == "NoSuchKey")
+}
+
 // tryDelete returns the keys that another attempt may delete and those that
 // it will not.
 func (s *Store) tryDelete(ctx context.Context, targets []target, marked func(key, id string)) (again, refused []buildcache.ObjectError, err error) {
@@ -124,7 +174,7 @@ func (s *Store) tryDelete(ctx context.Context, targets []target, marked func(key
 		deleted, err = parseDeleted(r.body.Bytes(), marked != nil)
 		return err
 	})}
-	if s.md5 {
+	if s.wantsMD5.Load() {
 		options = append(options, awss3.WithAPIOptions(smithyhttp.AddContentChecksumMiddleware))
 	}
 	in := &awss3.DeleteObjectsInput{Bucket: &s.bucket, Delete: &types.Delete{Objects: s.identify(targets), Quiet: ref(marked == nil)}}
@@ -190,9 +240,9 @@ func deleting(targets []target) operation {
 }
 
 func (s *Store) keyError(op operation, key, code, message string) buildcache.ObjectError {
-	e := &Error{Store: s.String(), Op: op.verb, Key: key, Code: code, reason: "the server answers " + strings.TrimSuffix(message, ".")}
+	e := &Error{Store: s.String(), Op: op.verb, Key: key, Code: code, reason: "the server answers " + plain(message)}
 	if code == "AccessDenied" {
-		e.reason = s.reason(op, e, errors.New(message))
+		e.reason = s.denied(op, message)
 	}
 	return buildcache.ObjectError{Key: key, Err: e}
 }

@@ -67,9 +67,9 @@ func TestMissingBucketIsNoMissingObject(t *testing.T) {
 func TestWrongCredentials(t *testing.T) {
 	servers(t, func(t *testing.T, server *s3test.Server, bucket string) {
 		opts := options(server)
-		opts.Credentials = s3.Keys("unknown-key", server.SecretKey)
+		opts.Credentials = s3.Keys("unknown-key", server.SecretKey, "")
 		mustFail(t, open(t, "s3://"+bucket, opts), "TEST_ACCESS_KEY_ID")
-		opts.Credentials = s3.Keys(server.AccessKey, "wrong")
+		opts.Credentials = s3.Keys(server.AccessKey, "wrong", "")
 		mustFail(t, open(t, "s3://"+bucket, opts), "TEST_ACCESS_KEY_ID")
 	})
 }

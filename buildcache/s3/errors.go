@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -26,6 +27,7 @@ var (
 	opGet        = operation{"get", "s3:GetObject"}
 	opStat       = operation{"look at", "s3:GetObject"}
 	opPut        = operation{"put", "s3:PutObject"}
+	opPutIf      = operation{"put under a condition", "s3:PutObject"}
 	opDelete     = operation{"delete", "s3:DeleteObject"}
 	opCopy       = operation{"copy", "s3:GetObject and s3:PutObject"}
 	opVersioning = operation{"ask for versioning", "s3:GetBucketVersioning"}
@@ -102,13 +104,13 @@ func (s *Store) cause(op operation, e *Error) error {
 		if op == opGet || op == opStat || op == opCopy || op == opCopyVersion {
 			return fs.ErrNotExist
 		}
-		if op == opPut { // IfMatch of an object that is gone
+		if op == opPutIf { // IfMatch of an object that is gone
 			return buildcache.ErrChanged
 		}
 	case "PreconditionFailed", "ConditionalRequestConflict":
 		return buildcache.ErrChanged
-	case "NotImplemented":
-		if op == opPut { // a condition, perhaps
+	case "NotImplemented", "InvalidArgument", "InvalidRequest", "NotSupported", "UnsupportedHeader":
+		if op == opPutIf && (e.Status == http.StatusBadRequest || e.Status == http.StatusNotImplemented) {
 			return errors.ErrUnsupported
 		}
 	}
@@ -124,21 +126,56 @@ func (s *Store) reason(op operation, e *Error, err error) string {
 	case e.Code == "NoSuchBucket":
 		return fmt.Sprintf("there is no bucket %q on %s", s.bucket, s.endpoint())
 	case e.Code == "InvalidAccessKeyId", e.Code == "XAdminUserNotFound": // the latter is versitygw's
-		return "the server does not know the access key of " + s.keys()
+		return "the server does not know the access key of " + s.keys() + ": a temporary key needs its session token, and a bucket that everybody may read needs none (anonymous: true)"
 	case e.Code == "SignatureDoesNotMatch":
 		return "the secret key does not belong to the access key of " + s.keys()
 	case e.Code == "ExpiredToken", e.Code == "InvalidToken":
-		return s.keys() + " have expired or were revoked: get new ones"
+		return s.keys() + " have expired, were revoked, or lack their session token: get new ones"
 	case e.Code == "RequestTimeTooSkewed":
 		return "the clock of this machine" + skew(err) + ": set it"
 	case e.Code == "PermanentRedirect", e.Code == "AuthorizationHeaderMalformed", e.Status == http.StatusMovedPermanently:
 		return s.elsewhere(err)
+	case e.Code == "InvalidObjectState":
+		return "the object is archived, and must be restored before it can be read: " + remark(e, err)
 	case e.Status == http.StatusForbidden || e.Code == "AccessDenied":
-		return fmt.Sprintf("access denied: %s need %s", s.keys(), op.permission)
+		return s.denied(op, message(err))
 	case e.Status != 0:
 		return remark(e, err)
 	}
 	return s.unanswered(err)
+}
+
+// denied says who needs which permission, and what the server says if that is more than that access
+// is denied.
+func (s *Store) denied(op operation, said string) string {
+	text := fmt.Sprintf("access denied: %s need %s", s.keys(), op.permission)
+	if s.anonymous {
+		text = fmt.Sprintf("access denied: everybody would need %s, as no credentials are used", op.permission)
+	}
+	if bare := strings.ToLower(strings.Trim(said, ". ")); bare != "" && bare != "access denied" && bare != "forbidden" {
+		text += "; the server answers " + plain(said)
+	}
+	return text
+}
+
+// message is what the server itself says, or "".
+func message(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) && api.ErrorMessage() != api.ErrorCode() {
+		return api.ErrorMessage()
+	}
+	return ""
+}
+
+// plain makes one short line of a server's text.
+func plain(text string) string {
+	text = strings.Join(strings.FieldsFunc(strings.TrimSuffix(text, "."), func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}), " ")
+	if short := []rune(text); len(short) > 200 {
+		text = string(short[:200]) + "…"
+	}
+	return text
 }
 
 // remark is what the server itself says.
@@ -148,9 +185,8 @@ func remark(e *Error, err error) string {
 		return cut.Error()
 	}
 	text := fmt.Sprintf("the server answers %d", e.Status)
-	var api smithy.APIError
-	if errors.As(err, &api) && api.ErrorMessage() != "" && api.ErrorMessage() != e.Code {
-		text += ", " + strings.TrimSuffix(api.ErrorMessage(), ".")
+	if said := message(err); said != "" {
+		text += ", " + plain(said)
 	}
 	return text
 }

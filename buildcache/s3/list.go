@@ -3,7 +3,9 @@ package s3
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -11,6 +13,10 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
+
+// maxIdlePages is how many pages without a key may follow each other. Servers that hide what is deleted
+// have some.
+const maxIdlePages = 1000
 
 // List yields the objects whose keys begin with prefix, page by page, in the
 // server's order. The keys and ETags of a page share memory: who keeps few of
@@ -41,6 +47,7 @@ func (s *Store) pages(ctx context.Context, prefix, delimiter string) iter.Seq2[*
 func (s *Store) pagesFrom(ctx context.Context, prefix, delimiter string, p *page) iter.Seq2[*page, error] {
 	return func(yield func(*page, error) bool) {
 		seen := map[string]bool{}
+		idle := 0 // pages in a row without a key
 		for token := ""; ; {
 			var err error
 			if p == nil {
@@ -49,6 +56,12 @@ func (s *Store) pagesFrom(ctx context.Context, prefix, delimiter string, p *page
 			if err == nil && seen[p.token] {
 				err = errors.New("the listing goes round in circles: the server names the same page as the next one again")
 				err = s.explain(opList, prefix, err)
+			}
+			if idle++; err == nil && len(p.objects)+len(p.prefixes) > 0 {
+				idle = 0
+			}
+			if err == nil && idle > maxIdlePages {
+				err = s.explain(opList, prefix, fmt.Errorf("the listing does not come to an end: %d pages in a row hold nothing", idle))
 			}
 			if err != nil {
 				yield(nil, err)
@@ -101,6 +114,8 @@ func (p *page) relate(root, prefix string) error {
 		}
 		p.objects[i].Key = key
 	}
+	// An empty object can stand for the folder that is the mirror itself.
+	p.objects = slices.DeleteFunc(p.objects, func(o buildcache.Object) bool { return o.Key == "" })
 	for i := range p.prefixes {
 		key, ok := strings.CutPrefix(p.prefixes[i], root)
 		if !ok || !strings.HasPrefix(key, prefix) {

@@ -41,7 +41,7 @@ func (d *decoder) HandleDeserialize(ctx context.Context, in middleware.Deseriali
 	resp, ok := out.RawResponse.(*smithyhttp.Response)
 	if err != nil && ok && resp.StatusCode == http.StatusOK { // a step before this one looks for an error in the body
 		resp.Body.Close()
-		return out, metadata, &cutError{"a reply broke off", err}
+		return out, metadata, &cutError{what: "a reply broke off", err: err}
 	}
 	if err != nil || !ok || resp.StatusCode != http.StatusOK {
 		return d.sdk.HandleDeserialize(ctx, in, answered{out, metadata, err})
@@ -50,7 +50,7 @@ func (d *decoder) HandleDeserialize(ctx context.Context, in middleware.Deseriali
 	r := newReply()
 	defer r.done()
 	if err := r.read(resp.Body, resp.ContentLength); err != nil {
-		return out, metadata, &cutError{fmt.Sprintf("a reply broke off after %d bytes", r.body.Len()), err}
+		return out, metadata, &cutError{what: fmt.Sprintf("a reply broke off after %d bytes", r.body.Len()), err: err}
 	}
 	out.Result = d.result
 	return out, metadata, d.decode(r)
@@ -70,6 +70,9 @@ var replies = make(chan *reply, inFlight)
 // biggest is how many bytes a reply has room for from the outset. 1000 keys of
 // the greatest length that is allowed need no more, unless they are escaped.
 const biggest = 2 << 20
+
+// maxReply is how long a reply may be, in bytes: a page has 1000 keys at most.
+const maxReply = 32 << 20
 
 func newReply() *reply {
 	select {
@@ -97,7 +100,10 @@ func (r *reply) read(body io.Reader, length int64) error {
 	if 0 < length && length <= biggest {
 		r.body.Grow(int(length) + bytes.MinRead) // so that the end is seen without more room
 	}
-	_, err := r.body.ReadFrom(body)
+	n, err := r.body.ReadFrom(io.LimitReader(body, maxReply+1))
+	if err == nil && n > maxReply {
+		err = fmt.Errorf("it is longer than %d MiB", maxReply>>20)
+	}
 	return err
 }
 

@@ -23,7 +23,7 @@ type upload struct {
 }
 
 func (s *Store) putParts(ctx context.Context, key string, body io.ReaderAt, size int64, opts buildcache.PutOptions) (string, error) {
-	u, err := s.newUpload(ctx, opPut, key, &awss3.CreateMultipartUploadInput{
+	u, err := s.newUpload(ctx, putting(opts.Condition), key, &awss3.CreateMultipartUploadInput{
 		ContentType: optional(opts.ContentType), CacheControl: optional(opts.CacheControl), Metadata: opts.Metadata,
 	})
 	if err != nil {

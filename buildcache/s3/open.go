@@ -9,7 +9,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -29,15 +28,16 @@ type Options struct {
 
 	MaxAttempts int           // of each request; 0 is 8
 	MaxBackoff  time.Duration // longest pause between two of them; 0 is 20 s
-	ContentMD5  bool          // for servers that want this header on batch deletes
+	Idle        time.Duration // how long a body may bring nothing; 0 is 2 min
 
 	Requests   *Requests      // counts here, with what other stores have counted; nil is a counter of its own
 	HTTPClient aws.HTTPClient // nil is the SDK's
 }
 
-// Keys returns credentials that stay as they are.
-func Keys(id, secret string) aws.CredentialsProvider {
-	return credentials.NewStaticCredentialsProvider(id, secret, "")
+// Keys returns credentials that stay as they are. Temporary ones come with a session token, others
+// have "".
+func Keys(id, secret, token string) aws.CredentialsProvider {
+	return credentials.NewStaticCredentialsProvider(id, secret, token)
 }
 
 // Open returns the store at s3://bucket/prefix. It sends no request: a bucket
@@ -61,14 +61,14 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("%s: AWS configuration: %w", url, err)
 	}
 	return &Store{
-		client:   awss3.NewFromConfig(cfg, opts.client),
-		requests: opts.Requests,
-		attempts: opts.MaxAttempts,
-		backoff:  backoff(opts.MaxBackoff),
-		keysFrom: opts.KeysFrom,
-		md5:      opts.ContentMD5,
-		bucket:   bucket,
-		prefix:   prefix,
+		client:    awss3.NewFromConfig(cfg, opts.client),
+		requests:  opts.Requests,
+		attempts:  opts.MaxAttempts,
+		backoff:   backoff(opts.MaxBackoff),
+		keysFrom:  opts.KeysFrom,
+		anonymous: opts.Anonymous,
+		bucket:    bucket,
+		prefix:    prefix,
 	}, nil
 }
 
@@ -100,17 +100,8 @@ func (o *Options) client(c *awss3.Options) {
 	if o.HTTPClient != nil {
 		c.HTTPClient = o.HTTPClient
 	}
-	if c.HTTPClient == nil {
-		c.HTTPClient = awshttp.NewBuildableClient()
-	}
-	if b, ok := c.HTTPClient.(*awshttp.BuildableClient); ok {
-		c.HTTPClient = b.WithTransportOptions(func(t *http.Transport) {
-			t.ResponseHeaderTimeout = 2 * time.Minute // after the whole request; a batch delete takes a while
-			t.MaxIdleConnsPerHost = 32
-			t.ReadBufferSize = 64 << 10 // with 4 kB a decompressor makes a system call for every 4 kB
-		})
-	}
-	c.HTTPClient = &counting{next: c.HTTPClient, requests: o.Requests}
+	c.HTTPClient = o.newHTTPClient(c.HTTPClient)
+	c.APIOptions = append(c.APIOptions, leaveUnsigned)
 }
 
 // retryer repeats what failed for a moment, and slows all requests down when

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"net/http"
 	"testing"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -11,7 +12,7 @@ func TestTransportIsTheSDKsButForItsBuffer(t *testing.T) {
 	opts := Options{Requests: new(Requests)}
 	var c awss3.Options
 	opts.client(&c)
-	got, want := c.HTTPClient.(*counting).next.(*awshttp.BuildableClient).GetTransport(), awshttp.NewBuildableClient().GetTransport()
+	got, want := c.HTTPClient.(*bounded).next.(*counting).next.(*http.Client).Transport.(*http.Transport), awshttp.NewBuildableClient().GetTransport()
 	if got.ReadBufferSize != 64<<10 {
 		t.Errorf("reads %d bytes at a time", got.ReadBufferSize)
 	}

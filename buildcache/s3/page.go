@@ -19,7 +19,7 @@ type page struct {
 	token    string              // "" at the end
 }
 
-// A cutError is a reply that is less than it should be. A retry may help.
+// A cutError is a reply that is less than it should be, or none of S3 at all. A retry may help.
 type cutError struct {
 	what string
 	err  error // or nil
@@ -58,6 +58,9 @@ type rawObject struct{ key, modified, etag, size []byte }
 // decodePage reads a page: fast if it looks as servers write it, else with
 // encoding/xml. A page without its end is a cutError.
 func decodePage(r *reply) (*page, error) {
+	if body := r.body.Bytes(); len(body) > 0 && !bytes.Contains(body, []byte("ListBucketResult")) {
+		return nil, cutf("the server answers with something else than a listing, %q: check the endpoint", plain(string(body[:min(len(body), 300)])))
+	}
 	raw, err := &r.raw, r.raw.scan(r.body.Bytes())
 	if errors.Is(err, errUnusual) {
 		raw, err = parsePage(r.body.Bytes())
@@ -74,7 +77,9 @@ func (r *rawPage) check() (*page, error) {
 	if string(r.truncated) != "true" && string(r.truncated) != "false" {
 		return nil, cutf("a page of the listing does not say whether it is the last one (IsTruncated %q)", r.truncated)
 	}
-	if (string(r.truncated) == "true") != (len(r.token) > 0) {
+	// Some servers have a token on the last page, too. It is followed all the same: it leads to an
+	// empty page, or to what would have been missed.
+	if string(r.truncated) == "true" && len(r.token) == 0 {
 		return nil, cutf("a page of the listing says IsTruncated %s and NextContinuationToken %q", r.truncated, r.token)
 	}
 	if n := len(r.contents) + len(r.prefixes); len(r.count) > 0 && string(r.count) != strconv.Itoa(n) {
@@ -118,7 +123,12 @@ func parseTime(text []byte) (t time.Time, err error) {
 	if t.UnmarshalText(text) == nil {
 		return t, nil
 	}
-	return time.Parse(time.RFC3339, string(text)) // which may take what RFC 3339 does not
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05.999999999Z0700", time.RFC1123} {
+		if t, err = time.Parse(layout, string(text)); err == nil {
+			break
+		}
+	}
+	return t, err
 }
 
 // texts are the strings of a page, in one piece of memory: apart they would be
@@ -162,7 +172,10 @@ func (t *texts) unescape(key []byte) (string, error) {
 	return plain, nil
 }
 
+// unquote takes the quotes off an ETag, and what calls it weak: servers that compress on the way call
+// so in one reply what is the same in another.
 func unquote(etag string) string {
+	etag = strings.TrimPrefix(etag, "W/")
 	if len(etag) >= 2 && etag[0] == '"' && etag[len(etag)-1] == '"' {
 		return etag[1 : len(etag)-1]
 	}

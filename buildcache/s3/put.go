@@ -43,9 +43,16 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReaderAt, size int6
 	}
 	out, err := s.client.PutObject(ctx, in)
 	if err != nil {
-		return "", s.explain(opPut, key, err)
+		return "", s.explain(putting(opts.Condition), key, err)
 	}
 	return unquote(deref(out.ETag)), nil
+}
+
+func putting(c buildcache.Condition) operation {
+	if c != (buildcache.Condition{}) {
+		return opPutIf
+	}
+	return opPut
 }
 
 // exactly is a section that may not end early: the body is shorter than size.

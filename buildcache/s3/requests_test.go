@@ -156,24 +156,3 @@ func TestBigObjectsGoInParts(t *testing.T) {
 		}
 	})
 }
-
-func TestBatchDeletesWithContentMD5(t *testing.T) {
-	servers(t, func(t *testing.T, server *s3test.Server, bucket string) {
-		p := faultproxy.New(t, server.Endpoint)
-		opts := options(server)
-		opts.Endpoint, opts.ContentMD5 = p.URL, true
-		s := open(t, "s3://"+bucket, opts)
-		storetest.Put(t, s, "a", "x")
-		if err := s.Delete(t.Context(), []string{"a"}); err != nil {
-			t.Error(err)
-		}
-		if n := p.Count(func(r faultproxy.Request) bool {
-			return faultproxy.IsBatchDelete(r) && r.Header.Get("Content-Md5") != ""
-		}); n != 1 {
-			t.Errorf("%d requests with the header", n)
-		}
-		if n, err := list(t, s); n != 0 || err != nil {
-			t.Errorf("got %d, %v", n, err)
-		}
-	})
-}

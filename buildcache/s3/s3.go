@@ -22,11 +22,16 @@ type Store struct {
 	attempts int
 	backoff  backoff
 	keysFrom string
-	md5      bool
+
+	anonymous bool // nothing is signed
 
 	bucket   string
 	prefix   string      // "" or with a slash at its end
 	answered atomic.Bool // the bucket is there: it has answered once
+
+	// What the server has refused so far.
+	wantsMD5  atomic.Bool // batch deletes without Content-MD5
+	noBatches atomic.Bool // batch deletes at all
 }
 
 // String returns the URL of the store.

@@ -35,7 +35,7 @@ func options(server *s3test.Server) s3.Options {
 		Endpoint:    server.Endpoint,
 		Region:      "us-east-1",
 		PathStyle:   true,
-		Credentials: s3.Keys(server.AccessKey, server.SecretKey),
+		Credentials: s3.Keys(server.AccessKey, server.SecretKey, ""),
 		KeysFrom:    "TEST_ACCESS_KEY_ID",
 		MaxAttempts: 4,
 		MaxBackoff:  10 * time.Millisecond,

@@ -101,7 +101,7 @@ func decodeVersions(r *reply) (*versionsPage, error) {
 	body := r.body.Bytes()
 	var x xmlVersions
 	if err := xml.Unmarshal(body, &x); err != nil {
-		return nil, &cutError{fmt.Sprintf("a page of the versions cannot be read after %d bytes", len(body)), err}
+		return nil, &cutError{what: fmt.Sprintf("a page of the versions cannot be read after %d bytes", len(body)), err: err}
 	}
 	if x.IsTruncated != "true" && x.IsTruncated != "false" || (x.IsTruncated == "true") != (x.Key != "") {
 		return nil, cutf("a page of the versions says IsTruncated %q and NextKeyMarker %q", x.IsTruncated, x.Key)

@@ -21,7 +21,7 @@ type xmlPage struct {
 func parsePage(body []byte) (*rawPage, error) {
 	var x xmlPage
 	if err := xml.Unmarshal(body, &x); err != nil {
-		return nil, &cutError{fmt.Sprintf("a page of the listing cannot be read after %d bytes", len(body)), err}
+		return nil, &cutError{what: fmt.Sprintf("a page of the listing cannot be read after %d bytes", len(body)), err: err}
 	}
 	raw := &rawPage{truncated: x.IsTruncated, token: x.Token, count: x.KeyCount, encoding: x.Encoding, prefixes: x.Prefixes}
 	for _, c := range x.Contents {
@@ -51,7 +51,7 @@ func parseDeleted(body []byte, markers bool) (*xmlDeleted, error) {
 		return &x, nil
 	}
 	if err := xml.Unmarshal(body, &x); err != nil {
-		return nil, &cutError{fmt.Sprintf("the reply to a batch delete cannot be read after %d bytes", len(body)), err}
+		return nil, &cutError{what: fmt.Sprintf("the reply to a batch delete cannot be read after %d bytes", len(body)), err: err}
 	}
 	return &x, nil
 }

@@ -55,7 +55,7 @@ func bucket(t *testing.T) (*s3.Store, *faultproxy.Proxy) {
 	server := s3test.MinIO(t)
 	proxy := faultproxy.New(t, server.Endpoint)
 	store, err := s3.Open(t.Context(), "s3://"+server.NewBucket(t)+"/containers", s3.Options{
-		Endpoint: proxy.URL, Region: "us-east-1", PathStyle: true, Credentials: s3.Keys(server.AccessKey, server.SecretKey),
+		Endpoint: proxy.URL, Region: "us-east-1", PathStyle: true, Credentials: s3.Keys(server.AccessKey, server.SecretKey, ""),
 		MaxAttempts: 2, MaxBackoff: 10 * time.Millisecond,
 	})
 	if err != nil {
@@ -265,7 +265,7 @@ func TestAnInterruptedUploadLeavesNothingButTheOldFile(t *testing.T) {
 	server := s3test.MinIO(t)
 	proxy := faultproxy.New(t, server.Endpoint)
 	name := server.NewBucket(t)
-	store, err := s3.Open(t.Context(), "s3://"+name, s3.Options{Endpoint: proxy.URL, Region: "us-east-1", PathStyle: true, Credentials: s3.Keys(server.AccessKey, server.SecretKey), MaxAttempts: 2, MaxBackoff: time.Millisecond})
+	store, err := s3.Open(t.Context(), "s3://"+name, s3.Options{Endpoint: proxy.URL, Region: "us-east-1", PathStyle: true, Credentials: s3.Keys(server.AccessKey, server.SecretKey, ""), MaxAttempts: 2, MaxBackoff: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

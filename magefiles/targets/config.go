@@ -206,14 +206,16 @@ type environment struct {
 
 	CacheKeyID     string // of the build caches' bucket; empty: the standard chain
 	CacheKeySecret string
-	S3PathStyle    bool // an S3 server of one's own: http://host/bucket
+	CacheToken     string // of temporary credentials; empty: they are not
+	S3PathStyle    bool   // an S3 server of one's own: http://host/bucket
 
 	Registries registry.Credentials
 	Git        gitEnvironment
 	KeyPass    string // of the key that signs images
 
-	AssetsKeyID, AssetsKeySecret string // for the bucket of SIFs
-	SIFPassphrase                string // of the key that signs SIFs
+	AssetsKeyID, AssetsKeySecret, AssetsToken string // for the bucket of SIFs
+
+	SIFPassphrase string // of the key that signs SIFs
 }
 
 func readEnvironment() environment {
@@ -228,6 +230,7 @@ func readEnvironment() environment {
 
 		CacheKeyID:     os.Getenv("AWS_CACHE_ACCESS_KEY_ID"),
 		CacheKeySecret: os.Getenv("AWS_CACHE_SECRET_ACCESS_KEY"),
+		CacheToken:     os.Getenv("AWS_CACHE_SESSION_TOKEN"),
 		S3PathStyle:    os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != "",
 
 		Registries: readCredentials(),
@@ -235,6 +238,7 @@ func readEnvironment() environment {
 
 		AssetsKeyID:     os.Getenv("AWS_INFRASTRUCTURE_ACCESS_KEY_ID"),
 		AssetsKeySecret: os.Getenv("AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY"),
+		AssetsToken:     os.Getenv("AWS_INFRASTRUCTURE_SESSION_TOKEN"),
 		SIFPassphrase:   os.Getenv("SIF_KEY_PASSPHRASE"),
 	}
 	switch {

@@ -31,7 +31,7 @@ func (a *app) openStore(ctx context.Context, url string) (s store, requests fmt.
 		}
 	}
 	if a.env.CacheKeyID != "" {
-		opts.Credentials = s3.Keys(a.env.CacheKeyID, a.env.CacheKeySecret)
+		opts.Credentials = s3.Keys(a.env.CacheKeyID, a.env.CacheKeySecret, a.env.CacheToken)
 	}
 	bucket, err := s3.Open(ctx, url, opts)
 	if err != nil {

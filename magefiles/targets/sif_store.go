@@ -27,7 +27,7 @@ func (a *app) openSIFs(ctx context.Context, url *string) (sifstore.Store, error)
 	opts := s3.Options{PathStyle: a.env.S3PathStyle}
 	opts.KeysFrom = "AWS_INFRASTRUCTURE_ACCESS_KEY_ID"
 	if a.env.AssetsKeyID != "" {
-		opts.Credentials = s3.Keys(a.env.AssetsKeyID, a.env.AssetsKeySecret)
+		opts.Credentials = s3.Keys(a.env.AssetsKeyID, a.env.AssetsKeySecret, a.env.AssetsToken)
 	}
 	return s3.Open(ctx, where, opts)
 }
