@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -25,9 +26,10 @@ import (
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
-// What the quickstart works on: a small build cache that Spack 1.2 made, with
-// the public key of whoever signed it.
+// What the quickstart works on: a definition of its own, and a small build
+// cache that Spack 1.2 made, with the public key that signed it.
 const (
+	quickstartFolder    = "testdata/quickstart"
 	quickstartContainer = "hello-spack"
 	quickstartMirror    = "testdata/spack/v3-signed/cache"
 	quickstartKey       = "testdata/spack/v2-signed/cache/build_cache/_pgp/DE7BBCF5545ABA42FEE4EC9D27CA373DAC003224.pub"
@@ -75,10 +77,11 @@ type step struct {
 // A tour is a run of the quickstart: each step finds what the last one left.
 type tour struct {
 	*app
-	rows     [][]string
-	built    assemble.Result
-	registry *http.Server
-	ref      string
+	rows      [][]string
+	container definition.Definition
+	built     assemble.Result
+	registry  *http.Server
+	ref       string
 }
 
 func (t *tour) take(ctx context.Context, s step) error {
@@ -101,15 +104,30 @@ func (t *tour) layout() string { return images.Dir(t.built.Name, t.built.Platfor
 
 func (t *tour) check(context.Context) (string, error) {
 	defs, err := definition.Load(".")
-	return fmt.Sprintf("%d definitions are valid", len(defs)), err
-}
-
-func (t *tour) assemble(ctx context.Context) (string, error) {
-	defs, err := t.find(quickstartContainer, nil)
 	if err != nil {
 		return "", err
 	}
-	t.built, err = t.app.assemble(ctx, defs[0], assembleOptions{
+	if t.container, err = quickstartDefinition(); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d definitions are valid", len(defs)+1), nil
+}
+
+func quickstartDefinition() (definition.Definition, error) {
+	defs, err := definition.Load(quickstartFolder)
+	if err != nil {
+		return definition.Definition{}, err
+	}
+	found, err := definition.Find(defs, quickstartContainer)
+	if err != nil {
+		return definition.Definition{}, err
+	}
+	return found[0], nil
+}
+
+func (t *tour) assemble(ctx context.Context) (string, error) {
+	var err error
+	t.built, err = t.app.assemble(ctx, t.container, assembleOptions{
 		mirror: quickstartMirror, key: quickstartKey, base: assemble.Scratch,
 	})
 	if err != nil {
@@ -203,11 +221,7 @@ func (t *tour) sif(ctx context.Context) (string, error) {
 // tidy plans what may go from the build cache if nothing but this container
 // must stay. It only reads.
 func (t *tour) tidy(ctx context.Context) (string, error) {
-	defs, err := t.find(quickstartContainer, nil)
-	if err != nil {
-		return "", err
-	}
-	locks, err := readLocks([]string{defs[0].LockPath})
+	locks, err := readLocks([]string{filepath.Join(t.container.Root, t.container.LockPath)})
 	if err != nil {
 		return "", err
 	}
