@@ -6,6 +6,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/openbraininstitute/spacktainers/internal/quote"
 )
 
 // Paths of the image that name nothing of Spack's.
@@ -106,7 +108,7 @@ func profile(view []variable, own map[string]string) string {
 	set := activated(view)
 	maps.Copy(set, own)
 	for _, name := range slices.Sorted(maps.Keys(set)) { // what the caller has set stays
-		fmt.Fprintf(&b, "[ \"${%s+set}\" ] || export %s=%s\n", name, name, quote(set[name]))
+		fmt.Fprintf(&b, "[ \"${%s+set}\" ] || export %s=%s\n", name, name, quote.Shell(set[name]))
 	}
 	return b.String()
 }
@@ -119,9 +121,6 @@ func activated(view []variable) map[string]string {
 	}
 	return set
 }
-
-// quote makes one shell word of s.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // entrypointScript runs what it is given, word for word, or a shell.
 const entrypointScript = `#!/bin/sh

@@ -6,6 +6,8 @@ import (
 	"io"
 	"regexp"
 	"strings"
+
+	"github.com/openbraininstitute/spacktainers/internal/quote"
 )
 
 // Traced prints each command on a line of its own, ready to be pasted into a shell, and then has r run it.
@@ -38,15 +40,5 @@ func trace(c Cmd) string {
 	return line
 }
 
-var plain = regexp.MustCompile(`^[\w@%+=:,./~^-]+$`)
-
 // Quote joins an argv to a line that a shell splits into the same words.
-func Quote(args []string) string {
-	words := make([]string, len(args))
-	for i, a := range args {
-		if words[i] = a; !plain.MatchString(a) || strings.HasPrefix(a, "~") {
-			words[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(words, " ")
-}
+func Quote(args []string) string { return quote.Line(args) }

@@ -116,17 +116,12 @@ func environment(env []string) string {
 		case !given:
 			b.WriteString("export " + name + `="${` + name + `:-}"` + "\n")
 		case name == "PATH":
-			b.WriteString("export PATH=\"" + escape(value) + "\"\n")
+			b.WriteString("export PATH=\"" + quote.InShell(value) + "\"\n")
 		default:
-			b.WriteString("export " + name + `="${` + name + `:-"` + escape(value) + `"}"` + "\n")
+			b.WriteString("export " + name + `="${` + name + `:-"` + quote.InShell(value) + `"}"` + "\n")
 		}
 	}
 	return b.String()
-}
-
-// escape makes text stand for itself between double quotes.
-func escape(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "`", "\\`", `$`, `\$`).Replace(text)
 }
 
 // runscript starts what the image starts. It hands arguments on as they are:

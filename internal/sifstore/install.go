@@ -20,11 +20,17 @@ type Installer struct {
 	Names      []string // containers; none: all
 	Platforms  []string // none: all
 	Newest     bool     // only the newest release of each
-	Modules    bool     // write environment modules for Lmod
+	Modules    string   // write environment modules: ModulesLmod, ModulesTcl, or empty for none
 	Rehash     bool     // read also files that look the same
 	AllowOlder bool     // take a manifest that is older than what is installed
 	Progress   func(sif.Record) func(total int64)
 }
+
+// Kinds of environment modules.
+const (
+	ModulesLmod = "lmod"
+	ModulesTcl  = "tcl"
+)
 
 // An Installation is what there is to do.
 type Installation struct {

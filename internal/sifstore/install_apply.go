@@ -75,7 +75,7 @@ func (in Installer) record(disk *disk, m *Manifest) error {
 		if err := disk.link(latest.File, name+sif.Ext); err != nil {
 			return err
 		}
-		if in.Modules {
+		if in.Modules != "" {
 			if err := in.module(disk, m.Name, name, latest); err != nil {
 				return err
 			}
@@ -84,10 +84,15 @@ func (in Installer) record(disk *disk, m *Manifest) error {
 	return nil
 }
 
-// module writes the environment module of the newest release: modules/NAME/VERSION.lua.
+// module writes the environment module of the newest release: modules/NAME/VERSION, with .lua for
+// Lmod.
 func (in Installer) module(disk *disk, container, name string, latest Latest) error {
 	m := slurm.Module{Container: container, Version: latest.Version, Digest: latest.Digest, SIF: filepath.Join(disk.path, latest.File)}
-	return disk.write(filepath.Join("modules", name), branch.Version(latest.Version)+".lua", []byte(m.Lua()))
+	file, text := branch.Version(latest.Version)+".lua", m.Lua()
+	if in.Modules == ModulesTcl {
+		file, text = branch.Version(latest.Version), m.Tcl()
+	}
+	return disk.write(filepath.Join("modules", name), file, []byte(text))
 }
 
 // A ranger reads an object from somewhere in its middle.

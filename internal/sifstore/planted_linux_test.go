@@ -87,7 +87,7 @@ func TestWhatOthersPlantIsRefused(t *testing.T) {
 
 func installInto(t *testing.T, dir string) error {
 	store, _ := honest(t)
-	in := Installer{From: store, Dir: dir, Modules: true}
+	in := Installer{From: store, Dir: dir, Modules: ModulesLmod}
 	plan, err := in.Plan(t.Context())
 	if err != nil {
 		return err
@@ -215,7 +215,7 @@ func TestSwappingWhileInstalling(t *testing.T) {
 		}
 	}()
 	for range 20 {
-		in := Installer{From: store, Dir: dir, Modules: true}
+		in := Installer{From: store, Dir: dir, Modules: ModulesLmod}
 		plan, err := in.Plan(t.Context())
 		if err == nil {
 			_ = in.Apply(t.Context(), plan)

@@ -141,7 +141,7 @@ func TestWhatIsUploadedIsInstalled(t *testing.T) {
 		}
 
 		dir := filepath.Join(t.TempDir(), "new")
-		in := Installer{From: store, Dir: dir, Modules: true}
+		in := Installer{From: store, Dir: dir, Modules: ModulesLmod}
 		install(t, in, map[string]string{"other-tool__2.0__feature-x.sif": StateNew, "tool__1.0-arm64.sif": StateNew, "tool__1.0.sif": StateNew})
 		for name, want := range map[string]string{"tool.sif": "one", "tool-arm64.sif": "one for arm", "other-tool__2.0__feature-x.sif": "other"} {
 			if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {

@@ -3,6 +3,7 @@ package slurm
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,11 +32,12 @@ func script(t *testing.T, site string, program ...string) string {
 		t.Fatal(err)
 	}
 	job := Job{Container: "tool", Version: "1.0", Platform: "linux/amd64", Image: s.Images + "/tool.sif", Python: "/opt/view/lib/python3.13/site-packages", Program: program, Site: s}
-	if err := job.Check(); err != nil {
-		t.Error(err)
+	text, err := job.Script()
+	if err != nil {
+		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "job.sh")
-	if err := os.WriteFile(path, []byte(job.Script()), 0o755); err != nil {
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -89,6 +91,12 @@ func TestASiteThatRunsCommandsIsRefused(t *testing.T) {
 		"runtime: sarus\ndirectives: [\"--x\\nreboot\"]\n":  "no option of sbatch",
 		"runtime: sarus\nbind: [/work]\n":                   `"binds"`,
 		"runtime: apptainer\nbinds: [\"`id`\"]\nabout: x\n": "only a path and variables",
+		"runtime: apptainer\nbinds: [\"/a\\n/b\"]\n":        "only a path and variables",
+		"runtime: apptainer\nabout: \"x\\nreboot\"\n":       "more than one line",
+		"runtime: apptainer\nabout: \"x\\x1b[2J\"\n":        "more than one line",
+		"runtime: apptainer\nmpi: \"pmi2\\nreboot\"\n":      "no name of what srun",
+		"runtime: apptainer\nmpi: \"pmi2; reboot\"\n":       "no name of what srun",
+		"runtime: apptainer\nenv: {\"A=1;B\": x}\n":         "no name of a variable",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, "x.yaml"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -100,8 +108,60 @@ func TestASiteThatRunsCommandsIsRefused(t *testing.T) {
 	if _, err := ReadSite(dir, "y"); err == nil || !strings.Contains(err.Error(), `no site "y"`) {
 		t.Errorf("got %v", err)
 	}
-	if err := (Job{Image: "$(id).sif"}).Check(); err == nil {
-		t.Error("an image that runs a command is accepted")
+}
+
+// Whatever an image or a site is called, the script is one that bash reads as it was meant: the
+// stand-ins see the words, and nothing else runs.
+func TestHostileJobs(t *testing.T) {
+	bash := tooltest.Need(t, "bash")
+	good := Job{Container: "tool", Version: "1.0", Platform: "linux/amd64", Image: "/images/tool.sif", Program: []string{"tool"}, Site: Site{Runtime: "apptainer"}}
+	bad := []string{"x\ntouch HACKED", "x\r\ntouch HACKED", "x\x1b[2J", "x\x00", "x\u2028touch HACKED"}
+	odd := []string{"$(touch HACKED)", "`touch HACKED`", "'; touch HACKED; '", `"; touch HACKED; "`, `\`, "--x=a b", "#SBATCH --account=x", "*", "~", "$HOME", "!!"}
+	for name, set := range map[string]func(*Job, string){
+		"image":    func(j *Job, s string) { j.Image = s },
+		"bind":     func(j *Job, s string) { j.Binds = []string{s} },
+		"site":     func(j *Job, s string) { j.Site.Binds = []string{s} },
+		"about":    func(j *Job, s string) { j.Site.About = s },
+		"mpi":      func(j *Job, s string) { j.Site.MPI = s },
+		"option":   func(j *Job, s string) { j.Site.Directives = []string{"--x=" + s} },
+		"variable": func(j *Job, s string) { j.Site.Env = map[string]string{s: "x"} },
+		"value":    func(j *Job, s string) { j.Site.Env = map[string]string{"X": s} },
+		"python":   func(j *Job, s string) { j.Python = s },
+		"program":  func(j *Job, s string) { j.Program = []string{"tool", s} },
+		"argument": func(j *Job, s string) { j.Arguments = []string{s} },
+		"name":     func(j *Job, s string) { j.Container = s },
+		"version":  func(j *Job, s string) { j.Version = s },
+	} {
+		for _, text := range slices.Concat(bad, odd) {
+			job := good
+			set(&job, text)
+			script, err := job.Script()
+			if err != nil {
+				if strings.ContainsAny(err.Error(), "\n\x1b\x00") {
+					t.Errorf("%s: the error is no line: %q", name, err)
+				}
+				continue
+			}
+			if slices.Contains(bad, text) {
+				t.Errorf("%s %q is accepted", name, text)
+			}
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "srun"), []byte("#!/bin/sh\nprintf '[%s]' \"$@\"\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			out, err := command.Output(t.Context(), command.Exec(testLog{t}), command.Cmd{
+				Args: []string{bash, "-c", script}, Dir: dir, Env: []string{"PATH=" + dir + ":/bin:/usr/bin", "HOME=/home"},
+			})
+			if err != nil {
+				t.Errorf("%s %q: %v\n%s", name, text, err, script)
+			}
+			if left, _ := os.ReadDir(dir); len(left) != 1 {
+				t.Errorf("%s %q ran something:\n%s", name, text, script)
+			}
+			if word := "[" + text + "]"; (name == "program" || name == "argument") && !strings.HasSuffix(out, word) {
+				t.Errorf("%s %q arrives as %s", name, text, out)
+			}
+		}
 	}
 }
 

@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/openbraininstitute/spacktainers/internal/suggest"
 	"github.com/openbraininstitute/spacktainers/internal/yamlstrict"
@@ -24,9 +27,13 @@ type Site struct {
 	Env        map[string]string `yaml:"env"`
 }
 
-// ReadSite reads NAME.yaml in a folder of sites.
+// ReadSite reads NAME.yaml in a folder of sites, or the file that name is the
+// path of: FILE.yaml.
 func ReadSite(dir, name string) (Site, error) {
 	path := filepath.Join(dir, name+".yaml")
+	if strings.HasSuffix(name, ".yaml") {
+		path = name
+	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		known, _ := filepath.Glob(filepath.Join(dir, "*.yaml"))
@@ -49,6 +56,13 @@ func ReadSite(dir, name string) (Site, error) {
 // and variables, nothing that runs.
 var shellPath = regexp.MustCompile(`^(\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|[A-Za-z0-9/._,:@%+=~ -])*$`)
 
+var (
+	mpiName      = regexp.MustCompile(`^[A-Za-z0-9_]*$`)
+	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+
 func (s Site) check(path string) error {
 	var errs []error
 	fail := func(format string, args ...any) {
@@ -64,8 +78,22 @@ func (s Site) check(path string) error {
 			fail("%q: only a path and variables may stand here", text)
 		}
 	}
+	if !mpiName.MatchString(s.MPI) {
+		fail("mpi: %q is no name of what srun --mpi=list lists", s.MPI)
+	}
+	if strings.ContainsFunc(s.About, unprintable) {
+		fail("about: %q is more than one line of text", s.About)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
+		if !variableName.MatchString(name) {
+			fail("env: %q is no name of a variable", name)
+		}
+		if strings.ContainsFunc(s.Env[name], unprintable) {
+			fail("env: %s: %q is more than one line of text", name, s.Env[name])
+		}
+	}
 	for _, d := range s.Directives {
-		if !strings.HasPrefix(d, "-") || strings.ContainsAny(d, "\n\r") {
+		if !strings.HasPrefix(d, "-") || strings.ContainsFunc(d, unprintable) {
 			fail("directives: %q is no option of sbatch", d)
 		}
 	}

@@ -2,6 +2,7 @@ package targets
 
 import (
 	"embed"
+	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -47,6 +48,9 @@ type signature struct {
 // optionalArg is the flag that may also stand as a last positional argument,
 // which mage has no optional ones of: containers:check NAME.
 const optionalArg = "name"
+
+// restArg is the flag that has what stands behind --, as a list of JSON.
+const restArg = "arguments"
 
 // signatures reads the targets from this package's source: the methods of
 // mage's namespaces, the functions, and, as the bare targets that
@@ -196,6 +200,14 @@ func readCall(target string, sig signature, args []string, isTarget func(string)
 		}
 		if arg == "--help" || arg == "-h" || arg == "-help" {
 			return nil, nil, nil
+		}
+		if _, takes := sig.flags[restArg]; arg == "--" && takes && !given[restArg] {
+			words, err := json.Marshal(args[1:])
+			if err != nil {
+				return nil, nil, err
+			}
+			flags, args = append(flags, "-"+restArg+"="+string(words)), nil
+			break
 		}
 		if arg == "--" {
 			return nil, nil, wrongCall("-- of %s ends no flags: leave it out", target)

@@ -11,6 +11,7 @@ var example = map[string]signature{
 	"containers:check": {flags: map[string]bool{"name": false, "json": true}},
 	"janitor:prune":    {flags: map[string]bool{"max-age": false, "dry-run": true}},
 	"doctor":           {flags: map[string]bool{"json": true}},
+	"sif:job":          {args: []string{"NAME"}, flags: map[string]bool{"site": false, "arguments": false}},
 }
 
 func TestRewriteGivesMageTheFlagsItUnderstands(t *testing.T) {
@@ -44,6 +45,8 @@ func TestRewriteGivesMageTheFlagsItUnderstands(t *testing.T) {
 		"-help containers:bu-ild":                             "-help containers:build",
 		"-l doctor":                                           "-l doctor",
 		"doctor --json=1":                                     "doctor -json=1",
+		"sif:job x --site=a -- --config=b doctor":             `sif:job x -site=a -arguments=["--config=b","doctor"]`,
+		"sif:job x --":                                        "sif:job x -arguments=[]",
 	} {
 		got, err := rewrite(strings.Fields(call), example)
 		if err != nil {
@@ -63,7 +66,7 @@ func TestRewriteRefusesAWrongCall(t *testing.T) {
 		"janitor:prune --max-age --json":       `--max-age of janitor:prune needs a value: --max-age=VALUE`,
 		"containers:build":                     `containers:build needs NAME: mage containers:build NAME`,
 		"containers:build --json":              `containers:build needs NAME: mage containers:build NAME`,
-		"doctor extra":                         `unknown target "extra": known are containers:build, containers:check, doctor, janitor:prune`,
+		"doctor extra":                         `unknown target "extra": known are containers:build, containers:check, doctor, janitor:prune, sif:job`,
 		"containers:build x --lock=1 --lock=2": `--lock is given twice to containers:build: separate the values of a list by commas`,
 		"containers:build x --lock=":           `--lock of containers:build is empty: give a value or leave the flag out`,
 		"containers:check --name= --json":      `--name of containers:check is empty: give a value or leave the flag out`,

@@ -2,6 +2,7 @@ package targets
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,9 +20,11 @@ const sitesDir = "sites"
 // Job writes a batch script that runs a container on a cluster with Slurm.
 // Where Python packages lie is looked up in the image itself.
 func (Sif) Job(ctx context.Context, name string,
-	site *string, // jed, eiger, generic or another file of sites (default: generic)
+	site *string, // jed, eiger, generic or another file of sites, or the path of one, FILE.yaml (default: generic)
 	platform *string, // linux/amd64 or linux/arm64 (default: linux/amd64 where it is defined for that)
 	image *string, // the SIF, or the reference for sarus (default: what sif:install leaves, or the first registry)
+	bind *string, // folders of the cluster that the program sees besides the site's, by commas
+	arguments *string, // that the program always has: write them behind --, as they are
 ) error {
 	a, err := start()
 	if err != nil {
@@ -40,10 +43,19 @@ func (Sif) Job(ctx context.Context, name string,
 		return fmt.Errorf("job for %s: %w", defs[0].Name, err)
 	}
 	job.Image = or(image, job.Image)
-	if err := job.Check(); err != nil {
+	if bind != nil {
+		job.Binds = strings.Split(*bind, ",")
+	}
+	if arguments != nil {
+		if err := json.Unmarshal([]byte(*arguments), &job.Arguments); err != nil {
+			return wrongCall("arguments of the program stand behind --: sif:job %s -- ARGUMENT ...", name)
+		}
+	}
+	script, err := job.Script()
+	if err != nil {
 		return callError{err}
 	}
-	return a.Text(job.Script())
+	return a.Text(script)
 }
 
 func (a *app) job(ctx context.Context, d definition.Definition, site slurm.Site) (slurm.Job, error) {

@@ -185,7 +185,7 @@ func (Sif) Install(ctx context.Context, dir string,
 	names *string, // containers, by commas (default: all)
 	platform *string, // linux/amd64 or linux/arm64 (default: both)
 	newest *bool, // only the newest release of each
-	modules *string, // lmod: write environment modules below DIR/modules
+	modules *string, // write environment modules below DIR/modules: lmod, or tcl for Environment Modules
 	rehash *bool, // read also files that look the same
 	sifs *string, // bucket or folder to install from (default: the configured one)
 	key *string, // public PGP key that NAME.json must be signed with (default: sif_key of spacktainers.yaml)
@@ -221,10 +221,10 @@ func (Sif) Install(ctx context.Context, dir string,
 	}
 	switch m := or(modules, ""); m {
 	case "":
-	case "lmod":
-		in.Modules = true
+	case sifstore.ModulesLmod, sifstore.ModulesTcl:
+		in.Modules = m
 	default:
-		return unknown("kind of modules", m, []string{"lmod"})
+		return unknown("kind of modules", m, []string{sifstore.ModulesLmod, sifstore.ModulesTcl})
 	}
 	plan, err := in.Plan(ctx)
 	if err != nil {

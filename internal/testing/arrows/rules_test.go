@@ -8,10 +8,10 @@ var arrows = map[string][]string{
 	"magefiles/targets": {"internal/...", "buildcache/...", "janitor"},
 
 	"internal/definition": {"internal/suggest", "internal/yamlstrict"},
-	"internal/command":    {},
+	"internal/command":    {"internal/quote"},
 	"internal/container":  {"buildcache", "internal/definition", "internal/image"},
 	"internal/podman":     {"buildcache", "internal/command", "internal/container", "internal/git", "internal/image"},
-	"internal/assemble":   {"buildcache", "internal/container", "internal/image", "internal/views"},
+	"internal/assemble":   {"buildcache", "internal/container", "internal/image", "internal/quote", "internal/views"},
 	"internal/views":      {"buildcache"},
 	"internal/registry":   {"internal/image"},
 	"internal/attest":     {"buildcache", "internal/image", "internal/registry"},
