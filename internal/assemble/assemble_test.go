@@ -54,7 +54,7 @@ func (b *bench) container(lockFile string) Container {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	base, err := OpenBase(b.t.Context(), Scratch, amd64)
+	base, err := OpenBase(b.t.Context(), nil, Scratch, amd64)
 	if err != nil {
 		b.t.Fatal(err)
 	}

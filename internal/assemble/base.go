@@ -8,12 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/openbraininstitute/spacktainers/internal/container"
 )
@@ -34,10 +32,12 @@ func (b Base) model() container.Base {
 	return container.Base{Name: repository, Digest: digest}
 }
 
+// A Pull opens the image that a reference means for a platform.
+type Pull func(ctx context.Context, ref string, platform v1.Platform) (v1.Image, error)
+
 // OpenBase finds a base image: Scratch, oci:DIR for an image layout, or a
-// reference in a registry, whose credentials come from the docker and podman
-// auth files.
-func OpenBase(ctx context.Context, ref string, platform v1.Platform) (Base, error) {
+// reference in a registry, which pull asks.
+func OpenBase(ctx context.Context, pull Pull, ref string, platform v1.Platform) (Base, error) {
 	base := Base{Ref: ref, Name: Scratch, image: empty.Image}
 	var err error
 	dir, isLayout := strings.CutPrefix(ref, "oci:")
@@ -47,7 +47,7 @@ func OpenBase(ctx context.Context, ref string, platform v1.Platform) (Base, erro
 	case isLayout:
 		base.image, err = fromLayout(dir, platform)
 	default:
-		base.image, err = fromRegistry(ctx, ref, platform)
+		base.image, err = pull(ctx, ref, platform)
 	}
 	if err != nil {
 		return Base{}, fmt.Errorf("base image %s for %s: %w", ref, platform, err)
@@ -64,14 +64,6 @@ func OpenBase(ctx context.Context, ref string, platform v1.Platform) (Base, erro
 	}
 	base.Name = repository + "@" + digest.String()
 	return base, base.check(platform)
-}
-
-func fromRegistry(ctx context.Context, ref string, platform v1.Platform) (v1.Image, error) {
-	parsed, err := name.ParseReference(ref)
-	if err != nil {
-		return nil, err
-	}
-	return remote.Image(parsed, remote.WithContext(ctx), remote.WithPlatform(platform), remote.WithAuthFromKeychain(authn.DefaultKeychain))
 }
 
 // fromLayout takes the image for the platform, or the only image there is.

@@ -74,7 +74,7 @@ func TestPackagesStandOnTheBaseImage(t *testing.T) {
 	b := newBench(t, fixtures+"/v3-signed/cache")
 	c := b.container(fixtures + "/v3-signed/locks/env-a.spack.lock")
 	var err error
-	if c.Base, err = OpenBase(t.Context(), "oci:"+baseLayout(t, amd64), amd64); err != nil {
+	if c.Base, err = OpenBase(t.Context(), nil, "oci:"+baseLayout(t, amd64), amd64); err != nil {
 		t.Fatal(err)
 	}
 	script := filepath.Join(t.TempDir(), "run.sh")
@@ -110,7 +110,7 @@ func TestPackagesStandOnTheBaseImage(t *testing.T) {
 
 func TestBaseForAnotherPlatformIsRefused(t *testing.T) {
 	arm64 := v1.Platform{OS: "linux", Architecture: "arm64"}
-	if _, err := OpenBase(t.Context(), "oci:"+baseLayout(t, arm64), amd64); err == nil || !strings.Contains(err.Error(), "no image for this platform") {
+	if _, err := OpenBase(t.Context(), nil, "oci:"+baseLayout(t, arm64), amd64); err == nil || !strings.Contains(err.Error(), "no image for this platform") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -152,7 +152,7 @@ func TestDamagedBaseIsRefused(t *testing.T) {
 			damage(t, dir)
 			b := newBench(t, fixtures+"/v3-signed/cache")
 			c := b.container(fixtures + "/v3-signed/locks/env-hello.spack.lock")
-			base, err := OpenBase(t.Context(), "oci:"+dir, amd64)
+			base, err := OpenBase(t.Context(), nil, "oci:"+dir, amd64)
 			if err == nil {
 				c.Base = base
 				_, err = b.build(t.Context(), c)
@@ -246,10 +246,10 @@ func TestAmbiguousAndNestedLayoutsOfBases(t *testing.T) {
 		return "oci:" + dir
 	}
 	nested := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: img(1)})})
-	if _, err := OpenBase(t.Context(), write(nested), amd64); err != nil {
+	if _, err := OpenBase(t.Context(), nil, write(nested), amd64); err != nil {
 		t.Errorf("an index in the index: %v", err)
 	}
-	if _, err := OpenBase(t.Context(), write(empty.Index, img(1), img(2)), amd64); err == nil || !strings.Contains(err.Error(), "several images") {
+	if _, err := OpenBase(t.Context(), nil, write(empty.Index, img(1), img(2)), amd64); err == nil || !strings.Contains(err.Error(), "several images") {
 		t.Errorf("two images for the platform: %v", err)
 	}
 }
@@ -265,7 +265,7 @@ func TestAFlippedByteInAnyBlobOfTheBaseIsFound(t *testing.T) {
 		flip(t, blob)
 		b := newBench(t, fixtures+"/v3-signed/cache")
 		c := b.container(fixtures + "/v3-signed/locks/env-hello.spack.lock")
-		base, err := OpenBase(t.Context(), "oci:"+dir, amd64)
+		base, err := OpenBase(t.Context(), nil, "oci:"+dir, amd64)
 		if err == nil {
 			c.Base = base
 			_, err = b.build(t.Context(), c)
@@ -279,7 +279,7 @@ func TestAFlippedByteInAnyBlobOfTheBaseIsFound(t *testing.T) {
 			t.Fatal(err)
 		} else if err := os.WriteFile(blob, append(whole, '\n'), 0o644); err != nil {
 			t.Fatal(err)
-		} else if base, err := OpenBase(t.Context(), "oci:"+dir, amd64); err == nil {
+		} else if base, err := OpenBase(t.Context(), nil, "oci:"+dir, amd64); err == nil {
 			c := b.container(fixtures + "/v3-signed/locks/env-hello.spack.lock")
 			c.Base = base
 			if _, err := b.build(t.Context(), c); err == nil {

@@ -32,6 +32,7 @@ type Base struct {
 	Platform string
 	Dir      string   // the folder with its Dockerfile
 	From     string   // the image below: a reference, or debootstrap:SUITE
+	Pull     Pull     // asks the registry of From; needed where that is a tag
 	Packages []string // Debian packages; nil: what the Dockerfile says
 	Spack    *Source  // of the builder
 	Repos    []Source // of package repositories, the last one wins; of the builder
@@ -52,7 +53,7 @@ func (b Base) Tag() string {
 // pin replaces what lies below by what cannot change, where it can be known.
 func (b Base) pin(ctx context.Context, p Podman) (Base, error) {
 	var err error
-	if b.From, err = pinImage(ctx, p, b.From, b.Platform); err != nil || b.Spack == nil {
+	if b.From, err = pinImage(ctx, p, b.Pull, b.From, b.Platform); err != nil || b.Spack == nil {
 		return b, err
 	}
 	spack, err := b.Spack.Pin(ctx, p.Run)

@@ -8,10 +8,8 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
 )
@@ -45,9 +43,12 @@ func CheckPackage(name string) error {
 	return nil
 }
 
+// A Pull opens the image of a registry that a reference means for a platform.
+type Pull func(ctx context.Context, ref string, platform v1.Platform) (v1.Image, error)
+
 // pinImage replaces a tag by the digest that the registry has for it now. What is only here is pinned by its ID. A
 // bootstrapped system is named by its suite: what the archive has today is not known before it is made.
-func pinImage(ctx context.Context, p Podman, ref, platform string) (string, error) {
+func pinImage(ctx context.Context, p Podman, pull Pull, ref, platform string) (string, error) {
 	if err := CheckImage(ref); err != nil {
 		return "", err
 	}
@@ -69,7 +70,7 @@ func pinImage(ctx context.Context, p Podman, ref, platform string) (string, erro
 	if err != nil {
 		return "", err
 	}
-	img, err := remote.Image(parsed, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithPlatform(*want))
+	img, err := pull(ctx, ref, *want)
 	if err != nil {
 		return "", fmt.Errorf("which digest has %s: %w: pin it with @sha256:…, or take base_image: debootstrap:bookworm, which needs no registry", ref, err)
 	}

@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
+	memory "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
@@ -30,6 +30,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
 // A podmanDouble builds whatever it is told to, which takes no time, and has every base image.
@@ -228,12 +229,24 @@ func TestABuildThatFailsIsNotTriedElsewhere(t *testing.T) {
 	}
 }
 
+// published asks a registry as the targets do.
+func published(t *testing.T, prefix string) func(context.Context, image.Record) (*image.Record, error) {
+	t.Helper()
+	client, err := registry.NewClient(registry.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(ctx context.Context, want image.Record) (*image.Record, error) {
+		return client.Published(ctx, registry.Registry{Prefix: prefix}, want)
+	}
+}
+
 func TestWhatIsPublishedIsNotBuilt(t *testing.T) {
 	scheduler, double := newScheduler(t)
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	server := httptest.NewServer(memory.New(memory.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
 	prefix := strings.TrimPrefix(server.URL, "http://") + "/spack-"
-	scheduler.Published = Registry{Prefix: prefix}.Ask
+	scheduler.Published = published(t, prefix)
 	plans, errs := scheduler.Plan(t.Context(), containersNamed(t, "a", "b"))
 	if errors.Join(errs...) != nil || plans[0].UpToDate {
 		t.Fatalf("got %v, %v", plans, errs)
@@ -270,7 +283,7 @@ func TestWhatIsPublishedIsNotBuilt(t *testing.T) {
 
 // An index without our platform has nothing for us, and whoever asks for any image of it gets another platform's.
 func TestAnotherPlatformsImageIsNotTakenForOurs(t *testing.T) {
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	server := httptest.NewServer(memory.New(memory.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
 	prefix := strings.TrimPrefix(server.URL, "http://") + "/"
 	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "arm64", RootFS: v1.RootFS{Type: "layers"}})
@@ -288,7 +301,7 @@ func TestAnotherPlatformsImageIsNotTakenForOurs(t *testing.T) {
 	}
 	for _, name := range []string{"single", "index", "nothing"} {
 		for platform, want := range map[string]bool{"linux/amd64": false, "linux/arm64": name != "nothing"} {
-			found, err := Registry{Prefix: prefix}.Ask(t.Context(), image.Record{Name: name, Version: "1.1", Platform: platform})
+			found, err := published(t, prefix)(t.Context(), image.Record{Name: name, Version: "1.1", Platform: platform})
 			if err != nil || (found != nil) != want {
 				t.Errorf("%s for %s: got %v, %v", name, platform, found, err)
 			}
@@ -311,7 +324,7 @@ func TestARegistryThatCannotBeAskedIsAnError(t *testing.T) {
 	scheduler, _ := newScheduler(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
 	defer server.Close()
-	scheduler.Published = Registry{Prefix: strings.TrimPrefix(server.URL, "http://") + "/spack-"}.Ask
+	scheduler.Published = published(t, strings.TrimPrefix(server.URL, "http://")+"/spack-")
 	plans, errs := scheduler.Plan(t.Context(), containersNamed(t, "a"))
 	if errs[0] == nil {
 		t.Errorf("taken for missing: %+v", plans[0])

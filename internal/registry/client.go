@@ -42,6 +42,7 @@ type Client struct {
 	retry    Retry
 	progress Progress
 	notice   func(string)
+	insecure []string // hosts with which plain http may be spoken
 
 	mu    sync.Mutex
 	homes map[string]map[v1.Hash]name.Repository // by registry: where a blob is
@@ -54,6 +55,7 @@ func NewClient(o Options) (*Client, error) {
 		parallel: o.Parallel,
 		retry:    o.Retry,
 		progress: o.Progress,
+		insecure: o.Insecure,
 		homes:    map[string]map[v1.Hash]name.Repository{},
 	}
 	if c.parallel == 0 {
@@ -119,9 +121,12 @@ func (c *Client) HeadForPush(ctx context.Context, ref name.Reference) (*v1.Descr
 	return found, err
 }
 
+// A Found is a manifest that was read, with its descriptor.
+type Found = remote.Descriptor
+
 // Get reads a manifest; its digest is checked, and its media type is its own
 // and not that of the header. nil where there is none.
-func (c *Client) Get(ctx context.Context, ref name.Reference) (*remote.Descriptor, error) {
+func (c *Client) Get(ctx context.Context, ref name.Reference) (*Found, error) {
 	found, err := c.puller.Get(ctx, ref)
 	switch {
 	case IsNotFound(err):

@@ -74,7 +74,7 @@ func (c *Client) Document(ctx context.Context, repository name.Repository, attac
 }
 
 // payload reads the document of an artifact. Its digest is checked.
-func (c *Client) payload(ctx context.Context, repository name.Repository, found *remote.Descriptor) ([]byte, error) {
+func (c *Client) payload(ctx context.Context, repository name.Repository, found *Found) ([]byte, error) {
 	text, err := func() ([]byte, error) {
 		img, err := found.Image()
 		if err != nil {

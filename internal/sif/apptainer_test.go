@@ -11,12 +11,13 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
+	memory "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/testing/apptainertest"
 	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
 )
@@ -33,7 +34,11 @@ func hosted(t *testing.T) (apptainer, Builder) {
 	if !strings.HasPrefix(engine.Name(), "apptainer 1.") {
 		t.Errorf("the engine is %q", engine.Name())
 	}
-	return a, Builder{Folder: Folder(t.TempDir()), Run: run, Engine: engine, Compression: Zstd}
+	client, err := registry.NewClient(registry.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, Builder{Folder: Folder(t.TempDir()), Run: run, Engine: engine, Compression: Zstd, Pull: client.Pull}
 }
 
 func TestApptainerBuilds(t *testing.T) {
@@ -112,7 +117,7 @@ func push(t *testing.T, host, tag, arch string, layers ...v1.Layer) string {
 
 func quietRegistry(t *testing.T) string {
 	t.Helper()
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	server := httptest.NewServer(memory.New(memory.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://")
 }

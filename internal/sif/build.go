@@ -35,6 +35,7 @@ type Builder struct {
 	Compression Compression
 	Signer      *Signer // nil: files are not signed
 	Force       bool    // build also what is there
+	Pull        Pull    // asks registries for the sources of definition files
 }
 
 // An Engine writes the file of a SIF.

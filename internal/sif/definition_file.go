@@ -8,10 +8,8 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
@@ -41,7 +39,7 @@ func (b Builder) BuildDefinitionFile(ctx context.Context, file DefinitionFile) (
 	if err != nil {
 		return Record{}, false, err
 	}
-	pinned, sources, err := pin(ctx, string(text), file.Platform)
+	pinned, sources, err := b.pin(ctx, string(text), file.Platform)
 	if err != nil {
 		return Record{}, false, fmt.Errorf("%s: %w", file.Path, err)
 	}
@@ -87,6 +85,9 @@ func (b Builder) BuildDefinitionFile(ctx context.Context, file DefinitionFile) (
 	return r, true, err
 }
 
+// A Pull opens the image of a registry that a reference means for a platform.
+type Pull func(ctx context.Context, ref string, platform v1.Platform) (v1.Image, error)
+
 // A pinnedSource is an image that a stage starts from.
 type pinnedSource struct {
 	ref    string // as written
@@ -98,7 +99,7 @@ var headerLine = regexp.MustCompile(`^(\s*)(\w+)(\s*:\s*)(\S+)(.*)$`)
 
 // pin writes the digest of each source into a definition file. Stages whose
 // image is in several keys (Registry, Namespace) are refused.
-func pin(ctx context.Context, text, platform string) (string, []pinnedSource, error) {
+func (b Builder) pin(ctx context.Context, text, platform string) (string, []pinnedSource, error) {
 	var out strings.Builder
 	var sources []pinnedSource
 	agent, header := "", false
@@ -116,7 +117,7 @@ func pin(ctx context.Context, text, platform string) (string, []pinnedSource, er
 		case header && agent == "docker" && (key == "registry" || key == "namespace"):
 			return "", nil, fmt.Errorf("%s stands in a key of its own: write it into From, so that its digest can be told", m[2])
 		case header && agent == "docker" && key == "from":
-			source, digested, err := resolve(ctx, m[4], platform)
+			source, digested, err := b.resolve(ctx, m[4], platform)
 			if err != nil {
 				return "", nil, err
 			}
@@ -129,7 +130,7 @@ func pin(ctx context.Context, text, platform string) (string, []pinnedSource, er
 }
 
 // resolve asks a registry which image a reference means for a platform.
-func resolve(ctx context.Context, text, platform string) (pinnedSource, string, error) {
+func (b Builder) resolve(ctx context.Context, text, platform string) (pinnedSource, string, error) {
 	ref, err := name.ParseReference(text)
 	if err != nil {
 		return pinnedSource{}, "", err
@@ -138,24 +139,13 @@ func resolve(ctx context.Context, text, platform string) (pinnedSource, string, 
 	if err != nil {
 		return pinnedSource{}, "", err
 	}
-	found, err := remote.Get(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithPlatform(*wanted))
+	img, err := b.Pull(ctx, text, *wanted)
 	if err != nil {
-		return pinnedSource{}, "", fmt.Errorf("resolve %s: %w", text, err)
-	}
-	img, err := found.Image()
-	if err != nil {
-		return pinnedSource{}, "", fmt.Errorf("%s has no image for %s: %w", text, platform, err)
+		return pinnedSource{}, "", fmt.Errorf("resolve %w", err)
 	}
 	digest, err := img.Digest()
 	if err != nil {
 		return pinnedSource{}, "", err
-	}
-	config, err := img.ConfigFile()
-	if err != nil {
-		return pinnedSource{}, "", fmt.Errorf("resolve %s: %w", text, err)
-	}
-	if config.Architecture != wanted.Architecture { // a tag may name one image only, for whatever it is
-		return pinnedSource{}, "", fmt.Errorf("%s has no image for %s, only for %s/%s", text, platform, config.OS, config.Architecture)
 	}
 	source := pinnedSource{ref: text, digest: digest, plain: ref.Context().Scheme() == "http"}
 	return source, ref.Context().Digest(digest.String()).Name(), nil

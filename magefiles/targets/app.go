@@ -30,6 +30,7 @@ type app struct {
 	*ui.UI
 	config Config
 	env    environment
+	reader reader // of registries
 }
 
 func start() (*app, error) {

@@ -109,7 +109,7 @@ func (a *app) bases(platform string) []podman.Base {
 	}
 	var bases []podman.Base
 	for _, name := range podman.Bases {
-		b := podman.Base{Name: name, Platform: platform, Dir: name, From: from, Packages: a.config.Packages[name]}
+		b := podman.Base{Name: name, Platform: platform, Dir: name, From: from, Pull: a.pull, Packages: a.config.Packages[name]}
 		switch name {
 		case podman.Builder:
 			b.Spack, b.Repos = &spack, repos

@@ -273,7 +273,7 @@ func (a *app) describe(ctx context.Context, d definition.Definition, o assembleO
 	if err != nil {
 		return none, err
 	}
-	base, err := assemble.OpenBase(ctx, o.base, platform)
+	base, err := assemble.OpenBase(ctx, a.pull, o.base, platform)
 	if err != nil {
 		return none, err
 	}

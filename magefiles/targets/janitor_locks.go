@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
-
 	"github.com/openbraininstitute/spacktainers/internal/inspect"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
@@ -55,7 +53,7 @@ func (a *app) imageLocks(ctx context.Context, repositories []string, ignoreUnlab
 	defer end()
 	var locks []janitor.Lock
 	for _, text := range repositories {
-		repository, err := name.NewRepository(text)
+		repository, err := client.Repository(text)
 		if err != nil {
 			return nil, callError{fmt.Errorf("image repository %q: %w", text, err)}
 		}

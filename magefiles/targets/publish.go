@@ -12,9 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/magefile/mage/mg"
-	"golang.org/x/term"
 
 	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/definition"
@@ -286,30 +284,6 @@ func (a *app) checkEnvironment(environment string) error {
 	return unknown("environment", environment, known)
 }
 
-// registryClient speaks with registries, and shows what it sends. end ends the
-// showing; it may be called again.
-func (a *app) registryClient() (client *registry.Client, end func(), err error) {
-	var insecure []string
-	for _, r := range a.config.Registries {
-		if r.Insecure {
-			insecure = append(insecure, r.host())
-		}
-	}
-	say := func(text string) { a.Log.Info(text) }
-	var shown ui.Transfers = ui.Lines{Say: say}
-	if a.env.CI == "" && term.IsTerminal(int(os.Stderr.Fd())) {
-		shown = ui.NewBars(os.Stderr)
-	}
-	client, err = registry.NewClient(registry.Options{
-		Credentials: a.env.Registries, Insecure: insecure,
-		Progress: func(repository string, blob v1.Hash, size int64) registry.Transfer {
-			return shown.Begin(repository, blob, size)
-		},
-		Notice: func(text string) { a.Log.Warn(text) },
-	})
-	return client, shown.Close, err
-}
-
 func (a *app) signer(file *string) (*attest.Signer, error) {
 	if file == nil {
 		return nil, nil
@@ -451,16 +425,14 @@ func yes(b bool) string {
 // in the registries.
 func (a *app) references(text string, tag, registry *string) ([]name.Reference, error) {
 	if strings.Contains(text, "/") {
-		var options []name.Option
-		for _, r := range a.config.Registries {
-			if r.Insecure && strings.HasPrefix(text, r.host()+"/") {
-				options = append(options, name.Insecure)
-			}
-		}
 		if tag != nil {
 			text += ":" + *tag
 		}
-		ref, err := name.ParseReference(text, options...)
+		client, err := a.client()
+		if err != nil {
+			return nil, err
+		}
+		ref, err := client.Reference(text)
 		if err != nil {
 			return nil, callError{err}
 		}

@@ -67,6 +67,8 @@ type ban struct {
 
 var bans = []ban{
 	{imports: "os/exec", from: ".", but: []string{"internal/command", "internal/testing/tooltest", "internal/testing/s3test", "internal/testing/registrytest", "internal/testing/apptainertest", "bench/janitor"}, why: "programs are run by internal/command"},
+	{imports: "github.com/google/go-containerregistry/pkg/v1/remote", from: ".", but: []string{"internal/registry"}, why: "registries are spoken with by internal/registry"},
+	{imports: "github.com/google/go-containerregistry/pkg/authn", from: ".", but: []string{"internal/registry"}, why: "credentials for registries are found by internal/registry"},
 	{imports: "github.com/magefile/mage", from: "buildcache", why: "the build cache knows no mage"},
 	{imports: "github.com/magefile/mage", from: "janitor", why: "the janitor knows no mage"},
 	{imports: "github.com/aws", from: "janitor", why: "the janitor knows stores only as buildcache shows them"},

@@ -1,0 +1,86 @@
+package targets
+
+import (
+	"context"
+	"os"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/term"
+
+	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
+)
+
+// registryClient speaks with registries, and shows what it sends. end ends the
+// showing; it may be called again.
+func (a *app) registryClient() (client *registry.Client, end func(), err error) {
+	say := func(text string) { a.Log.Info(text) }
+	var shown ui.Transfers = ui.Lines{Say: say}
+	if a.env.CI == "" && term.IsTerminal(int(os.Stderr.Fd())) {
+		shown = ui.NewBars(os.Stderr)
+	}
+	options := a.registryOptions()
+	options.Progress = func(repository string, blob v1.Hash, size int64) registry.Transfer {
+		return shown.Begin(repository, blob, size)
+	}
+	client, err = registry.NewClient(options)
+	return client, shown.Close, err
+}
+
+// registryOptions are the same whatever asks a registry, so that credentials
+// that publish an image also find its base.
+func (a *app) registryOptions() registry.Options {
+	options := registry.Options{Credentials: a.env.Registries, Notice: func(text string) { a.Log.Warn(text) }}
+	for _, r := range a.config.Registries {
+		if r.Insecure {
+			options.Insecure = append(options.Insecure, r.host())
+		}
+	}
+	return options
+}
+
+// A reader is the client of a target that sends nothing; it is made when it is
+// first needed.
+type reader struct {
+	once   sync.Once
+	client *registry.Client
+	err    error
+}
+
+func (a *app) client() (*registry.Client, error) {
+	a.reader.once.Do(func() { a.reader.client, a.reader.err = registry.NewClient(a.registryOptions()) })
+	return a.reader.client, a.reader.err
+}
+
+// pull opens the image of a registry that a reference means for a platform.
+func (a *app) pull(ctx context.Context, ref string, platform v1.Platform) (v1.Image, error) {
+	client, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	return client.Pull(ctx, ref, platform)
+}
+
+// published returns what asks a registry for the image of a container: the
+// given prefix, or else the first configured one.
+func (a *app) published(prefix *string) func(context.Context, image.Record) (*image.Record, error) {
+	var r Registry
+	if len(a.config.Registries) > 0 {
+		r = a.config.Registries[0]
+	}
+	if prefix != nil {
+		r.Prefix = *prefix
+	}
+	if r.Prefix == "" || r.Prefix == "none" {
+		return nil
+	}
+	return func(ctx context.Context, want image.Record) (*image.Record, error) {
+		client, err := a.client()
+		if err != nil {
+			return nil, err
+		}
+		return client.Published(ctx, registry.Registry(r), want)
+	}
+}
