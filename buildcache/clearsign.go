@@ -2,6 +2,7 @@ package buildcache
 
 import (
 	"bytes"
+	"crypto"
 	"errors"
 	"fmt"
 	"io"
@@ -73,10 +74,45 @@ func (m *clearsigned) issuer() string {
 }
 
 func (m *clearsigned) first() *packet.Signature {
-	p, err := packet.Read(bytes.NewReader(m.signature))
-	if err != nil {
-		return nil
+	if all := m.signatures(); len(all) > 0 {
+		return all[0]
 	}
-	s, _ := p.(*packet.Signature)
-	return s
+	return nil
+}
+
+// signatures are those that can be read.
+func (m *clearsigned) signatures() []*packet.Signature {
+	var all []*packet.Signature
+	for r := packet.NewReader(bytes.NewReader(m.signature)); ; {
+		p, err := r.Next()
+		if err != nil {
+			return all
+		}
+		if s, ok := p.(*packet.Signature); ok {
+			all = append(all, s)
+		}
+	}
+}
+
+// clockSkew is how far the clock of who signs may be ahead of ours.
+const clockSkew = 5 * time.Minute
+
+// acceptable returns the time at which the signatures are to be checked: now, or a little later for
+// one that was made on a clock that is ahead. It refuses those that are from the future, and those
+// with a hash for which other texts with the same signature can be made.
+func (m *clearsigned) acceptable(now time.Time) (time.Time, error) {
+	at := now
+	for _, s := range m.signatures() {
+		switch s.Hash {
+		case crypto.MD5, crypto.SHA1, crypto.RIPEMD160:
+			return at, fmt.Errorf("made with %v, which can be forged: sign the package again with SHA-256 or better (gpg: digest-algo SHA512)", s.Hash)
+		}
+		if s.CreationTime.After(now.Add(clockSkew)) {
+			return at, fmt.Errorf("it is from the future, %s: the clock of who signed it, or of this machine (%s), is wrong", s.CreationTime.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		}
+		if s.CreationTime.After(at) {
+			at = s.CreationTime
+		}
+	}
+	return at, nil
 }

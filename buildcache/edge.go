@@ -14,6 +14,11 @@ type edge struct {
 }
 
 func (e edge) dependency() (Dependency, error) {
+	if e.Name != "" {
+		if err := CheckName(e.Name); err != nil {
+			return Dependency{}, fmt.Errorf("dependency: %w", err)
+		}
+	}
 	hash, err := ParseHash(e.Hash)
 	if err != nil {
 		return Dependency{}, fmt.Errorf("dependency %q: %w", e.Name, err)

@@ -9,9 +9,8 @@ import (
 	"strings"
 )
 
-// decode reads the one JSON document that data holds into v. It refuses what
-// two readers could understand differently: text after the document, and an
-// object that has the same key twice.
+// decode reads the one JSON document that data holds into v. It refuses text after the document, and
+// what checkStrict does.
 func decode(data []byte, v any) error {
 	var wrong *json.UnmarshalTypeError
 	if err := json.Unmarshal(data, v); errors.As(err, &wrong) {
@@ -19,10 +18,7 @@ func decode(data []byte, v any) error {
 	} else if err != nil {
 		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	if key, ok := repeatedKey(data); ok {
-		return fmt.Errorf("%w: an object has the key %q twice", ErrFormat, key)
-	}
-	return nil
+	return checkStrict(data)
 }
 
 // inWords says what was found where something else belongs, in JSON's words
@@ -46,42 +42,6 @@ func inWords(e *json.UnmarshalTypeError) string {
 		return text
 	}
 	return strings.TrimPrefix(e.Field, "environment.") + ": " + text // lockfile embeds that
-}
-
-// repeatedKey looks for an object with the same key twice. data is valid JSON.
-func repeatedKey(data []byte) (string, bool) {
-	type level struct {
-		keys  map[string]bool // nil in an array
-		isKey bool            // the next string is a key
-	}
-	stack := []level{{}}
-	for i := 0; i < len(data); i++ {
-		top := &stack[len(stack)-1]
-		switch data[i] {
-		case '{':
-			stack = append(stack, level{keys: map[string]bool{}, isKey: true})
-		case '[':
-			stack = append(stack, level{})
-		case '}', ']':
-			stack = stack[:len(stack)-1]
-		case ',':
-			top.isKey = top.keys != nil
-		case ':':
-			top.isKey = false
-		case '"':
-			text := data[i : i+stringLen(data[i:])]
-			i += len(text) - 1
-			if !top.isKey {
-				continue
-			}
-			key := unquote(text)
-			if top.keys[key] {
-				return key, true
-			}
-			top.keys[key] = true
-		}
-	}
-	return "", false
 }
 
 // stringLen returns the length of the JSON string that data begins with, with

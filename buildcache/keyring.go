@@ -84,7 +84,11 @@ func (k *Keyring) Verify(data []byte) (text []byte, signer string, err error) {
 		config := &packet.Config{Time: func() time.Time { return at }}
 		return openpgp.CheckDetachedSignature(k.keys, bytes.NewReader(m.text), bytes.NewReader(m.signature), config)
 	}
-	e, err := check(time.Now())
+	now, err := m.acceptable(time.Now())
+	if err != nil {
+		return nil, "", fmt.Errorf("%w: %s: %w", ErrSignature, m.issuer(), err)
+	}
+	e, err := check(now)
 	if made, ok := m.made(); ok && errors.Is(err, pgperrors.ErrKeyExpired) {
 		e, err = check(made)
 	}

@@ -89,6 +89,9 @@ func TestVerify(t *testing.T) {
 	if want := fingerprintOf(mine); signer != want {
 		t.Errorf("signed by %s, want %s", signer, want)
 	}
+	if _, _, err := keys.Verify(signAt(t, mine, text, time.Now().Add(time.Minute))); err != nil {
+		t.Errorf("signed on a clock that is a little ahead: %v", err)
+	}
 	if _, _, err := keys.Verify(signAt(t, expired, text, time.Now().Add(-47*time.Hour-30*time.Minute))); err != nil {
 		t.Errorf("signed before the key expired: %v", err)
 	}
@@ -106,11 +109,27 @@ func TestVerify(t *testing.T) {
 		"text around it":       {append(sign(t, mine, text), text...), "after"},
 		"two messages":         {append(append(sign(t, mine, text), '\n'), sign(t, mine, text)...), "after"},
 		"cut off":              {sign(t, mine, text)[:150], ""},
+		"from the future":      {signAt(t, mine, text, time.Now().Add(time.Hour)), "from the future"},
 		"signature taken away": {bytes.Split(sign(t, mine, text), []byte("-----BEGIN PGP SIGNATURE"))[0], "cut off"},
 	} {
 		if got, _, err := keys.Verify(tt.data); !errors.Is(err, buildcache.ErrSignature) || !strings.Contains(err.Error(), tt.say) || got != nil {
 			t.Errorf("%s: got %q, %v; want ErrSignature with %q", name, got, err, tt.say)
 		}
+	}
+}
+
+// GnuPG has signed the same text with one key, once with each hash.
+func TestVerifyRefusesSHA1(t *testing.T) {
+	key := readFile(t, "testdata/gpg/key.pub")
+	keys, err := buildcache.ReadKeyring(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := keys.Verify(readFile(t, "testdata/gpg/SHA512.asc")); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := keys.Verify(readFile(t, "testdata/gpg/SHA1.asc")); !errors.Is(err, buildcache.ErrSignature) || !strings.Contains(err.Error(), "made with SHA-1") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -24,11 +24,19 @@ type Lockfile struct {
 	Specs map[Hash]*Spec // all nodes, those of included environments too
 }
 
+// maxLockfile is how long a lockfile may be, in bytes: a node takes some 1.5 kB.
+const maxLockfile = 512 << 20
+
 // ReadLockfile reads a lockfile from disk; its errors name the path.
 func ReadLockfile(path string) (*Lockfile, error) {
-	data, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("lockfile: %w", err)
+	}
+	defer f.Close()
+	data, err := readAll(f, maxLockfile)
+	if err != nil {
+		return nil, fmt.Errorf("lockfile: %s: %w", path, err)
 	}
 	l, err := ParseLockfile(data)
 	if err != nil {
@@ -58,6 +66,9 @@ func ParseLockfile(data []byte) (*Lockfile, error) {
 		Specs:           map[Hash]*Spec{},
 	}
 	l.Spack.Version, l.Spack.Commit = f.Spack.Version, f.Spack.Commit
+	if hasControls(l.Spack.Version + l.Spack.Commit) {
+		return nil, fmt.Errorf("lockfile: %w: the version of Spack holds control characters", ErrFormat)
+	}
 	if err := l.add(&f.environment); err != nil {
 		return nil, fmt.Errorf("lockfile: %w", err)
 	}
@@ -126,6 +137,9 @@ func (l *Lockfile) add(e *environment) error {
 		hash, err := ParseHash(r.Hash)
 		if err != nil {
 			return fmt.Errorf("root %q: %w", r.Spec, err)
+		}
+		if hasControls(r.Spec) {
+			return fmt.Errorf("root %.80q: %w: it holds control characters", r.Spec, ErrFormat)
 		}
 		if root := (Root{Spec: r.Spec, Hash: hash}); !slices.Contains(l.Roots, root) {
 			l.Roots = append(l.Roots, root)

@@ -35,7 +35,7 @@ type node struct {
 	} `json:"arch"`
 	Compiler    nameVersion     `json:"compiler"` // up to specfile version 4
 	Namespace   string          `json:"namespace"`
-	Parameters  map[string]any  `json:"parameters"`
+	Parameters  parameters      `json:"parameters"`
 	PackageHash string          `json:"package_hash"`
 	External    json.RawMessage `json:"external"`
 	BuildSpec   *struct {
@@ -45,6 +45,15 @@ type node struct {
 		Compiler string `json:"compiler"` // gcc@=12.2.0, where a v4 node was migrated to v5
 	} `json:"annotations"`
 	Dependencies []edge `json:"dependencies"`
+}
+
+// parameters keep numbers as they are written: as floats two different ones could be equal.
+type parameters map[string]any
+
+func (p *parameters) UnmarshalJSON(data []byte) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	return d.Decode((*map[string]any)(p))
 }
 
 type nameVersion struct {
@@ -70,12 +79,21 @@ func (n *node) spec() (*Spec, error) {
 	if n == nil || n.Name == "" {
 		return nil, fmt.Errorf("%w: a node has no name", ErrFormat)
 	}
+	if err := CheckName(n.Name); err != nil {
+		return nil, err
+	}
 	hash, err := ParseHash(n.Hash)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", n.Name, err)
 	}
 	if n.Version == "" {
 		return nil, fmt.Errorf("%s/%s: %w: no version: the spec is not concrete", n.Name, hash, ErrFormat)
+	}
+	if err := CheckVersion(n.Version); err != nil {
+		return nil, fmt.Errorf("%s/%s: %w", n.Name, hash, err)
+	}
+	if err := n.checkText(); err != nil {
+		return nil, fmt.Errorf("%s/%s: %w", n.Name, hash, err)
 	}
 	s := &Spec{
 		Hash:        hash,
@@ -125,6 +143,9 @@ func (n *node) external() (is bool, path string, err error) {
 	}
 	if err := json.Unmarshal(n.External, &e); err != nil {
 		return false, "", fmt.Errorf("%w: external: %w", ErrFormat, err)
+	}
+	if hasControls(e.Path) {
+		return false, "", fmt.Errorf("%w: external: %.80q holds control characters", ErrFormat, e.Path)
 	}
 	return true, e.Path, nil
 }

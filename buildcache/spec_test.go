@@ -109,7 +109,7 @@ func TestParseSpecRefuses(t *testing.T) {
 }
 
 func TestParseSpecTakesEqualKeysInDifferentObjects(t *testing.T) {
-	data := `{"name":"x","version":"a\"name\"","hash":"` + hashA + `","parameters":{"name":"name","hash":["name","name"],"o":{"name":1}}}`
+	data := `{"name":"x","version":"1","x":"a\"name\"","hash":"` + hashA + `","parameters":{"name":"name","hash":["name","name"],"o":{"name":1}}}`
 	if _, err := ParseSpec([]byte(data)); err != nil {
 		t.Error(err)
 	}

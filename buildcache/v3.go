@@ -133,12 +133,17 @@ func (c *Cache) specBlob(ctx context.Context, b Blob, manifestKey string) ([]*Sp
 	return f.nodes, nil
 }
 
+// maxRatio is how much smaller a spec file can get when it is compressed. Real ones come to a sixth;
+// gzip itself ends at a thousandth, with which a small object would fill the memory.
+const maxRatio = 100
+
 func gunzip(data []byte) ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("%w: gunzip: %w", ErrFormat, err)
 	}
-	if data, err = readAll(r, maxSpecFile); err != nil {
+	limit := min(maxSpecFile, max(64<<10, maxRatio*int64(len(data))))
+	if data, err = readAll(r, limit); err != nil {
 		return nil, fmt.Errorf("%w: gunzip: %w", ErrFormat, err)
 	}
 	return data, nil

@@ -150,10 +150,10 @@ func (p *reader) spec() error {
 		switch string(key) {
 		case "name":
 			f = name
-			p.rec.name, err = p.nonEmpty("name")
+			p.rec.name, err = p.nonEmpty("name", buildcache.CheckName)
 		case "version":
 			f = version
-			p.rec.version, err = p.nonEmpty("version")
+			p.rec.version, err = p.nonEmpty("version", buildcache.CheckVersion)
 		case "hash":
 			f, err = ownHash, p.ownHash()
 		case "external":
@@ -178,13 +178,20 @@ func (p *reader) spec() error {
 	return nil
 }
 
-func (p *reader) nonEmpty(what string) (uint32, error) {
+// nonEmpty reads a name or version. What check says counts in a lockfile: an index is not refused for
+// one odd entry, which stays as it is.
+func (p *reader) nonEmpty(what string, check func(string) error) (uint32, error) {
 	text, err := p.str()
 	if err != nil {
 		return 0, err
 	}
 	if len(text) == 0 {
 		return 0, p.fail("%s has an empty %s", p.rec.hash.text(), what)
+	}
+	if p.keys != nil {
+		if err := check(string(text)); err != nil {
+			return 0, p.fail("%s: %v", p.rec.hash.text(), err)
+		}
 	}
 	return p.g.names.intern(text), nil
 }
