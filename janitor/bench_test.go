@@ -3,6 +3,7 @@ package janitor_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -82,12 +83,10 @@ func BenchmarkPlan(b *testing.B) {
 				}
 				b.ReportAllocs()
 				for b.Loop() {
-					known := janitor.OpenKnown(path)
-					s, err := janitor.NewScan(b.Context(), store, janitor.ScanOptions{Known: known})
-					if err != nil {
-						b.Fatal(err)
-					}
-					p, err := janitor.NewPlan(s, roots, janitor.Policy{MaxFraction: 1, Grace: day}, now)
+					j := clean(readOnly{store})
+					j.Scan.Known, j.Policy = janitor.OpenKnown(path), janitor.Policy{MaxFraction: 1, Grace: day, Wait: 6 * day}
+					j.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
+					p, err := j.Plan(b.Context())
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -103,3 +102,12 @@ func BenchmarkPlan(b *testing.B) {
 		}
 	}
 }
+
+// A readOnly store refuses to be written to.
+type readOnly struct{ buildcache.Store }
+
+func (readOnly) Put(context.Context, string, io.ReaderAt, int64, buildcache.PutOptions) (string, error) {
+	return "", errors.ErrUnsupported
+}
+func (readOnly) Delete(context.Context, []string) error     { return errors.ErrUnsupported }
+func (readOnly) Copy(context.Context, string, string) error { return errors.ErrUnsupported }

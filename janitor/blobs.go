@@ -20,6 +20,7 @@ type blobForm uint8
 const (
 	specBlob blobForm = 1 << iota // not the tarball
 	zippedBlob
+	newerBlob // of a format that is newer than those that were tried, or not known
 )
 
 func refOf(b buildcache.Blob) (r blobRef) {
@@ -29,6 +30,9 @@ func refOf(b buildcache.Blob) (r blobRef) {
 	r.size = b.Size
 	if kind, _ := b.Kind(); kind == buildcache.SpecBlob {
 		r.form |= specBlob
+	}
+	if _, note := b.Kind(); note != "" {
+		r.form |= newerBlob
 	}
 	if b.Compression == "gzip" {
 		r.form |= zippedBlob

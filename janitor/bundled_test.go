@@ -1,11 +1,13 @@
 package janitor_test
 
 import (
+	"context"
 	"io"
 	"maps"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,9 +44,23 @@ func scan(t testing.TB, store buildcache.Store) *janitor.Scan {
 	return s
 }
 
-func plan(t testing.TB, store buildcache.Store, roots janitor.Roots, policy janitor.Policy) janitor.Plan {
+// made remembers by which janitor a plan was made.
+var made sync.Map
+
+// planned makes a plan that waits for nothing, unless the policy says so.
+func planned(t testing.TB, store janitor.Store, roots janitor.Roots, policy janitor.Policy) (*janitor.Plan, error) {
 	t.Helper()
-	p, err := janitor.NewPlan(scan(t, store), roots, policy, now)
+	j := clean(store)
+	j.Policy, j.Policy.EvenIfWritten = policy, true
+	j.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
+	p, err := j.Plan(t.Context())
+	made.Store(p, j)
+	return p, err
+}
+
+func plan(t testing.TB, store janitor.Store, roots janitor.Roots, policy janitor.Policy) *janitor.Plan {
+	t.Helper()
+	p, err := planned(t, store, roots, policy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,12 +69,24 @@ func plan(t testing.TB, store buildcache.Store, roots janitor.Roots, policy jani
 
 // clean is a janitor of the tests' time.
 func clean(store janitor.Store) janitor.Janitor {
-	return janitor.Janitor{Store: store, Owner: "test", Now: func() time.Time { return now }}
+	return janitor.Janitor{Store: store, Owner: "test", Mirror: "mirror", Settle: -1, Now: func() time.Time { return now },
+		Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}
 }
 
-func apply(t testing.TB, store janitor.Store, p janitor.Plan) janitor.Result {
+// of is the janitor that made a plan, for a store.
+func of(p *janitor.Plan, store janitor.Store) janitor.Janitor {
+	j, ok := made.Load(p)
+	if !ok {
+		return clean(store)
+	}
+	with := j.(janitor.Janitor)
+	with.Store = store
+	return with
+}
+
+func apply(t testing.TB, store janitor.Store, p *janitor.Plan) janitor.Result {
 	t.Helper()
-	r, err := clean(store).Apply(t.Context(), p)
+	r, err := of(p, store).Apply(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +117,7 @@ func TestPruneKeepsExactlyWhatTheLockfilesNeed(t *testing.T) {
 							t.Errorf("what %s has (-want +got):\n%s", key, diff)
 						}
 					}
-					if again := plan(t, m, roots, policy); !again.Empty() {
+					if again := plan(t, m, roots, policy); !quiet(again) {
 						t.Errorf("a second run would do something: %+v", list(again.Deletions()))
 					}
 				})

@@ -2,11 +2,11 @@ package janitor_test
 
 import (
 	"bytes"
-	"errors"
-	"slices"
-	"strings"
+	"context"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
@@ -52,46 +52,50 @@ func TestTarballOfARootStaysWithoutItsSpecFile(t *testing.T) {
 	}
 }
 
+// A plan that was written down makes nothing go that a new one would keep.
 func TestPlansThatWereTamperedWith(t *testing.T) {
 	m := loaded(t, "v2-unsigned")
 	m.set("build_cache/notes", []byte("mine"), old)
 	roots := locks(t, "v2-unsigned", "env-a")
-	s := scan(t, m)
 	for _, key := range []string{"build_cache/index.json", "build_cache/notes"} {
-		o, ok := s.Object(key)
-		if !ok {
-			t.Fatalf("%s was not listed", key)
-		}
-		p := reviewed(t, plan(t, m, roots, bold))
-		p.Delete = append(p.Delete, janitor.Deletion{Key: key, Size: o.Size, ETag: o.ETag, ModTime: o.ModTime, Kind: janitor.Blob})
+		p := plan(t, m, roots, bold)
+		r := reviewed(t, p)
+		r.Orphans = append(r.Orphans, janitor.Condemned{State: "due", Key: key})
 		c := m.clone()
-		q, err := p.For(scan(t, c))
+		q, err := of(p, c).PlanReviewed(t.Context(), r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		apply(t, c, q)
+		if _, err := of(p, c).Apply(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
 		if c.data(key) == nil {
 			t.Errorf("%s is gone", key)
 		}
 	}
-	p := reviewed(t, plan(t, m, roots, bold))
-	i := slices.IndexFunc(p.Keep, func(k janitor.Kept) bool { return len(k.Chain) > 1 })
-	k := p.Keep[i]
-	p.Keep = slices.Delete(p.Keep, i, i+1)
-	p.Going = append(p.Going, janitor.Going{Hash: k.Hash, Name: k.Name, Reason: "unneeded"})
+	p := plan(t, m, roots, bold)
+	r := reviewed(t, p)
+	for k := range p.Kept() {
+		r.Specs = append(r.Specs, janitor.Condemned{State: "due", Hash: k.Hash, Name: k.Name, Reason: "unneeded"})
+	}
 	c := m.clone()
-	q, err := p.For(scan(t, c))
+	q, err := of(p, c).PlanReviewed(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := apply(t, c, q)
-	if v := view(t, c.contents()); !v.installable[string(k.Hash)] || len(q.Notes) == 0 {
-		t.Errorf("%s went, though others need it: %v", k.Name, r.Stayed)
+	if _, err := of(p, c).Apply(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
+	v := view(t, c.contents())
+	for k := range p.Kept() {
+		if !v.installable[string(k.Hash)] {
+			t.Errorf("%s went, though it is live", k.Name)
+		}
 	}
 }
 
 // reviewed writes a plan down and reads it again.
-func reviewed(t *testing.T, p janitor.Plan) *janitor.Reviewed {
+func reviewed(t *testing.T, p *janitor.Plan) *janitor.Reviewed {
 	t.Helper()
 	var text bytes.Buffer
 	if err := p.WriteJSON(&text); err != nil {
@@ -104,17 +108,28 @@ func reviewed(t *testing.T, p janitor.Plan) *janitor.Reviewed {
 	return r
 }
 
-func TestClockThatIsAheadIsRefused(t *testing.T) {
-	m := loaded(t, "v3-unsigned")
-	p := plan(t, m, locks(t, "v3-unsigned", "env-a"), bold)
-	before := m.contents()
-	j := clean(m)
-	j.Now = func() time.Time { return now.Add(30 * time.Hour) }
-	if _, err := j.Apply(t.Context(), p); !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), "clock") {
-		t.Errorf("got %v", err)
+// A clock here that is days ahead of the store's makes nothing old.
+func TestClockThatIsAheadMakesNothingOld(t *testing.T) {
+	w, app, _, _ := buildOnly(t, 3)
+	other := w.add(0)
+	other.External = nil
+	for _, n := range w.nodes {
+		w.push(n, now.Add(-time.Hour))
 	}
-	if len(before) != len(m.contents()) {
-		t.Error("something was changed")
+	w.updateIndex(old)
+	before := w.m.contents()
+	j := clean(w.m)
+	j.Policy = bold
+	j.Now = func() time.Time { return now.Add(10 * day) }
+	j.Roots = func(context.Context) (janitor.Roots, error) {
+		return janitor.Roots{Locks: []janitor.Lock{w.lock("env", app)}}, nil
+	}
+	r, err := j.Prune(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, w.m.contents()); diff != "" || r.Condemned != 0 {
+		t.Errorf("something was changed: %+v\n%s", r, diff)
 	}
 }
 
@@ -129,14 +144,14 @@ func TestWhatChangedSinceThePlanStays(t *testing.T) {
 		}
 		w.updateIndex(old)
 		p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", root)}}, bold)
-		if len(list(p.Going())) != 3 {
-			t.Fatalf("%v go, want 3", list(p.Going()))
+		if len(list(p.Specs())) != 3 {
+			t.Fatalf("%v go, want 3", list(p.Specs()))
 		}
 		w.push(app, now) // the same bytes, and so the same ETags
 		r := apply(t, w.m, p)
 		v := view(t, w.m.contents())
 		v.noHoles(t, "applied late")
-		if len(v.installable) != 4 || !v.installable[lib.Hash] || !v.installable[tool.Hash] || len(r.Stayed) != 3 {
+		if len(v.installable) != 4 || !v.installable[lib.Hash] || !v.installable[tool.Hash] || r.Specs != 0 {
 			t.Errorf("layout %d: %v, %v", layout, v.installable, r.Stayed)
 		}
 	}

@@ -40,15 +40,15 @@ func TestRegression3ListingThatMissesAKey(t *testing.T) {
 		for key := range loaded(t, name).contents() {
 			m := loaded(t, name)
 			m.hide = func(k string) bool { return k == key }
-			s, err := janitor.NewScan(t.Context(), m, janitor.ScanOptions{Locks: roots.Locks})
-			if err != nil {
+			p, err := planned(t, m, roots, bold)
+			if err != nil && !errors.Is(err, janitor.ErrRefused) {
 				if !errors.Is(err, janitor.ErrIncomplete) {
 					t.Errorf("%s without %s: got %v, want ErrIncomplete", name, key, err)
 				}
 				refused++
 				continue
 			}
-			if p, err := janitor.NewPlan(s, roots, bold, now); err == nil {
+			if err == nil {
 				apply(t, m, p)
 			}
 			v := view(t, m.contents())
@@ -67,16 +67,16 @@ func TestRegression3ListingThatMissesAKey(t *testing.T) {
 
 func TestRegression3ListingThatBreaksOff(t *testing.T) {
 	for _, name := range bundled {
-		for _, prefix := range []string{"build_cache/", "v", "blobs/", janitor.Prefix + "replaced/"} {
+		for _, prefix := range []string{"build_cache/", "v", "blobs/", janitor.RootsPrefix} {
 			m := loaded(t, name)
-			m.set(janitor.Prefix+"replaced/x", nil, old)
+			m.set(janitor.RootsPrefix+"builds/x", []byte(`{"format":1}`), old)
 			m.cut = func(p string) error {
 				if p == prefix {
 					return errDown
 				}
 				return nil
 			}
-			if _, err := janitor.NewScan(t.Context(), m, janitor.ScanOptions{}); err != nil && !errors.Is(err, errDown) {
+			if _, err := planned(t, m, locks(t, name, "env-a"), bold); err != nil && !errors.Is(err, errDown) {
 				t.Errorf("%s: %v", name, err)
 			} else if err == nil && len(slices.DeleteFunc(slices.Collect(maps.Keys(m.objects)), func(k string) bool { return !strings.HasPrefix(k, prefix) })) > 0 {
 				t.Errorf("%s: a listing of %s that broke off went unnoticed", name, prefix)
@@ -138,11 +138,11 @@ func TestRegression4RootsThatSayNothingAreRefused(t *testing.T) {
 		"no roots, no age":    {janitor.Roots{}, aged, "everything would go"},
 		"roots and no roots":  {locks(t, "v3-signed", "env-a"), both, "also that there are none"},
 	} {
-		p, err := janitor.NewPlan(scan(t, m), tt.roots, tt.policy, now)
+		p, err := planned(t, m, tt.roots, tt.policy)
 		if !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), tt.say) {
 			t.Errorf("%s: got %v, want a refusal with %q", name, err, tt.say)
 		}
-		if _, err := clean(m).Apply(t.Context(), p); err == nil || m.writes > 0 {
+		if _, err := of(p, m).Apply(t.Context(), p); err == nil || m.writes > 0 {
 			t.Errorf("%s: the refused plan was applied", name)
 		}
 	}
@@ -185,7 +185,7 @@ func TestRegression5KeysThatAreNotDeleted(t *testing.T) {
 				}
 				return nil
 			}
-			r, err := clean(m).Apply(t.Context(), p)
+			r, err := of(p, m).Apply(t.Context(), p)
 			if !errors.Is(err, janitor.ErrUndeleted) || !strings.Contains(err.Error(), stuck) || len(r.Failed) != 1 {
 				t.Fatalf("%s: got %v, %v", name, r, err)
 			}
@@ -197,13 +197,6 @@ func TestRegression5KeysThatAreNotDeleted(t *testing.T) {
 			hash := hashAtEnd.FindStringSubmatch(stuck)
 			if hash != nil && hash[2] != "spack" && !v.installable[hash[1]] {
 				t.Errorf("%s stayed, what it names did not", stuck)
-			}
-			journaled := false
-			for key, o := range m.objects {
-				journaled = journaled || ours(key) && strings.Contains(string(o.data), `"failed":{"`+stuck)
-			}
-			if !journaled {
-				t.Errorf("%s: the failure is not in the journal", name)
 			}
 			m.stuck = nil
 			apply(t, m, plan(t, m, locks(t, name, "env-a"), bold))
@@ -218,10 +211,7 @@ func TestRegression5KeysThatAreNotDeleted(t *testing.T) {
 // has run out.
 func TestRegression6KilledAtEveryWrite(t *testing.T) {
 	for _, name := range bundled {
-		for _, keepFor := range []time.Duration{0, 14 * day} {
-			if keepFor > 0 && (testing.Short() || strings.HasSuffix(name, "-signed")) {
-				continue // many more writes, of the same kinds
-			}
+		{
 			roots := locks(t, name, "env-b")
 			want := lockClosure(t, false, lockPath(name, "env-b"))
 			start := loaded(t, name)
@@ -240,8 +230,7 @@ func TestRegression6KilledAtEveryWrite(t *testing.T) {
 					}
 					return nil
 				}
-				j := clean(m)
-				j.KeepFor = keepFor
+				j := of(p, m)
 				_, err := j.Apply(ctx, p)
 				kill()
 				if err == nil {
@@ -257,6 +246,7 @@ func TestRegression6KilledAtEveryWrite(t *testing.T) {
 				}
 				m.before = nil
 				j.Now = func() time.Time { return now.Add(time.Hour) }
+				m.clock = j.Now
 				if again := plan(t, m, roots, bold); !again.Empty() {
 					if _, err := j.Apply(t.Context(), again); err != nil {
 						t.Fatalf("%s: run again: %v", when, err)
@@ -267,7 +257,7 @@ func TestRegression6KilledAtEveryWrite(t *testing.T) {
 				if diff := cmp.Diff(want, sorted(v.installable)); diff != "" || v.stale {
 					t.Fatalf("%s: run again: stale %v (-want +got):\n%s", when, v.stale, diff)
 				}
-				if last := plan(t, m, roots, bold); !last.Empty() {
+				if last := plan(t, m, roots, bold); !quiet(last) {
 					t.Fatalf("%s: a third run would do something: %v %v", when, list(last.Deletions()), last.Mend)
 				}
 			}
@@ -288,7 +278,7 @@ func TestRegression7TwoJanitors(t *testing.T) {
 			m.before = nil
 			tried++
 			before := m.contents()
-			_, err := clean(m).Apply(t.Context(), p)
+			_, err := of(p, m).Apply(t.Context(), p)
 			if !errors.Is(err, janitor.ErrLeased) || !strings.Contains(err.Error(), "test, run "+p.Run) {
 				t.Errorf("%s: the second janitor got %v", name, err)
 			}
@@ -301,7 +291,7 @@ func TestRegression7TwoJanitors(t *testing.T) {
 		if tried == 0 {
 			t.Error("no second janitor")
 		}
-		if _, ok := m.objects[janitor.Prefix+"lease.json"]; ok {
+		if _, ok := m.objects[janitor.Prefix+"lease"]; ok {
 			t.Error("the lease was not given back")
 		}
 	}
@@ -324,8 +314,8 @@ func TestRegression7PushWhileWePrune(t *testing.T) {
 		w.updateIndex(old)
 		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", root)}}
 		p := plan(t, w.m, roots, bold)
-		if len(list(p.Going())) != 1 {
-			t.Fatalf("got %v, want base to go", list(p.Going()))
+		if len(list(p.Specs())) != 1 {
+			t.Fatalf("got %v, want base to go", list(p.Specs()))
 		}
 		w.m.before = func(what, key string) error {
 			if strings.Contains(key, "index") { // base is about to leave the index

@@ -1,23 +1,34 @@
 // Package janitor decides what may go from a Spack build cache and what must
 // stay, and takes away what may go.
 //
+// It is a collector with a waiting room: live → condemned → deleted. Condemned
+// is only a mark in the mirror, with since when; index and objects stay. A
+// later run deletes what has waited, and what its own fresh looks still find
+// unneeded and unchanged. docs/janitor.md draws it.
+//
 // It refuses to guess: what cannot be read, a listing that is not whole, or
-// roots that say nothing stop it with an error, and never mean "unused". The
-// order is Scan, NewPlan, Apply. The first two only read; Apply deletes no
-// object that the plan does not name, and none that changed since.
+// roots that say nothing stop it with an error, and never mean "unused".
+//
+// Entry points: Janitor.Plan decides and only reads, Janitor.Apply does what a
+// plan says or less. PlanPurge and PlanReviewed make plans too. Spare, Announce
+// and PublishRoots leave root sets, Reindex writes indexes, Verify and Plan.Why
+// explain. Time is injected: Now is our clock, the store's is what it says of
+// the objects that are written, and Sleep is the only way to wait.
 package janitor
 
 import (
+	"context"
 	"errors"
+	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// Prefix is where the janitor keeps what is its own in the mirror: the lease,
-// the journal of runs, and the trash.
+// Prefix is where the janitor keeps what is its own in the mirror: the lease
+// and the room.
 const Prefix = ".spacktainers/janitor/"
 
-// A Store is a mirror that the janitor may write to. Scanning needs the
+// A Store is a mirror that the janitor may write to. Planning needs the
 // reading half only.
 type Store interface {
 	buildcache.Store
@@ -29,7 +40,70 @@ var (
 	ErrIncomplete = errors.New("the listing is not whole")        // an object is there that was not listed
 	ErrRefused    = errors.New("refused")                         // the plan breaks a rule, or the roots say nothing
 	ErrLeased     = errors.New("another janitor is at work")      // or one was killed, and its lease has not run out
-	ErrUnproved   = errors.New("what must stay would not")        // or did not: the proof failed
+	ErrUnproved   = errors.New("something present lacks others")  // that this run deletes or has deleted
 	ErrUndeleted  = errors.New("some objects were not deleted")   // the rest was; run again
 	ErrNothingFor = errors.New("nothing in the cache matches it") // a name or hash that was asked for
 )
+
+// A Janitor works on one mirror. Only Store must be given.
+type Janitor struct {
+	Store      Store
+	Mirror     string // the mirror's address: a room that names another one is not believed
+	Owner      string // for people who find the lease or a root set
+	Policy     Policy
+	Repository string // name of our own root set, which Apply refreshes; "" publishes none
+	Scan       ScanOptions
+
+	// Roots reads the lockfiles and pins. It is called for every look, so that
+	// what came since counts. Nil is none.
+	Roots func(context.Context) (Roots, error)
+
+	// Settle is the time from the change of an index to the first deletion of
+	// a spec file: clients keep an index for ten minutes, which is what 0
+	// means. Negative is none.
+	Settle time.Duration
+
+	Now   func() time.Time
+	Sleep func(context.Context, time.Duration) error
+	Log   func(format string, args ...any)
+
+	// HandOver takes what shall be deleted by another process, step by step: no
+	// step may begin before the one before it is done. Nothing is deleted
+	// then; the indexes are changed all the same, which must come first.
+	HandOver func(step int, keys []string) error
+
+	clock *clock // the store's
+}
+
+// SettleDefault is how long Spack's clients keep an index.
+const SettleDefault = 10 * time.Minute
+
+// ready fills in what was not given.
+func (j Janitor) ready() Janitor {
+	if j.Now == nil {
+		j.Now = time.Now
+	}
+	if j.Sleep == nil {
+		j.Sleep = sleep
+	}
+	if j.Scan.Known == nil {
+		j.Scan.Known = OpenKnown("")
+	}
+	if j.Settle == 0 {
+		j.Settle = SettleDefault
+	}
+	if j.Log == nil {
+		j.Log = func(string, ...any) {}
+	}
+	j.clock = &clock{}
+	return j
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}

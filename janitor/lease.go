@@ -14,49 +14,67 @@ import (
 )
 
 const (
-	leaseKey = Prefix + "lease.json"
+	leaseKey = Prefix + "lease"
+	clockKey = Prefix + "clock" // scratch: its ModTime is the store's time
 	leaseFor = 10 * time.Minute // as long as a killed janitor keeps others out
+	margins  = leaseFor / 5     // what must be left of it to begin a batch
+	seenFor  = time.Second      // how long a look at the lease counts
+	renewAt  = leaseFor / 2     // what is left when it is renewed
+	rivals   = 3 * time.Second  // how long a rival may take between looking and writing, where the store cannot refuse a write
+
+	// oldLeaseKey is where versions without a room look. They must not work on
+	// this mirror any more, so the lease there never ends.
+	oldLeaseKey = Prefix + "lease.json"
 )
 
 // A lease is the right to write to a mirror's cache, held by one janitor at a
-// time.
+// time. How old it is is told by the store's clock, to which no other matters.
 type lease struct {
+	j     *Janitor
 	store Store
-	now   func() time.Time
-	etag  string
-	wrote time.Time // by the store's clock
 	claim claim
-	stop  context.CancelCauseFunc
-	done  sync.WaitGroup
 
+	mu      sync.Mutex
+	etag    string
+	wrote   time.Time // by j.Now, before the last write
+	real    time.Time // the same by this machine's monotonic clock
+	seen    time.Time // by j.Now: when it was last found to be ours
+	stop    context.CancelCauseFunc
+	done    sync.WaitGroup
 	patient bool // the store could not refuse to write it: a rival may have looked when we did, and write now
 }
 
-// A claim is the lease as it lies in the mirror.
+// A claim is the lease as it is in the mirror.
 type claim struct {
 	Owner   string    `json:"owner"`
 	Nonce   string    `json:"nonce"`
 	Run     string    `json:"run"`
-	Expires time.Time `json:"expires"`
+	Expires time.Time `json:"expires"` // by the owner's clock: for people
+}
+
+// leased calls f while we hold the lease.
+func (j *Janitor) leased(ctx context.Context, what string, f func(context.Context, *lease) error) (err error) {
+	held, l, err := j.take(ctx, what)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cause := context.Cause(held); err != nil && cause != nil && ctx.Err() == nil {
+			err = cause
+		}
+		err = errors.Join(err, l.release(ctx))
+	}()
+	return f(held, l)
 }
 
 // take gets the lease and keeps it until release. The context that it returns
 // ends when the lease is lost. On the way it finds out how to write to the
-// store, which all that follows needs.
+// store, and what time it is there.
 func (j *Janitor) take(ctx context.Context, run string) (context.Context, *lease, error) {
-	l := &lease{store: j.Store, now: j.Now, claim: claim{Owner: j.Owner, Nonce: rand.Text(), Run: run}}
-	cond := buildcache.Condition{IfNoneMatch: true}
-	data, o, err := get(ctx, l.store, leaseKey)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return nil, nil, fmt.Errorf("lease: %w", err)
-	default:
-		var held claim
-		if json.Unmarshal(data, &held) == nil && j.Now().Before(held.Expires) {
-			return nil, nil, leased(held)
-		}
-		cond = buildcache.Condition{IfMatch: o.ETag}
+	l := &lease{j: j, store: j.Store, claim: claim{Owner: j.Owner, Nonce: rand.Text(), Run: run}}
+	cond, err := l.free(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	if err = l.write(ctx, cond); errors.Is(err, errors.ErrUnsupported) {
 		l.store = careful{j.Store, true, true}
@@ -65,7 +83,7 @@ func (j *Janitor) take(ctx context.Context, run string) (context.Context, *lease
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := l.confirm(ctx, j); err != nil {
+	if err := l.confirm(ctx); err != nil {
 		_ = l.giveBack(ctx) // else it runs out
 		return nil, nil, err
 	}
@@ -74,29 +92,94 @@ func (j *Janitor) take(ctx context.Context, run string) (context.Context, *lease
 	return ctx, l, nil
 }
 
+// free looks whether another janitor holds the lease.
+func (l *lease) free(ctx context.Context) (cond buildcache.Condition, err error) {
+	if err := l.shutOut(ctx); err != nil {
+		return cond, err
+	}
+	data, o, err := get(ctx, l.store, leaseKey)
+	if errors.Is(err, fs.ErrNotExist) {
+		return buildcache.Condition{IfNoneMatch: true}, nil
+	}
+	if err != nil {
+		return cond, fmt.Errorf("lease: %w", err)
+	}
+	now, err := l.storeTime(ctx)
+	if err != nil {
+		return cond, err
+	}
+	var held claim
+	if err := json.Unmarshal(data, &held); err == nil && now.Sub(o.ModTime) < leaseFor {
+		return cond, leased(held, o.ModTime.Add(leaseFor))
+	}
+	return buildcache.Condition{IfMatch: o.ETag}, nil
+}
+
+// update is why the old lease never ends.
+const update = "update: this mirror is kept by a newer version of spacktainers, which condemns before it deletes"
+
+// shutOut keeps versions without a room out, for ever. One that is at work is
+// waited for like any other janitor.
+func (l *lease) shutOut(ctx context.Context) error {
+	data, o, err := get(ctx, l.store, oldLeaseKey)
+	cond := buildcache.Condition{IfNoneMatch: true}
+	var held claim
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("lease: %w", err)
+	case json.Unmarshal(data, &held) == nil && held.Run == update:
+		return nil
+	default:
+		now, err := l.storeTime(ctx)
+		if err != nil {
+			return err
+		}
+		if now.Sub(o.ModTime) < leaseFor {
+			return leased(held, o.ModTime.Add(leaseFor))
+		}
+		cond = buildcache.Condition{IfMatch: o.ETag}
+	}
+	c := claim{Owner: "a newer version of spacktainers", Nonce: rand.Text(), Run: update, Expires: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}
+	_, err = putJSON(ctx, l.store, oldLeaseKey, c, cond)
+	if errors.Is(err, errors.ErrUnsupported) {
+		_, err = putJSON(ctx, careful{l.store, true, true}, oldLeaseKey, c, cond)
+	}
+	if errors.Is(err, buildcache.ErrChanged) { // the reply may have been lost, or another janitor is as far
+		if data, _, err = get(ctx, l.store, oldLeaseKey); err == nil && (json.Unmarshal(data, &held) != nil || held.Run != update) {
+			err = leased(held, held.Expires)
+		}
+	}
+	return err
+}
+
+// storeTime asks the store what time it is.
+func (l *lease) storeTime(ctx context.Context) (time.Time, error) {
+	if _, err := putJSON(ctx, l.store, clockKey, claim{Nonce: rand.Text()}, buildcache.Condition{}); err != nil {
+		return time.Time{}, err
+	}
+	_, o, err := get(ctx, l.store, clockKey)
+	return o.ModTime, err
+}
+
 // confirm makes sure that the lease that was written is ours, whatever the
-// store heeds.
-func (l *lease) confirm(ctx context.Context, j *Janitor) error {
-	store, err := l.probe(ctx, j)
+// store honours.
+func (l *lease) confirm(ctx context.Context) error {
+	store, err := l.probe(ctx, l.j)
 	if err != nil {
 		return err
 	}
-	l.store, j.Store = store, store
+	l.store, l.j.Store = store, store
 	if _, ok := l.store.(careful); ok || l.patient {
-		if err := pause(ctx, j.Settle); err != nil {
+		if err := l.j.Sleep(ctx, rivals); err != nil {
 			return err
 		}
 	}
-	if err := l.check(ctx); err != nil {
-		return err
-	}
-	j.ahead = l.now().Sub(l.wrote)
-	return nil
+	return l.check(ctx)
 }
 
-func leased(c claim) error {
-	return fmt.Errorf("%w: %s, run %s, until %s: wait, or if it was killed and you are sure remove %s",
-		ErrLeased, c.Owner, c.Run, c.Expires.UTC().Format(time.RFC3339), leaseKey)
+func leased(c claim, until time.Time) error {
+	return fmt.Errorf("%w: %s, run %s, until %s at the latest: wait", ErrLeased, c.Owner, c.Run, until.UTC().Format(time.RFC3339))
 }
 
 // write claims the lease for some time to come. A server that takes the delete
@@ -104,7 +187,8 @@ func leased(c claim) error {
 // is nothing.
 func (l *lease) write(ctx context.Context, cond buildcache.Condition) error {
 	for try := 1; ; try++ {
-		l.claim.Expires = l.now().Add(leaseFor)
+		l.wrote, l.real = l.j.Now(), time.Now()
+		l.claim.Expires = l.wrote.Add(leaseFor)
 		etag, err := putJSON(ctx, l.store, leaseKey, l.claim, cond)
 		if !errors.Is(err, buildcache.ErrChanged) {
 			l.etag = etag
@@ -120,8 +204,9 @@ func (l *lease) write(ctx context.Context, cond buildcache.Condition) error {
 	}
 }
 
-// check makes sure that the lease is ours: not every store heeds conditions.
+// check makes sure that the lease is ours: not every store honours conditions.
 func (l *lease) check(ctx context.Context) error {
+	asked := l.j.Now()
 	data, o, err := get(ctx, l.store, leaseKey)
 	if err != nil {
 		return fmt.Errorf("lease: %w", err)
@@ -131,14 +216,72 @@ func (l *lease) check(ctx context.Context) error {
 		return fmt.Errorf("lease: %w", err)
 	}
 	if held.Nonce != l.claim.Nonce {
-		return leased(held)
+		return leased(held, o.ModTime.Add(leaseFor))
 	}
-	l.etag, l.wrote = o.ETag, o.ModTime
+	l.etag, l.seen = o.ETag, asked
+	l.j.clock.set(l.wrote, o.ModTime)
 	return nil
 }
 
+// left is how long the lease still counts, by the clock that went further.
+func (l *lease) left() time.Duration {
+	return leaseFor - max(l.j.Now().Sub(l.wrote), time.Since(l.real))
+}
+
+// remaining is left for other goroutines.
+func (l *lease) remaining() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.left()
+}
+
+var errLapsed = errors.New("the lease has run out while this process was stopped, or could not renew it: nothing more was changed, run again")
+
+// hold makes sure that the lease is still ours and lasts for a batch or a
+// write. It is looked at before each.
+func (l *lease) hold(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.left() < margins {
+		l.stop(errLapsed)
+		return errLapsed
+	}
+	if now := l.j.Now(); now.Sub(l.seen) < seenFor && !now.Before(l.seen) && l.left() > renewAt {
+		return context.Cause(ctx)
+	}
+	err := l.check(ctx)
+	if err == nil && l.left() < renewAt {
+		if err = l.write(ctx, buildcache.Condition{IfMatch: l.etag}); err == nil {
+			err = l.check(ctx)
+		}
+	}
+	if errors.Is(err, ErrLeased) {
+		l.stop(err)
+	}
+	if err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// pause waits, and keeps the lease meanwhile.
+func (l *lease) pause(ctx context.Context, d time.Duration) error {
+	for d > 0 {
+		piece := min(d, margins)
+		if err := l.j.Sleep(ctx, piece); err != nil {
+			return err
+		}
+		if err := l.hold(ctx); err != nil {
+			return err
+		}
+		d -= piece
+	}
+	return nil
+}
+
+// renew keeps the lease while a listing takes long.
 func (l *lease) renew(ctx context.Context) {
-	tick := time.NewTicker(leaseFor / 5)
+	tick := time.NewTicker(margins)
 	defer tick.Stop()
 	for {
 		select {
@@ -146,14 +289,7 @@ func (l *lease) renew(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		err := l.check(ctx)
-		if err == nil {
-			err = l.write(ctx, buildcache.Condition{IfMatch: l.etag})
-		}
-		if errors.Is(err, ErrLeased) || l.now().After(l.claim.Expires.Add(-leaseFor/5)) {
-			l.stop(fmt.Errorf("the lease is lost: %w", err))
-			return
-		}
+		_ = l.hold(ctx) // the next batch tells
 	}
 }
 
@@ -169,6 +305,9 @@ func (l *lease) giveBack(ctx context.Context) error {
 	defer cancel()
 	if err := l.check(ctx); err != nil {
 		return fmt.Errorf("give the lease back: %w", err)
+	}
+	if l.left() < margins {
+		return nil // another janitor may take it any moment
 	}
 	if err := l.store.Delete(ctx, []string{leaseKey}); err != nil {
 		return fmt.Errorf("give the lease back: %w", err)

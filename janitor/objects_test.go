@@ -34,12 +34,12 @@ func TestObjectsAreThoseThatWereListed(t *testing.T) {
 			c := &collectors[random.IntN(len(collectors))]
 			for _, key := range keys {
 				if random.IntN(2) == 0 {
-					c.add(want[key], kindOf(key))
+					c.add(want[key], buildcache.KindOf(key))
 				}
 			}
 		}
 		for _, key := range keys {
-			collectors[0].add(want[key], kindOf(key))
+			collectors[0].add(want[key], buildcache.KindOf(key))
 		}
 		all := merge(collectors)
 		if all.len() != len(keys) {
@@ -137,46 +137,6 @@ func TestRunsThatDoNotMixAreNotCopied(t *testing.T) {
 		}
 		if at, ok := all.find(all.key(i)); !ok || at != i {
 			t.Fatalf("%s is found at %d, not %d", all.key(i), at, i)
-		}
-	}
-}
-
-func TestKinds(t *testing.T) {
-	hash, sum := strings.Repeat("a", 32), strings.Repeat("ab", 32)
-	for key, want := range map[string]Kind{
-		"build_cache/x-" + hash + ".spec.json":                    SpecFile,
-		"build_cache/x-" + hash + ".spec.json.sig":                SpecFile,
-		"build_cache/a/b/x-" + hash + ".spack":                    Tarball,
-		"build_cache/x" + hash + ".spack":                         Foreign,
-		"build_cache/-" + hash[1:] + "1.spack":                    Foreign,
-		"build_cache/index.json":                                  Index,
-		"build_cache/index.json.hash":                             Index,
-		"build_cache/_pgp/index.json":                             Key,
-		"v3/manifests/spec/x/x-1-" + hash + ".spec.manifest.json": Manifest,
-		"v3/manifests/index/index.manifest.json":                  IndexManifest,
-		"v3/manifests/index/view/index.manifest.json":             IndexManifest,
-		"v3/manifests/key/keys.manifest.json":                     OtherManifest,
-		"v3/layout.json":                                          Layout,
-		"blobs/sha256/ab/" + sum:                                  Blob,
-		"blobs/sha256/aa/" + sum:                                  Foreign,
-		"blobs/sha256/ab/" + sum[2:]:                              Foreign,
-		"blobs/sha256/AB/" + strings.ToUpper(sum):                 Foreign,
-		"blobs/sha512/ab/" + sum:                                  Foreign,
-		Prefix + "lease.json":                                     Own,
-		"README":                                                  Foreign,
-	} {
-		if got := kindOf(key); got != want {
-			t.Errorf("%s: got %s, want %s", key, got, want)
-		}
-		var back Kind
-		text, _ := want.MarshalText()
-		if err := back.UnmarshalText(text); err != nil || back != want {
-			t.Errorf("%s read back: %s, %v", want, back, err)
-		}
-	}
-	for key, want := range map[string]bool{"v4/x": true, "v10/layout.json": true, "v3/x": false, "v/x": false, "v4": false, "views/x": false, "v4a/x": false} {
-		if got := fromTheFuture(key); got != want {
-			t.Errorf("%s: got %v, want %v", key, got, want)
 		}
 	}
 }

@@ -1,17 +1,30 @@
 package janitor
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+)
 
 // A Policy says what may go. A duration or number of 0 means that there is no
-// such rule; the brake is the exception.
+// such rule; the brake and the wait are the exceptions.
 type Policy struct {
 	Grace       time.Duration `json:"grace"`                // what is younger stays, orphans too: a build may be pushing it
+	Wait        time.Duration `json:"wait"`                 // what is condemned is deleted after it; with 0, in the same run
 	MaxAge      time.Duration `json:"max_age,omitempty"`    // what is younger stays; without roots, what is older goes
 	UsedSince   time.Duration `json:"used_since,omitempty"` // what was fetched less long ago stays, by Uses
 	KeepLast    int           `json:"keep_last,omitempty"`  // newest versions of each package that stay
 	DropBuild   bool          `json:"drop_build,omitempty"` // what is needed to build only does not stay for that
 	NoRoots     bool          `json:"no_roots,omitempty"`   // nothing is needed: go by age alone
-	MaxFraction float64       `json:"max_fraction"`         // refuse to delete more of the specs or bytes; with 0, anything
+	MaxFraction float64       `json:"max_fraction"`         // condemn no more of the specs or bytes; with 0, nothing
+	Raise       float64       `json:"raise,omitempty"`      // MaxFraction of this run only: what it lets through is not asked for again
+
+	EvenIfWritten bool          `json:"even_if_written,omitempty"` // with a wait of 0: though the mirror was written just now
+	PlanMaxAge    time.Duration `json:"-"`                         // of a plan that was written down; 0 is 24 h
+	CondemnOnly   string        `json:"condemn_only,omitempty"`    // why nothing is deleted
+	Hold          string        `json:"hold,omitempty"`            // why nothing is condemned
 
 	// Packages are all that package repositories know; specs of others are
 	// stale. Nil is no such rule.
@@ -20,7 +33,28 @@ type Policy struct {
 	Uses Uses `json:"-"` // for UsedSince
 }
 
-// A reason is why a spec or an object goes; 0 is none.
+func (y Policy) edges() buildcache.DepTypes {
+	if y.DropBuild {
+		return buildcache.Runtime
+	}
+	return everything
+}
+
+func (y Policy) check() error {
+	switch {
+	case y.NoRoots && y.MaxAge == 0:
+		return fmt.Errorf("%w: without roots and without a max age everything would go: say how old it may get", ErrRefused)
+	case y.Packages != nil && len(y.Packages) == 0:
+		return fmt.Errorf("%w: the package repositories list nothing, so that every spec would be stale", ErrRefused)
+	case y.UsedSince > 0 && len(y.Uses) == 0:
+		return fmt.Errorf("%w: what is used shall stay, but no access log says what was", ErrRefused)
+	case y.Grace < 0 || y.Wait < 0 || y.MaxAge < 0 || y.UsedSince < 0 || y.KeepLast < 0 || y.MaxFraction < 0 || y.Raise < 0:
+		return fmt.Errorf("%w: a rule of the policy is negative", ErrRefused)
+	}
+	return nil
+}
+
+// A reason is why a spec or an object is condemned; 0 is none.
 type reason uint8
 
 const (
@@ -28,7 +62,7 @@ const (
 	tooOld                      // there are no roots, and it is older than max age
 	staleSpec                   // no package repository has its package any more
 	dependent                   // it needs a spec that goes
-	purged                      // somebody asked for it by name
+	purged                      // a person asked for it by name
 	orphan                      // nothing refers to the object
 )
 
@@ -37,11 +71,27 @@ var reasons = [...]string{"", "unneeded", "too old", "stale", "dependent", "purg
 // String returns the reason in words.
 func (r reason) String() string { return reasons[r] }
 
-// Rules that keep specs, beside "lock NAME", "pin PIN" and "used on DATE".
+// letters are the reasons in the room.
+const letters = "-uosdpx"
+
+var errReason = errors.New("no such reason")
+
+func reasonOf(letter byte) (reason, error) {
+	for i := 1; i < len(letters); i++ {
+		if letters[i] == letter {
+			return reason(i), nil
+		}
+	}
+	return 0, errReason
+}
+
+// Rules that keep specs, beside "lock NAME", "pin PIN", "roots of NAME" and
+// "used on DATE".
 const (
 	keepLast  = "one of the newest versions"
 	keepYoung = "younger than max age"
 	keepGrace = "younger than the grace period"
 	keepNewer = "newer than the inventory"
-	reviewed  = "the plan that was reviewed"
+	keepOdd   = "in a form that is not known here"
+	keepPush  = "a push that is not complete needs it"
 )

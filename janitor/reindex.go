@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,60 +24,86 @@ import (
 // how many specs there would be, by index.
 //
 // A spec file that cannot be read stops it. One whose tarball is missing gets
-// no entry as cached: nobody could install it.
+// no entry as cached: it could not be installed. An index that another process
+// has written meanwhile is not overwritten: all is read again.
 func (j Janitor) Reindex(ctx context.Context, dry bool) (specs map[string]int, err error) {
-	specs = map[string]int{}
-	work := func(ctx context.Context) error {
-		s, err := NewScan(ctx, j.Store, j.Scan)
-		if err != nil {
-			return err
-		}
-		for layout, key := range map[int]string{2: indexV2, 3: indexV3} {
-			t, n, err := j.fromSpecFiles(ctx, s, layout)
-			if err != nil {
-				return err
-			}
-			if t == nil {
-				continue
-			}
-			specs[key] = n
-			if !dry {
-				err = j.replace(ctx, key, layout, t)
-			}
-			if err = errors.Join(err, t.Close()); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+	j = j.ready()
 	if dry {
-		return specs, work(ctx)
+		return j.reindex(ctx, nil)
 	}
-	return specs, j.leased(ctx, "reindex", work)
+	err = j.leased(ctx, "reindex", func(ctx context.Context, l *lease) error {
+		for try := 0; ; try++ {
+			specs, err = j.reindex(ctx, l)
+			if !errors.Is(err, buildcache.ErrChanged) || try == tries {
+				return err
+			}
+		}
+	})
+	return specs, err
 }
 
-// replace puts an index in place of the one that is there, or where none is.
-func (j Janitor) replace(ctx context.Context, key string, layout int, t *text) error {
-	_, err := j.swap(ctx, key, nil, func(context.Context, *cacheIndex) (*text, *text, error) { return nil, t.lend(), nil }, func(Replacement, *text) error { return nil })
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return err
+// reindex reads the spec files once, and writes the indexes if there is a
+// lease.
+func (j *Janitor) reindex(ctx context.Context, l *lease) (map[string]int, error) {
+	specs := map[string]int{}
+	s, err := NewScan(ctx, j.Store, j.Scan)
+	if err != nil {
+		return specs, err
+	}
+	if s.opaque != "" {
+		return specs, fmt.Errorf("%w: %s", ErrRefused, s.opaque)
+	}
+	for _, x := range s.indexes {
+		if x.object.Key == indexV3 && len(x.names) > 1 {
+			return specs, fmt.Errorf("%w: %s names indexes of several versions, which this command does not write: run spack buildcache update-index", ErrRefused, indexV3)
+		}
+	}
+	for layout, key := range map[int]string{2: indexV2, 3: indexV3} {
+		t, n, err := j.fromSpecFiles(ctx, s, layout)
+		if err != nil {
+			return specs, err
+		}
+		if t == nil {
+			continue
+		}
+		specs[key] = n
+		if l != nil {
+			if err = l.hold(ctx); err == nil {
+				err = j.replace(ctx, s, key, layout, t)
+			}
+		}
+		if err = errors.Join(err, t.Close()); err != nil {
+			return specs, err
+		}
+	}
+	return specs, nil
+}
+
+// replace puts an index in place of the one that a scan has seen, or where it
+// has seen none.
+func (j *Janitor) replace(ctx context.Context, s *Scan, key string, layout int, t *text) error {
+	cond := buildcache.Condition{IfNoneMatch: true}
+	if i, ok := s.objects.find(key); ok { // a manifest whose blob is missing is there, and of no use
+		cond = buildcache.Condition{IfMatch: s.objects.etag(s.objects.at(i).etag)}
+	}
+	for _, x := range s.indexes {
+		if x.object.Key == key {
+			cond = buildcache.Condition{IfMatch: x.object.ETag}
+		}
 	}
 	if layout == 2 {
-		_, err := putV2(ctx, j.Store, t, buildcache.Condition{IfNoneMatch: true})
+		return putV2(ctx, j.Store, t, cond)
+	}
+	b := buildcache.Blob{Size: t.graph.Size(), MediaType: buildcache.IndexMediaType(t.graph.Version()), Compression: "none", Algorithm: "sha256", Checksum: t.sum}
+	if err := putBlob(ctx, j.Store, b, t); err != nil {
 		return err
 	}
-	x := &cacheIndex{object: buildcache.Object{Key: key}, blob: buildcache.Blob{Size: t.graph.Size(), MediaType: buildcache.MediaTypeIndex, Compression: "none", Algorithm: "sha256", Checksum: t.sum}}
-	if _, err := j.Store.Put(ctx, x.blob.Key(), t, x.blob.Size, buildcache.PutOptions{}); err != nil {
-		return fmt.Errorf("write %s: %w", x.blob.Key(), err)
-	}
-	// A manifest whose blob is missing is there, and of no use.
-	_, err = putManifest(ctx, j.Store, x, buildcache.Condition{})
-	return err
+	return putManifest(ctx, j.Store, key, []buildcache.Blob{b}, cond)
 }
 
 // fromSpecFiles makes the text of a layout's index, and says how many specs it
 // has as cached; without any specs it is nil.
-func (j Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int) (_ *text, cached int, err error) {
+func (j *Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int) (_ *text, cached int, err error) {
 	var files []objectID
 	for at := range s.specs() {
 		if file, ok := s.file(at, layout); ok {
@@ -88,30 +113,16 @@ func (j Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int) (_ *tex
 	if len(files) == 0 {
 		return nil, 0, nil
 	}
+	opts := j.Scan
+	opts.Parallel = max(opts.Parallel, 16)
+	r := &scanner{Scan: s, store: j.Store, opts: opts}
 	version := map[int]string{2: "7", 3: "8"}[layout]
 	for _, x := range s.indexes {
 		if x.layout == layout {
 			version = x.graph.Version()
-			if note := x.graph.Note(); note != "" {
-				return nil, 0, fmt.Errorf("%s: %w: %s", x.object.Key, index.ErrNewer, note)
-			}
 		}
 	}
-	database, err := strconv.Atoi(version)
-	if err != nil {
-		return nil, 0, err
-	}
-	opts := j.Scan
-	opts.Parallel = max(opts.Parallel, 16)
-	r := &scanner{Scan: s, store: j.Store, opts: opts}
-	all, err := newText(func(w io.Writer) error {
-		fmt.Fprintf(w, `{"database":{"version":%q,"installs":{`, version)
-		if err := r.writeNodes(ctx, w, files, database); err != nil {
-			return err
-		}
-		_, err := io.WriteString(w, "}}}")
-		return err
-	})
+	all, err := r.textOf(ctx, version, files)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -125,6 +136,23 @@ func (j Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int) (_ *tex
 	}
 	t, err := all.rewrite(keep)
 	return t, keep.Count(), err
+}
+
+// textOf makes the text of an index in a version of the database, that has all
+// nodes of some spec files as cached.
+func (r *scanner) textOf(ctx context.Context, version string, files []objectID) (*text, error) {
+	database, err := strconv.Atoi(version)
+	if err != nil {
+		return nil, err
+	}
+	return newText(func(w io.Writer) error {
+		fmt.Fprintf(w, `{"database":{"version":%q,"installs":{`, version)
+		if err := r.writeNodes(ctx, w, files, database); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, "}}}")
+		return err
+	})
 }
 
 // writeNodes writes a record for each node of some spec files, each once, in

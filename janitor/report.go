@@ -21,7 +21,7 @@ type Report struct {
 	Biggest   []SpecShare    `json:"biggest"`   // specs
 	Unindexed []string       `json:"unindexed"` // specs that are in no index
 	Orphans   Share          `json:"orphans"`   // nothing refers to them
-	Own       Share          `json:"own"`       // the janitor's: trash, journals, notes
+	Own       Share          `json:"own"`       // the janitor's: the room, the lease, root sets
 	Damaged   int            `json:"damaged"`   // janitor:verify says what
 }
 
@@ -74,9 +74,9 @@ var ages = []age{
 // specs. It lists what is our own, which a scan need not have.
 func NewReport(ctx context.Context, store buildcache.Store, s *Scan, biggest int, now time.Time) (Report, error) {
 	r := Report{Biggest: []SpecShare{}, Packages: []PackageShare{}, Unindexed: []string{}}
-	for o, err := range store.List(ctx, Prefix) {
+	for o, err := range store.List(ctx, ".spacktainers/") {
 		if err != nil {
-			return r, fmt.Errorf("list %s: %w", Prefix, err)
+			return r, fmt.Errorf("list .spacktainers/: %w", err)
 		}
 		r.Own.add(o)
 	}
@@ -128,14 +128,11 @@ func (r *Report) objects(s *Scan) {
 	kinds := map[Kind]*Share{}
 	for i := range objectID(s.objects.len()) {
 		o := Object{s.objects.get(i), s.objects.at(i).kind}
-		if o.Kind == Own {
-			continue
-		}
 		if kinds[o.Kind] == nil {
 			kinds[o.Kind] = &Share{Name: o.Kind.String()}
 		}
 		kinds[o.Kind].add(o.Object)
-		if o.Kind.counts() {
+		if part(o.Kind) {
 			r.Totals.Objects++
 			r.Totals.Bytes += o.Size
 		}
@@ -172,3 +169,11 @@ func (s *Scan) Names() []string {
 	}
 	return slices.Sorted(maps.Keys(names))
 }
+
+// Report is NewReport of what a plan has seen.
+func (p *Plan) Report(ctx context.Context, store buildcache.Store, biggest int, now time.Time) (Report, error) {
+	return NewReport(ctx, store, p.look.scan, biggest, now)
+}
+
+// Names returns the names of the packages in the cache.
+func (p *Plan) Names() []string { return p.look.scan.Names() }

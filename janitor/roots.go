@@ -55,6 +55,10 @@ func (l Lock) full() (*buildcache.Lockfile, error) {
 type Roots struct {
 	Locks []Lock
 	Pins  []Pin
+
+	// Unknown says of which roots it is not known what they need, such as a
+	// definition without a lockfile. Then nothing is condemned or deleted.
+	Unknown []string
 }
 
 // A Pin names specs of the cache: a full hash, a prefix of one behind a slash

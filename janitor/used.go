@@ -62,7 +62,7 @@ func usedObject(key string) string {
 	if hash, ok := buildcache.KeyHash(key); ok {
 		return string(hash)
 	}
-	if at := strings.LastIndex(key, "blobs/"); at >= 0 && isBlob(key[at:]) {
+	if at := strings.LastIndex(key, "blobs/"); at >= 0 && buildcache.KindOf(key[at:]) == Blob {
 		return key[at:]
 	}
 	return ""

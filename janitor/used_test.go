@@ -83,7 +83,7 @@ func TestWhatIsUsedStays(t *testing.T) {
 	}
 	policy := bold
 	policy.UsedSince = 90 * day
-	if _, err := janitor.NewPlan(s, roots, policy, now); !errors.Is(err, janitor.ErrRefused) {
+	if _, err := planned(t, m, roots, policy); !errors.Is(err, janitor.ErrRefused) {
 		t.Errorf("without a log: %v", err)
 	}
 }

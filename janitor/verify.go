@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
@@ -21,6 +22,7 @@ type Findings struct {
 	Unlisted []string `json:"unlisted"`           // specs that no index has
 	Open     []string `json:"open"`               // runtime dependencies that are not in the cache
 	Orphans  []string `json:"orphans"`            // tarballs and blobs that nothing refers to
+	Unknown  []string `json:"unknown,omitempty"`  // could be parts of packages, in a form that is not known here
 	Stale    bool     `json:"stale"`              // v2: the index's checksum is not that of the index
 	Checked  int      `json:"checked"`            // objects whose bytes were read
 	Signed   []string `json:"unsigned,omitempty"` // specs without a good signature, where keys are given
@@ -54,9 +56,35 @@ func Verify(s *Scan) Findings {
 			f.Orphans = append(f.Orphans, s.objects.key(i))
 		}
 	}
+	f.Unknown = slices.Sorted(slices.Values(s.unknown))
 	slices.Sort(f.Unlisted)
 	slices.Sort(f.Open)
 	return f
+}
+
+// Blame adds to what is open when a run has deleted what is missing.
+func (f *Findings) Blame(ctx context.Context, store buildcache.Store, mirror string, s *Scan) error {
+	r, err := readRoom(ctx, store, mirror, s)
+	if err != nil || len(r.tombs) == 0 {
+		return err
+	}
+	var open []string
+	for at := range s.specs() {
+		for to, types := range s.dag.edges(at) {
+			if types&buildcache.Runtime == 0 || s.present.Has(to) || s.dag.external(to) {
+				continue
+			}
+			text := fmt.Sprintf("%s needs %s", s.dag.text(at), s.dag.text(to))
+			if t, ok := r.tomb(s.dag.hash(to)); ok {
+				when, _ := r.when(t.run)
+				text += ", which the run of " + when.Ours.UTC().Format(time.DateOnly) + " has deleted: push it again"
+			}
+			open = append(open, text)
+		}
+	}
+	slices.Sort(open)
+	f.Open = open
+	return nil
 }
 
 // VerifyDeep reads every byte that a spec of the cache is made of, and checks

@@ -81,9 +81,10 @@ func (c *cache) variants(known string, byAge bool) []variant {
 		roots, other = other, roots
 	}
 	roots.name = "plan"
-	pruned := roots
+	condemned, pruned := roots, roots
+	condemned.do, condemned.name, condemned.once = "condemn", "condemn", true
 	pruned.do, pruned.name, pruned.once = "prune", "prune", true
-	all := []variant{roots, other, pruned, {do: "reindex", name: "reindex", once: true}}
+	all := []variant{roots, other, condemned, pruned, {do: "reindex", name: "reindex", once: true}}
 	if c.recipe.Layout == 3 {
 		cold := roots
 		cold.name, cold.cold, cold.once = "plan, cold", true, true

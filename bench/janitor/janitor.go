@@ -17,48 +17,53 @@ const grace = 48 * time.Hour
 
 // plan decides what would go, as a dry run does.
 func plan(ctx context.Context, s step, store *s3.Store, r *report) error {
-	known := janitor.OpenKnown(s.Known)
-	p, err := decide(ctx, s, store, janitor.ScanOptions{Known: known})
+	j := worker(s, store)
+	p, err := j.Plan(ctx)
 	if err != nil {
 		return err
 	}
-	r.Objects, r.Gone = p.Before.Objects-p.After.Objects, p.Before.Specs-p.After.Specs
-	return known.Save()
+	r.Objects, r.Gone = p.Room.Objects, p.Room.Specs
+	return j.Scan.Known.Save()
 }
 
-// prune does a whole run.
-func prune(ctx context.Context, s step, store *s3.Store, r *report) error {
-	known := janitor.OpenKnown(s.Known)
-	p, err := decide(ctx, s, store, janitor.ScanOptions{Known: known, KeepTexts: true})
+// condemn does a whole run in which nothing has waited.
+func condemn(ctx context.Context, s step, store *s3.Store, r *report) error {
+	j := worker(s, store)
+	j.Policy.Wait = time.Hour
+	done, err := j.Prune(ctx)
 	if err != nil {
 		return err
 	}
-	done, err := janitor.Janitor{Store: store, Scan: janitor.ScanOptions{Known: known}, Owner: "bench"}.Apply(ctx, p)
+	r.Gone = done.Condemned
+	return j.Scan.Known.Save()
+}
+
+// prune does a whole run that deletes what an earlier one has condemned.
+func prune(ctx context.Context, s step, store *s3.Store, r *report) error {
+	j := worker(s, store)
+	done, err := j.Prune(ctx)
 	if err != nil {
 		return err
 	}
 	r.Objects, r.Gone = done.Objects, done.Specs
-	return known.Save()
+	return j.Scan.Known.Save()
 }
 
-func decide(ctx context.Context, s step, store *s3.Store, opts janitor.ScanOptions) (p janitor.Plan, err error) {
-	var roots janitor.Roots
-	lock, err := janitor.ReadLock(s.Lock, func() (io.ReadCloser, error) { return os.Open(s.Lock) })
-	if err != nil {
-		return p, err
+// worker is a janitor that hardly waits.
+func worker(s step, store *s3.Store) janitor.Janitor {
+	return janitor.Janitor{
+		Store: store, Mirror: s.Mirror, Owner: "bench", Settle: -1, Scan: janitor.ScanOptions{Known: janitor.OpenKnown(s.Known)},
+		Policy: janitor.Policy{Grace: grace, MaxAge: s.MaxAge, MaxFraction: 1, Wait: time.Nanosecond},
+		Roots: func(context.Context) (roots janitor.Roots, err error) {
+			lock, err := janitor.ReadLock(s.Lock, func() (io.ReadCloser, error) { return os.Open(s.Lock) })
+			roots.Locks = []janitor.Lock{lock}
+			return roots, err
+		},
 	}
-	roots.Locks = []janitor.Lock{lock}
-	opts.Locks = roots.Locks
-	scan, err := janitor.NewScan(ctx, store, opts)
-	if err != nil {
-		return p, err
-	}
-	return janitor.NewPlan(scan, roots, janitor.Policy{Grace: grace, MaxAge: s.MaxAge, MaxFraction: 1}, time.Now())
 }
 
 // reindex writes the index anew.
 func reindex(ctx context.Context, s step, store *s3.Store, _ *report) error {
-	known := janitor.OpenKnown(s.Known)
-	_, err := janitor.Janitor{Store: store, Scan: janitor.ScanOptions{Known: known}, Owner: "bench"}.Reindex(ctx, false)
+	_, err := worker(s, store).Reindex(ctx, false)
 	return err
 }

@@ -12,7 +12,8 @@
 //	plan                   what a dry run decides: cold and warm where manifests must be read, and
 //	                       by age instead of a lockfile, which has to be read as well (or, with
 //	                       --roots=age, the other way round)
-//	prune                  a whole run that deletes half of the specs: scan, plan, apply, new index
+//	condemn                a whole run that condemns half of the specs
+//	prune                  a whole run that deletes them: four looks, the new index, the room
 //	reindex                the index anew from the spec files that are left
 //
 // then reads indexes of other sizes from a file (parse), and replays what others do

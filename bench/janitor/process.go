@@ -40,7 +40,7 @@ type report struct {
 // steps are all that a process can do here.
 var steps = map[string]func(context.Context, step, *s3.Store, *report) error{
 	"list": list, "list in shards": listInShards, "index": readIndex, "list+index": listAndIndex,
-	"plan": plan, "prune": prune, "reindex": reindex,
+	"plan": plan, "condemn": condemn, "prune": prune, "reindex": reindex,
 	"parse":       parse,
 	"predecessor": predecessor, "spack prune": spackPrune, "spack update-index": spackUpdateIndex,
 }

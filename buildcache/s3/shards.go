@@ -48,6 +48,12 @@ func (s *Store) ListShards(ctx context.Context, prefix string, guess func(first 
 	}
 }
 
+// ListOutside yields the objects of a prefix, in no order, without those of some parts of it: for
+// them, nothing is asked but that they are there.
+func (s *Store) ListOutside(ctx context.Context, prefix string, parts []string) iter.Seq2[buildcache.Object, error] {
+	return s.walkShards(ctx, prefix, parts, false)
+}
+
 // rest yields what is on a page, and on those behind it.
 func (s *Store) rest(ctx context.Context, prefix string, first *page) iter.Seq2[buildcache.Object, error] {
 	return func(yield func(buildcache.Object, error) bool) {
@@ -66,6 +72,11 @@ func (s *Store) rest(ctx context.Context, prefix string, first *page) iter.Seq2[
 }
 
 func (s *Store) listShards(ctx context.Context, prefix string, shards []string) iter.Seq2[buildcache.Object, error] {
+	return s.walkShards(ctx, prefix, shards, true)
+}
+
+// walkShards lists what is outside of shards, and these too if they are wanted.
+func (s *Store) walkShards(ctx context.Context, prefix string, shards []string, wanted bool) iter.Seq2[buildcache.Object, error] {
 	return func(yield func(buildcache.Object, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		l := &lister{store: s, shards: shards, slots: make(chan struct{}, inFlight), pages: make(chan []buildcache.Object)}
@@ -73,6 +84,9 @@ func (s *Store) listShards(ctx context.Context, prefix string, shards []string) 
 		done := make(chan error)
 		l.group.Go(func() error { return l.level(prefix) })
 		for _, shard := range shards {
+			if !wanted {
+				break
+			}
 			l.group.Go(func() error { return l.flat(shard) })
 		}
 		go func() {

@@ -66,11 +66,12 @@ func (r Registry) host() string { return registry.Registry(r).Host() }
 // A Platform says how images for it are built: for which microarchitecture,
 // with which build cache, and where.
 type Platform struct {
-	Target    string   `yaml:"target"`
-	Mirror    string   `yaml:"mirror"`
-	Endpoint  string   `yaml:"endpoint"`   // of the mirror's S3, where it is not Amazon's
-	BaseImage string   `yaml:"base_image"` // instead of the one for all
-	Hosts     []string `yaml:"hosts"`      // where it is built: the first one that can
+	Target    string       `yaml:"target"`
+	Mirror    string       `yaml:"mirror"`
+	Endpoint  string       `yaml:"endpoint"`   // of the mirror's S3, where it is not Amazon's
+	BaseImage string       `yaml:"base_image"` // instead of the one for all
+	Janitor   *MirrorRules `yaml:"janitor"`    // rules for its mirror, where they differ
+	Hosts     []string     `yaml:"hosts"`      // where it is built: the first one that can
 }
 
 // JanitorRules are the defaults of the janitor's flags.
@@ -79,8 +80,30 @@ type JanitorRules struct {
 	Pins        []string     `yaml:"pins"`
 	MaxAge      Duration     `yaml:"max_age"`
 	Grace       Duration     `yaml:"grace"`
+	Wait        Duration     `yaml:"wait"` // what is condemned is deleted after it
 	KeepLast    int          `yaml:"keep_last"`
 	MaxFraction float64      `yaml:"max_fraction"`
+	Name        string       `yaml:"name"` // of this repository's root set in the mirrors (default: remote and branch)
+}
+
+// MirrorRules are rules of the janitor that hold for one mirror, instead of
+// those for all.
+type MirrorRules struct {
+	MaxAge      *Duration `yaml:"max_age"`
+	Grace       *Duration `yaml:"grace"`
+	Wait        *Duration `yaml:"wait"`
+	KeepLast    *int      `yaml:"keep_last"`
+	MaxFraction *float64  `yaml:"max_fraction"`
+}
+
+// over returns the rules for one mirror.
+func (m *MirrorRules) over(rules JanitorRules) JanitorRules {
+	if m == nil {
+		return rules
+	}
+	rules.MaxAge, rules.Grace, rules.Wait = or(m.MaxAge, rules.MaxAge), or(m.Grace, rules.Grace), or(m.Wait, rules.Wait)
+	rules.KeepLast, rules.MaxFraction = or(m.KeepLast, rules.KeepLast), or(m.MaxFraction, rules.MaxFraction)
+	return rules
 }
 
 // JanitorRoots are what must stay in the build caches.
@@ -131,6 +154,7 @@ func defaultConfig() Config {
 		Janitor: JanitorRules{
 			MaxAge:      Duration(90 * 24 * time.Hour),
 			Grace:       Duration(48 * time.Hour),
+			Wait:        Duration(6 * 24 * time.Hour),
 			KeepLast:    2,
 			MaxFraction: 0.5,
 		},
@@ -181,15 +205,30 @@ func (c Config) check(path string, data []byte) error {
 			}
 		}
 	}
-	if f := c.Janitor.MaxFraction; !(f >= 0 && f <= 1) { // so that NaN is refused too
-		_, at := yamlstrict.Find(data, "janitor", "max_fraction")
-		fail(at, "max_fraction is %v, want 0 to 1", f)
-	}
-	if c.Janitor.KeepLast < 0 {
-		_, at := yamlstrict.Find(data, "janitor", "keep_last")
-		fail(at, "keep_last is %d, want 0 or more", c.Janitor.KeepLast)
+	c.Janitor.check(data, []string{"janitor"}, fail)
+	for name, p := range c.Platforms {
+		if p.Janitor != nil {
+			p.Janitor.over(c.Janitor).check(data, []string{"platforms", name, "janitor"}, fail)
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// check finds mistakes in the rules that stand at a place of the file.
+func (r JanitorRules) check(data []byte, place []string, fail func(at *yaml.Node, format string, args ...any)) {
+	wrong := func(key, format string, args ...any) {
+		_, at := yamlstrict.Find(data, append(slices.Clone(place), key)...)
+		fail(at, key+" is "+format, args...)
+	}
+	if f := r.MaxFraction; !(f >= 0 && f <= 1) { // so that NaN is refused too
+		wrong("max_fraction", "%v, want 0 to 1", f)
+	}
+	if r.KeepLast < 0 {
+		wrong("keep_last", "%d, want 0 or more", r.KeepLast)
+	}
+	if w := time.Duration(r.Wait); w < 24*time.Hour {
+		wrong("wait", "%s, want 1d or more: --wait takes less for one run", w)
+	}
 }
 
 // An environment is what the targets take from environment variables. Nothing

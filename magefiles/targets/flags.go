@@ -176,7 +176,7 @@ func wantsNoRun(option string) bool {
 }
 
 // asTarget takes the hyphens out of a target's name, which mage cannot have:
-// janitor:gc-trash is its janitor:gcTrash.
+// containers:why-miss is its containers:whyMiss.
 func asTarget(name string) string { return strings.ReplaceAll(name, "-", "") }
 
 // readCall reads the arguments of one target, flags and positional ones in any

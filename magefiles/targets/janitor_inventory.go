@@ -8,8 +8,10 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/inventory"
 )
 
@@ -73,27 +75,59 @@ func (r janitorRun) batchFile(step int) string {
 	return fmt.Sprintf("%s-%d%s", strings.TrimSuffix(r.batch, ext), step, ext)
 }
 
-// handOver writes what somebody else shall delete. The first step must be done
-// before the second one begins: then no spec file names a tarball that is gone.
-func (r janitorRun) handOver(mirror string, step int, keys []string) error {
-	in, err := bucketOf(mirror)
+// versionsFor refuses to hand over where what goes could not be taken back: the
+// other process deletes later and without a look.
+func (r janitorRun) versionsFor(ctx context.Context, m *mirrorStore) error {
+	if _, err := bucketOf(m.url); err != nil {
+		return err
+	}
+	if _, ok := m.Store.(versionLister); !ok || !keepsVersions(ctx, m.Store) {
+		return wrongCall("--batch-manifest is for buckets that keep versions: others delete later, without a look, and %s could not give anything back", m.url)
+	}
+	return nil
+}
+
+type versionLister interface {
+	Versions(ctx context.Context, prefix string) iter.Seq2[buildcache.Version, error]
+}
+
+// handOver writes what another process shall delete, by version IDs: what is
+// pushed later is none of them. The first step must be done before the second
+// one begins: then no spec file names a tarball that is gone.
+func (r janitorRun) handOver(ctx context.Context, m *mirrorStore, step int, keys []string) error {
+	in, err := bucketOf(m.url)
+	if err != nil {
+		return err
+	}
+	targets, err := versionsOf(ctx, m.Store.(versionLister), keys)
 	if err != nil {
 		return err
 	}
 	file := r.batchFile(step)
-	if err := inventory.WriteBatch(file, in, targetsOf(keys)); err != nil {
+	if err := inventory.WriteBatch(file, in, slices.Values(targets)); err != nil {
 		return err
 	}
-	r.Log.Info("to be deleted by S3 Batch Operations", "step", step, "objects", len(keys), "manifest", file)
+	r.Log.Info("to be deleted by S3 Batch Operations", "step", step, "objects", len(targets), "manifest", file)
 	return nil
 }
 
-func targetsOf(keys []string) iter.Seq[inventory.Target] {
-	return func(yield func(inventory.Target) bool) {
-		for _, key := range keys {
-			if !yield(inventory.Target{Key: key}) {
-				return
+// versionsOf returns the latest versions of some keys.
+func versionsOf(ctx context.Context, store versionLister, keys []string) ([]inventory.Target, error) {
+	wanted, folders := map[string]bool{}, map[string]bool{}
+	for _, key := range keys {
+		folder, _, _ := strings.Cut(key, "/")
+		wanted[key], folders[folder+"/"] = true, true
+	}
+	var targets []inventory.Target
+	for _, folder := range sortedKeys(folders) {
+		for v, err := range store.Versions(ctx, folder) {
+			if err != nil {
+				return nil, fmt.Errorf("versions below %s: %w", folder, err)
+			}
+			if wanted[v.Key] && v.Latest && !v.Deleted {
+				targets = append(targets, inventory.Target{Key: v.Key, Version: v.ID})
 			}
 		}
 	}
+	return targets, nil
 }

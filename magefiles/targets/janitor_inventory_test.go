@@ -14,8 +14,9 @@ import (
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
-// A bucket that is planned by its inventory, and emptied by somebody else: the
-// index goes first, nothing is deleted, and two manifests say what is to be.
+// A bucket that is condemned by its inventory, and emptied by another process:
+// the index goes first, nothing is deleted, and two manifests say which versions
+// are to be.
 func TestPruneByInventoryForBatchOperations(t *testing.T) {
 	server := s3test.MinIO(t)
 	for name, value := range map[string]string{
@@ -56,17 +57,32 @@ func TestPruneByInventoryForBatchOperations(t *testing.T) {
 		t.Fatal(err)
 	}
 	url := "s3://" + bucket + "/mirror"
-	roots, policy := janitor.Roots{Locks: locks}, janitor.Policy{Grace: 48 * time.Hour, MaxFraction: 1}
+	zero, all, yes := "0", 1.0, true
 	prune := func(r janitorRun) error {
-		r.app, r.yes = a, true
-		return r.each(t.Context(), &url, func(m *mirrorStore) error { return r.prune(t.Context(), m, roots, policy) })
+		r.app, r.yes, r.settle = a, true, -1
+		r.rules = ruleFlags{wait: &zero, maxAge: &zero, maxFraction: &all, evenIfWritten: &yes, keepLast: new(int)}
+		r.roots = func(context.Context) (janitor.Roots, error) { return janitor.Roots{Locks: locks}, nil }
+		return r.each(t.Context(), &url, func(m *mirrorStore) error { return r.prune(t.Context(), m) })
 	}
+	if err := os.MkdirAll("out", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := prune(janitorRun{batch: "out/delete.csv"}); err == nil || !strings.Contains(err.Error(), "buckets that keep versions") {
+		t.Errorf("a bucket without versions: %v", err)
+	}
+	server.EnableVersioning(t, bucket)
 	if err := prune(janitorRun{inventory: "s3://" + deliveries + "/" + manifest, batch: "out/delete.csv"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("out/delete.csv"); err == nil {
+		t.Error("an inventory does more than to condemn")
+	}
+	if err := prune(janitorRun{batch: "out/delete.csv"}); err != nil {
 		t.Fatal(err)
 	}
 	first, second := lines(t, "out/delete.csv"), lines(t, "out/delete-2.csv")
 	for _, line := range first {
-		if !strings.HasPrefix(line, bucket+",mirror/v3/manifests/spec/") {
+		if !strings.HasPrefix(line, bucket+",mirror/v3/manifests/spec/") || strings.Count(line, ",") != 2 {
 			t.Errorf("in the first step: %s", line)
 		}
 	}

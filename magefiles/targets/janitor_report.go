@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,8 +16,8 @@ import (
 )
 
 // Report shows what a build cache holds, by kind, package and age, what is
-// biggest, and what belongs to nothing; with lockfiles, also what the next
-// prune would free.
+// biggest, and what belongs to nothing; with lockfiles, also what is condemned
+// and what the next prune would free.
 func (Janitor) Report(ctx context.Context,
 	mirror *string, // build caches, by commas (default: those of the platforms)
 	lock *string, // lockfiles whose specs stay, by commas
@@ -29,24 +30,15 @@ func (Janitor) Report(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	policy, err := a.policy(ruleFlags{})
-	if err != nil {
-		return err
-	}
-	policy.MaxFraction = 1
 	rules := a.config.Janitor.Roots
 	wanted := len(listOr(lock, rules.Locks)) > 0 || len(listOr(image, rules.Images)) > 0
-	roots, err := a.roots(ctx, wanted, lock, image, or(ignoreUnlabelled, false))
-	if err != nil {
-		return err
-	}
 	n := or(top, 10)
 	if n < 0 {
 		return wrongCall("--top is %d, want 0 or more", n)
 	}
-	run := janitorRun{app: a, json: or(json, false)}
+	run := janitorRun{app: a, json: or(json, false), roots: a.rootSource(lock, image, or(ignoreUnlabelled, false), true, false)}
 	return run.each(ctx, mirror, func(m *mirrorStore) error {
-		return run.report(ctx, m, roots, policy, n)
+		return run.report(ctx, m, wanted, n)
 	})
 }
 
@@ -54,31 +46,41 @@ func (Janitor) Report(ctx context.Context,
 type reported struct {
 	Mirror string `json:"mirror"`
 	janitor.Report
-	Freed *janitor.Totals `json:"freed,omitempty"` // by the next prune; nil without lockfiles
+	Condemned *janitor.Totals `json:"condemned,omitempty"` // with what the next prune condemns; nil without lockfiles
+	Due       *janitor.Totals `json:"due,omitempty"`       // of that: what the next prune deletes
 }
 
-func (r janitorRun) report(ctx context.Context, m *mirrorStore, roots janitor.Roots, policy janitor.Policy, top int) error {
-	s, err := m.scan(ctx, roots.Locks)
-	if err != nil {
-		return err
-	}
+func (r janitorRun) report(ctx context.Context, m *mirrorStore, wanted bool, top int) error {
 	if top == 0 {
 		top = math.MaxInt
 	}
-	report, err := janitor.NewReport(ctx, m.Store, s, top, time.Now())
-	if err != nil {
-		return err
-	}
-	out := reported{Mirror: m.url, Report: report}
-	if len(roots.Locks) > 0 {
-		plan, err := janitor.NewPlan(s, roots, policy, time.Now())
+	out := reported{Mirror: m.url}
+	if !wanted {
+		s, err := janitor.NewScan(ctx, m.Store, janitor.ScanOptions{Known: m.known})
 		if err != nil {
 			return err
 		}
-		out.Freed = &janitor.Totals{
-			Specs: plan.Before.Specs - plan.After.Specs, Objects: plan.Before.Objects - plan.After.Objects, Bytes: plan.Before.Bytes - plan.After.Bytes,
+		if out.Report, err = janitor.NewReport(ctx, m.Store, s, top, time.Now()); err != nil {
+			return err
 		}
+		return r.endReport(out, top)
 	}
+	j, err := r.janitor(m)
+	if err != nil {
+		return err
+	}
+	plan, err := j.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	if out.Report, err = plan.Report(ctx, m.Store, top, time.Now()); err != nil {
+		return err
+	}
+	out.Condemned, out.Due = &plan.Room, &plan.Due
+	return r.endReport(out, top)
+}
+
+func (r janitorRun) endReport(out reported, top int) error {
 	if r.json {
 		return r.JSON(out)
 	}
@@ -91,9 +93,12 @@ func (r janitorRun) showReport(out reported, top int) error {
 		{"in no index", strconv.Itoa(len(out.Unindexed))},
 		orphansRow("orphans", out.Orphans), orphansRow("the janitor's own", out.Own),
 	}
-	if f := out.Freed; f != nil {
-		rows = append(rows, shareRow(janitor.Share{Name: "janitor:prune would free", Specs: f.Specs, Objects: f.Objects, Bytes: f.Bytes}))
+	for name, t := range map[string]*janitor.Totals{"condemned, or would be by janitor:prune": out.Condemned, "due: janitor:prune would free it": out.Due} {
+		if t != nil {
+			rows = append(rows, shareRow(janitor.Share{Name: name, Specs: t.Specs, Objects: t.Objects, Bytes: t.Bytes}))
+		}
 	}
+	slices.SortFunc(rows[1:], func(a, b []string) int { return strings.Compare(a[0], b[0]) })
 	if out.Damaged > 0 {
 		rows = append(rows, []string{"damaged: see janitor:verify", strconv.Itoa(out.Damaged)})
 	}
@@ -138,7 +143,7 @@ func orphansRow(name string, s janitor.Share) []string {
 
 // nearName adds to an error about a name that nothing in the cache has those that
 // it may have been meant for.
-func nearName(err error, what string, s *janitor.Scan) error {
+func nearName(err error, what string, s interface{ Names() []string }) error {
 	if !errors.Is(err, janitor.ErrNothingFor) {
 		return err
 	}

@@ -229,15 +229,13 @@ func (t *tour) tidy(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s, err := janitor.NewScan(ctx, cache, janitor.ScanOptions{Locks: locks})
+	j := janitor.Janitor{Store: cache, Policy: janitor.Policy{MaxFraction: 1, Wait: 24 * time.Hour},
+		Roots: func(context.Context) (janitor.Roots, error) { return janitor.Roots{Locks: locks}, nil }}
+	plan, err := j.Plan(ctx)
 	if err != nil {
 		return "", err
 	}
-	plan, err := janitor.NewPlan(s, janitor.Roots{Locks: locks}, janitor.Policy{MaxFraction: 1}, time.Now())
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%s specs would go, %s; nothing deleted", of(plan.Before.Specs-plan.After.Specs, plan.Before.Specs), ui.Size(plan.Before.Bytes-plan.After.Bytes)), nil
+	return fmt.Sprintf("%s specs would be condemned, %s; nothing deleted", of(plan.Room.Specs, plan.Before.Specs), ui.Size(plan.Room.Bytes)), nil
 }
 
 // lastLine is where a program says what went wrong.

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
 // Known remembers what was read before: in its file which blobs manifests
@@ -25,12 +27,15 @@ type Known struct {
 	dag     *dag
 	mu      sync.Mutex
 	indexes map[string]*cacheIndex
+	sets    map[string]RootSet            // by key and ETag
+	folders []string                      // of tarballs in layout v2
+	pushes  map[string][]*buildcache.Spec // of blobs that no manifest names, by checksum
 }
 
 // OpenKnown returns what is known of one mirror, by its file. Without a path it
 // remembers only while it lives.
 func OpenKnown(path string) *Known {
-	return &Known{path: path, dag: newDAG(), indexes: map[string]*cacheIndex{}}
+	return &Known{path: path, dag: newDAG(), indexes: map[string]*cacheIndex{}, sets: map[string]RootSet{}, pushes: map[string][]*buildcache.Spec{}}
 }
 
 // A memory is what is remembered of a manifest. It is valid for one step of
@@ -63,7 +68,7 @@ func (k *Known) memories() iter.Seq[*memory] {
 // stamp, and the number of blobs, each with checksum, size and form; all
 // numbers and lengths are uvarints. The file ends with the sha256 of all
 // before.
-const knownHead = "spacktainers: known manifests, version 2\n"
+const knownHead = "spacktainers: known manifests, version 3\n"
 
 // knownText returns the records of a file that is whole, else nil.
 func knownText(file *os.File) *bufio.Reader {
@@ -207,7 +212,7 @@ func (s *Scan) memories() iter.Seq[*memory] {
 			for _, b := range s.blobsOf.of(n) {
 				m.blobs = append(m.blobs, s.blobs[b].blobRef)
 			}
-			if !yieldMissed(key) || s.has(i) && !s.unsure.Has(n) && len(m.stamp) > 0 && !yield(&m) {
+			if !yieldMissed(key) || !s.unsure.Has(n) && len(m.stamp) > 0 && !yield(&m) {
 				return
 			}
 			n++
@@ -235,3 +240,27 @@ func (k *Known) putIndex(name string, x *cacheIndex) {
 
 // maxIndexes is how many indexes are remembered while a run lasts.
 const maxIndexes = 8
+
+// set returns a root set that was read before.
+func (k *Known) set(o buildcache.Object) (RootSet, bool) {
+	if k == nil {
+		return RootSet{}, false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s, ok := k.sets[o.Key+"\x00"+o.ETag]
+	return s, ok && o.ETag != "" && s.Written.Equal(o.ModTime) && s.size == o.Size
+}
+
+func (k *Known) putSet(o buildcache.Object, s RootSet) {
+	if k == nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.sets[o.Key+"\x00"+o.ETag] = s
+}
+
+// tarballFolders returns the folders of layout v2 in which the last full scan
+// has found tarballs: all that a listing of spec files need not see.
+func (k *Known) tarballFolders() []string { return k.folders }

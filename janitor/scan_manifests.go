@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"iter"
 	"slices"
-	"strings"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
@@ -46,7 +45,8 @@ func (r *scanner) recall() (unread []uint32) {
 	defer stop()
 	m, more := known()
 	pass := func() {
-		if kindOf(string(m.key)) != IndexManifest { // those have an own listing
+		// Indexes have a listing of their own, and what this run has deleted is not missed.
+		if k := buildcache.KindOf(string(m.key)); k != IndexManifest && !(k == Manifest && r.opts.deleted(hashOf(m.key))) {
 			r.missed = append(r.missed, string(m.key))
 		}
 		m, more = known()
@@ -92,11 +92,6 @@ func (r *scanner) readManifest(ctx context.Context, i objectID) (found reading, 
 		return found, err
 	}
 	m, err := buildcache.ParseManifest(data)
-	kind := &r.objects.at(i).kind
-	if err != nil && *kind == OtherManifest && !strings.HasSuffix(o.Key, ".manifest.json") {
-		*kind = Foreign // whatever it is, it is no manifest
-		return found, nil
-	}
 	if err != nil {
 		return found, unreadable(o.Key, err)
 	}
@@ -155,7 +150,7 @@ func (r *scanner) findBlobs() {
 			continue
 		}
 		if _, err := hex.Decode(sum[:], key[len(blobsPrefix)+3:]); err != nil {
-			panic(err) // isBlob knows
+			panic(err) // KindOf knows
 		}
 		if n := *r.numbers.slot(&sum, r.blobs); n != 0 {
 			r.blobs[n-1].object, o.of = i+1, n

@@ -3,14 +3,18 @@ package janitor
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"iter"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
 // WriteJSON writes a plan, one line for each spec and object.
 func (p *Plan) WriteJSON(w io.Writer) error {
-	return writeObject(w, p.Head, inLines("specs", p.Going()), inLines("delete", p.Deletions()), inLines("keep", p.Kept()))
+	return writeObject(w, p.Head, inLines("specs", p.Specs()), inLines("orphans", p.Orphans()), inLines("delete", p.Deletions()), inLines("keep", p.Kept()))
 }
 
 // writeObject writes a JSON object with the members of head, of which there is
@@ -59,4 +63,16 @@ func (p Plan) MarshalJSON() ([]byte, error) {
 		return nil, err
 	}
 	return b.Bytes(), nil
+}
+
+func putJSON(ctx context.Context, store Store, key string, v any, cond buildcache.Condition) (string, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	etag, err := store.Put(ctx, key, bytes.NewReader(data), int64(len(data)), buildcache.PutOptions{ContentType: "application/json", Condition: cond})
+	if err != nil {
+		return "", fmt.Errorf("write %s: %w", key, err)
+	}
+	return etag, nil
 }

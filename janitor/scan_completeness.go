@@ -29,8 +29,12 @@ type check func(context.Context) (*Damage, error)
 // gate makes sure that all is listed that entries and manifests name.
 func (r *scanner) gate(ctx context.Context) error {
 	for _, x := range r.indexes {
-		if _, ok := r.objects.find(x.object.Key); !ok && !r.tooNew(x.object) {
+		i, ok := r.objects.find(x.object.Key)
+		if !ok && !r.tooNew(x.object) {
 			return incomplete(x.object.Key)
+		}
+		if ok && r.asOf.IsZero() && r.objects.etag(r.objects.at(i).etag) != x.object.ETag {
+			return fmt.Errorf("%w: %s was replaced while it was listed", ErrIncomplete, x.object.Key)
 		}
 	}
 	for i := range r.of(IndexManifest) {
@@ -51,11 +55,14 @@ func (r *scanner) gate(ctx context.Context) error {
 		if !r.dag.told(at) {
 			return fmt.Errorf("%s: %w: nothing describes the spec", r.dag.hash(at), buildcache.ErrFormat)
 		}
-		if r.hasKind(at, SpecFile) && !r.hasKind(at, Tarball) {
+		if !r.opts.partial && r.hasKind(at, SpecFile) && !r.hasKind(at, Tarball) {
 			checks = append(checks, func(ctx context.Context) (*Damage, error) { return r.unlistedTarball(ctx, at) })
 		}
 	}
 	for i, manifest := range r.manifests {
+		if r.opts.partial {
+			break
+		}
 		for _, b := range r.blobsOf.of(uint32(i)) {
 			if r.blobs[b].object == 0 {
 				checks = append(checks, func(ctx context.Context) (*Damage, error) { return r.unlistedBlob(ctx, manifest, r.blobs[b].key()) })
@@ -63,6 +70,9 @@ func (r *scanner) gate(ctx context.Context) error {
 		}
 	}
 	checks = append(checks, r.unlistedOwners()...)
+	if r.opts.partial {
+		return r.check(ctx, checks)
+	}
 	absent, err := r.absentRoots()
 	if err != nil {
 		return err
@@ -94,18 +104,13 @@ func (r *scanner) unlistedOwners() (checks []check) {
 	isSpecFile := func(o objectID) bool { return r.objects.at(o).kind == SpecFile }
 	for i := range r.of(Tarball) {
 		o := r.objects.at(i)
-		if slices.ContainsFunc(r.bySpec.of(o.of-1), isSpecFile) || r.began.Sub(o.time()) < margin || r.before.deletedFileOf(o.of-1) {
+		if slices.ContainsFunc(r.bySpec.of(o.of-1), isSpecFile) || r.began.Sub(o.time()) < margin || r.opts.deleted([]byte(r.dag.hash(o.of-1))) {
 			continue // it has one, or is to get one, or we have just deleted it
 		}
 		stem := "build_cache/" + strings.TrimSuffix(path.Base(r.objects.key(i)), ".spack")
 		add(stem+".spec.json", stem+".spec.json.sig")
 	}
 	return checks
-}
-
-// deletedFileOf says that the run which this scan is of has deleted a spec file.
-func (s *Scan) deletedFileOf(at id) bool {
-	return s != nil && slices.ContainsFunc(s.bySpec.of(at), func(o objectID) bool { return s.objects.at(o).kind == SpecFile && !s.has(o) })
 }
 
 func (r *scanner) check(ctx context.Context, checks []check) error {
@@ -174,7 +179,7 @@ func (r *scanner) unlistedSpecs(ctx context.Context) (checks []check, err error)
 		x.dangling = index.NewBits(r.dag.len())
 		var entries []uint32
 		for _, i := range x.graph.Entries() {
-			if x.graph.InCache(i) && !r.hasLayout(x.id(i), x.layout) {
+			if x.graph.InCache(i) && !r.hasLayout(x.id(i), x.layout) && !r.odd[x.id(i)] {
 				entries = append(entries, i)
 			}
 		}

@@ -18,18 +18,8 @@ import (
 // Whoever made it closes it.
 type text struct {
 	*os.File
-	graph  *index.Graph
-	sum    string
-	kept   bool // by somebody who closes it later
-	shared bool // with the index that it is the text of
-}
-
-// Close closes a text that is nobody else's.
-func (t *text) Close() error {
-	if t.shared {
-		return nil
-	}
-	return t.File.Close()
+	graph *index.Graph
+	sum   string
 }
 
 // scratch returns a file without a name, for what need not be in memory. It is
@@ -40,20 +30,6 @@ func scratch() (*os.File, error) {
 		_ = os.Remove(file.Name())
 	}
 	return file, err
-}
-
-// lend returns the text for somebody else to use, who cannot close it.
-func (t *text) lend() *text {
-	lent := *t
-	lent.kept = true
-	return &lent
-}
-
-// release closes a text that nobody keeps.
-func (t *text) release() {
-	if !t.kept {
-		t.Close()
-	}
 }
 
 // newText writes a text, and reads it back: what cannot be read never takes
@@ -92,9 +68,6 @@ var errMoved = errors.New("the index was replaced meanwhile")
 
 // fetch gets the text of an index that was read before.
 func (x *cacheIndex) fetch(ctx context.Context, store buildcache.Store) (*text, error) {
-	if x.text != nil {
-		return &text{File: x.text, graph: x.graph, sum: x.sum, shared: true}, nil
-	}
 	body, o, err := store.Get(ctx, x.textKey())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errMoved, &buildcache.ObjectError{Key: x.textKey(), Err: err})

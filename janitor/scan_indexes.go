@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -24,10 +23,10 @@ type cacheIndex struct {
 	layout int
 	object buildcache.Object // index.json, or the manifest
 	blob   buildcache.Blob   // v3
+	names  []buildcache.Blob // v3: all that the manifest names; an index for each version of Spack's database
 	sum    string            // of its text
 	graph  *index.Graph
-	text   *os.File // its text, if that was kept
-	stale  bool     // v2: index.json.hash is not that of index.json
+	stale  bool // v2: index.json.hash is not that of index.json
 
 	ids      []id       // in the dag, by the numbers of the graph; nil if they are the same
 	cached   index.Bits // specs that it has as cached
@@ -68,7 +67,7 @@ func (r *scanner) readIndexes(ctx context.Context) ([]*cacheIndex, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", indexesV3, err)
 		}
-		if kindOf(o.Key) == IndexManifest && o.Key != indexV3 {
+		if buildcache.KindOf(o.Key) == IndexManifest && o.Key != indexV3 {
 			keys = append(keys, o.Key)
 		}
 	}
@@ -76,12 +75,12 @@ func (r *scanner) readIndexes(ctx context.Context) ([]*cacheIndex, error) {
 	for _, key := range keys {
 		r.asked[key] = true
 	}
-	found := make([]*cacheIndex, len(keys))
+	found := make([][]*cacheIndex, len(keys))
 	damage := make([]*Damage, len(keys))
 	group, gctx := errgroup.WithContext(ctx)
 	for i, key := range keys {
 		group.Go(func() error {
-			x, err := r.readIndex(gctx, key)
+			group, err := r.readIndex(gctx, key)
 			var missing *buildcache.ObjectError
 			if errors.Is(err, fs.ErrNotExist) && errors.As(err, &missing) {
 				if missing.Key != key {
@@ -89,7 +88,7 @@ func (r *scanner) readIndexes(ctx context.Context) ([]*cacheIndex, error) {
 				}
 				return nil
 			}
-			found[i] = x
+			found[i] = group
 			return err
 		})
 	}
@@ -101,22 +100,23 @@ func (r *scanner) readIndexes(ctx context.Context) ([]*cacheIndex, error) {
 			r.Damage = append(r.Damage, *d)
 		}
 	}
-	return slices.DeleteFunc(found, func(x *cacheIndex) bool { return x == nil }), nil
+	return slices.Concat(found...), nil
 }
 
-// readIndex reads an index, or takes it as it is known. One that is new is not
-// in the dag yet.
-func (r *scanner) readIndex(ctx context.Context, key string) (*cacheIndex, error) {
+// readIndex reads an index, or takes it as it is known: one in layout v2, those
+// that a manifest names in v3. What is new is not in the dag yet.
+func (r *scanner) readIndex(ctx context.Context, key string) ([]*cacheIndex, error) {
 	if key == indexV2 {
-		return r.readIndexV2(ctx)
+		x, err := r.readIndexV2(ctx)
+		return []*cacheIndex{x}, err
 	}
 	// The blob of a manifest that was replaced meanwhile may be gone: then
 	// the new one is read.
 	for try := 0; ; try++ {
-		x, err := r.readIndexV3(ctx, key)
+		group, err := r.readIndexV3(ctx, key)
 		var missing *buildcache.ObjectError
 		if err == nil || try == 2 || !errors.Is(err, fs.ErrNotExist) || errors.As(err, &missing) && missing.Key == key {
-			return x, err
+			return group, err
 		}
 	}
 }
@@ -129,7 +129,7 @@ func (r *scanner) readIndexV2(ctx context.Context) (*cacheIndex, error) {
 	defer body.Close()
 	x := &cacheIndex{layout: 2, object: o}
 	if old := r.opts.Known.index(o.Key + "\x00" + o.ETag); old != nil && o.ETag != "" {
-		x.sum, x.graph, x.text, x.ids, x.cached = old.sum, old.graph, old.text, old.ids, old.cached
+		x.sum, x.graph, x.ids, x.cached = old.sum, old.graph, old.ids, old.cached
 	} else if err = r.readText(x, body, o.Size); err != nil {
 		return nil, err
 	}
@@ -141,50 +141,57 @@ func (r *scanner) readIndexV2(ctx context.Context) (*cacheIndex, error) {
 	return x, nil
 }
 
-func (r *scanner) readIndexV3(ctx context.Context, key string) (*cacheIndex, error) {
+func (r *scanner) readIndexV3(ctx context.Context, key string) ([]*cacheIndex, error) {
 	text, o, err := r.get(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	m, err := buildcache.ParseManifest(text)
-	if err == nil && len(m.Blobs) != 1 {
-		err = fmt.Errorf("%w: it names %d blobs, want 1", buildcache.ErrFormat, len(m.Blobs))
-	}
-	if err == nil && m.Blobs[0].Compression != "none" {
-		err = fmt.Errorf("%w: the index is compressed", buildcache.ErrFormat)
+	var blobs []buildcache.Blob
+	if err == nil {
+		blobs, err = m.BlobsOf(buildcache.IndexBlob)
 	}
 	if err != nil {
 		return nil, &buildcache.ObjectError{Key: key, Err: err}
 	}
-	x := &cacheIndex{layout: 3, object: o, blob: m.Blobs[0], sum: m.Blobs[0].Checksum}
-	body, b, err := r.store.Get(ctx, x.blob.Key())
+	var group []*cacheIndex
+	for _, b := range blobs {
+		if b.Compression != "none" {
+			return nil, &buildcache.ObjectError{Key: key, Err: fmt.Errorf("%w: the index is compressed", buildcache.ErrFormat)}
+		}
+		x := &cacheIndex{layout: 3, object: o, blob: b, names: m.Blobs, sum: b.Checksum}
+		if err := r.readIndexBlob(ctx, x); err != nil {
+			return nil, err
+		}
+		group = append(group, x)
+	}
+	return group, nil
+}
+
+func (r *scanner) readIndexBlob(ctx context.Context, x *cacheIndex) error {
+	key, want := x.blob.Key(), x.sum
+	body, b, err := r.store.Get(ctx, key)
 	if err != nil {
-		return nil, &buildcache.ObjectError{Key: x.blob.Key(), Err: err}
+		return &buildcache.ObjectError{Key: key, Err: err}
 	}
 	defer body.Close()
 	if old := r.opts.Known.index(x.sum); old != nil && b.Size == old.graph.Size() {
-		x.graph, x.text, x.ids, x.cached = old.graph, old.text, old.ids, old.cached
-		return x, nil
+		x.graph, x.ids, x.cached = old.graph, old.ids, old.cached
+		return nil
 	}
-	err = r.readText(x, body, b.Size)
-	if err == nil && x.sum != m.Blobs[0].Checksum {
-		err = &buildcache.ObjectError{Key: x.blob.Key(), Err: fmt.Errorf("%w: not the bytes that %s names", buildcache.ErrChecksum, key)}
+	if err := r.readText(x, body, b.Size); err != nil {
+		return err
 	}
-	return x, err
+	if x.sum != want {
+		return &buildcache.ObjectError{Key: key, Err: fmt.Errorf("%w: not the bytes that %s names", buildcache.ErrChecksum, x.object.Key)}
+	}
+	return nil
 }
 
-// readText reads the text of an index: its graph, its checksum, and if it is to
-// be kept the text itself.
+// readText reads the text of an index: its graph and its checksum.
 func (r *scanner) readText(x *cacheIndex, body io.Reader, size int64) (err error) {
 	sum := sha256.New()
-	to := io.Writer(sum)
-	if r.opts.KeepTexts {
-		if x.text, err = scratch(); err != nil {
-			return err
-		}
-		to = io.MultiWriter(sum, x.text)
-	}
-	x.graph, err = index.Read(io.TeeReader(body, to), size)
+	x.graph, err = index.Read(io.TeeReader(body, sum), size)
 	if err == nil && x.graph.Size() != size {
 		err = fmt.Errorf("%d bytes came, %d were announced: %w", x.graph.Size(), size, io.ErrUnexpectedEOF)
 	}
@@ -204,6 +211,9 @@ func (r *scanner) learnIndexes(found []*cacheIndex) {
 			x.learn(r.dag)
 		}
 		r.opts.Known.remember(x)
+		if note := x.graph.Note(); note != "" {
+			r.opaque = x.textKey() + ": " + note
+		}
 	}
 	r.indexes = found
 }

@@ -66,3 +66,13 @@ func (m *marks) chain(at id) (rule string, chain []string) {
 	slices.Reverse(chain)
 	return rule, chain
 }
+
+// hashes returns what is marked, externals aside.
+func (m *marks) hashes() (all []buildcache.Hash) {
+	for at := range m.marked.All() {
+		if !m.scan.dag.external(at) {
+			all = append(all, m.scan.dag.hash(at))
+		}
+	}
+	return all
+}

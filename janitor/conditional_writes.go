@@ -36,14 +36,14 @@ func (l *lease) probe(ctx context.Context, j *Janitor) (Store, error) {
 	if !c.noneMatch && !c.match {
 		return j.Store, nil
 	}
-	j.Log("the store heeds no %s: it is looked at just before each write, but two writers within that instant can overwrite each other: let nobody else write the index meanwhile", c.ignores())
+	j.Log("the store honours no %s: it is looked at just before each write, but two writers within that instant can overwrite each other: let nobody else write the index meanwhile", c.ignores())
 	return c, nil
 }
 
 // A careful store looks before it writes, where the store below would not.
 type careful struct {
 	Store
-	noneMatch, match bool // that it does not heed
+	noneMatch, match bool // that it does not honour
 }
 
 func (s careful) ignores() string {
@@ -80,4 +80,12 @@ func etagOf(ctx context.Context, store buildcache.Store, key string) (string, er
 		return "", &buildcache.ObjectError{Key: key, Err: err}
 	}
 	return o.ETag, body.Close()
+}
+
+// capable returns the store that can do more than others, if there is one.
+func capable(store buildcache.Store) buildcache.Store {
+	if c, ok := store.(careful); ok {
+		return c.Store
+	}
+	return store
 }

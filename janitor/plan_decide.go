@@ -1,0 +1,331 @@
+package janitor
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
+)
+
+// Plan looks at the mirror and decides. It only reads. With an error nothing
+// may be applied; the plan is then what would have been done, as far as it got.
+func (j Janitor) Plan(ctx context.Context) (*Plan, error) {
+	j = j.ready()
+	return j.plan(ctx, nil, limits{})
+}
+
+// plan makes a plan from a new look.
+func (j *Janitor) plan(ctx context.Context, purge *Purge, limits limits) (*Plan, error) {
+	l, err := j.look(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	r, err := readRoom(ctx, j.Store, j.Mirror, l.scan)
+	if err != nil {
+		return nil, err
+	}
+	return j.decide(l, r, purge, limits)
+}
+
+// decide makes a plan from what was read. It changes nothing, and reads
+// nothing but the clocks.
+func (j *Janitor) decide(l *look, r *room, purge *Purge, limits limits) (*Plan, error) {
+	now := j.moment()
+	p := &Plan{look: l, now: now, room: r, purge: purge, limits: limits, Head: Head{
+		Run: now.Ours.UTC().Format("20060102T150405.000Z"), Mirror: j.Mirror, Made: now.Ours, Policy: j.Policy, Damage: l.scan.Damage, Roots: l.digest}}
+	if purge != nil {
+		return p.decidePurge()
+	}
+	if err := errors.Join(l.roots.check(l.scan, j.Policy.NoRoots), j.Policy.check(), p.current()); err != nil {
+		p.allocate()
+		return p.refuse(err)
+	}
+	p.know()
+	m := p.live(now)
+	p.allocate()
+	p.marks = m
+	p.unneeded(m)
+	p.findLone(m)
+	p.fill(p.all, p.condemned)
+	p.finish()
+	p.mends()
+	p.rooms(j.Repository)
+	p.fill(p.objects, p.isDue)
+	p.finish()
+	return p, p.prove()
+}
+
+// current refuses an inventory that misses pushes which the grace period would
+// have protected.
+func (p *Plan) current() error {
+	if age := p.Made.Sub(p.seen()); age > p.Policy.Grace && !p.look.scan.asOf.IsZero() {
+		return fmt.Errorf("%w: the inventory is %s old, and the grace period %s: take a newer one, or wait longer with --grace", ErrRefused, age.Round(time.Minute), p.Policy.Grace)
+	}
+	return nil
+}
+
+// know says what a person should know of what the plan rests on.
+func (p *Plan) know() {
+	l := p.look
+	if len(l.roots.Unknown) > 0 {
+		p.Policy.Hold = "it is not known what all roots need"
+		for _, what := range l.roots.Unknown {
+			p.note("%s: nothing is condemned or deleted, unless --ignore-unlocked passes over it", what)
+		}
+	}
+	l.notes(p.now.store(), p.note)
+	if n := len(l.scan.unknown); n > 0 {
+		p.note("%d objects could be parts of packages in a form that is not known here, and are kept: the first is %s", n, l.scan.unknown[0])
+	}
+	if p.room.lost != "" {
+		said := p.room.lost
+		for _, s := range l.sets {
+			if s.Repository() && p.room.etag == "" {
+				said = "the room has vanished since " + s.Written.UTC().Format(time.DateOnly)
+			}
+		}
+		p.note("%s: all that is condemned starts to wait now, and nothing is deleted before it has waited", said)
+	}
+	if back := p.room.backThrice(); back > 0 {
+		p.note("%d MB came back in each of the last three runs: something rewrites the cache, and what is rewritten is never freed", back>>20)
+	}
+}
+
+// mends says what is wrong with indexes and is put right. The first run
+// changes nothing that is not our own.
+func (p *Plan) mends() {
+	for _, x := range p.look.scan.indexes {
+		var wrong []string
+		if x.stale {
+			wrong = append(wrong, indexHashV2+": it is not the checksum of the index")
+		}
+		if n := x.dangling.Count(); n > 0 {
+			wrong = append(wrong, fmt.Sprintf("%s: %d of its entries have no spec file or manifest", x.object.Key, n))
+		}
+		if p.room.lost == "" || p.Policy.Wait == 0 {
+			p.Mend = append(p.Mend, wrong...)
+			continue
+		}
+		for _, w := range wrong {
+			p.note("%s: the next run mends it", w)
+		}
+	}
+}
+
+// rooms decides how far each condemned spec and object is.
+func (p *Plan) rooms(own string) {
+	s, r := p.look.scan, p.room
+	if p.stop = p.whyNothingIsDue(own); p.stop != "" {
+		p.note("%s", p.stop)
+	}
+	through := index.NewBits(len(r.specs))
+	for at := range s.specs() {
+		if !p.condemned(at) {
+			continue
+		}
+		e := r.spec(at)
+		p.state[at] = p.stateOf(e, s.digest(at), s.uploaded(at))
+		if e.let && p.state[at] != fresh {
+			through.Set(at)
+		}
+	}
+	if slices.Contains(p.state, fresh) || p.freshLone() {
+		p.brake(through)
+	}
+	for at, st := range p.state {
+		p.state[at] = p.settle(st, p.limits.allows(id(at), false), p.limits.allows(id(at), true))
+	}
+	p.hold()
+	for i := range p.lone.All() {
+		if p.loneState(i) == due {
+			p.objects.Set(i)
+		}
+	}
+}
+
+// stateOf compares a condemned spec or object with what the room says of it.
+func (p *Plan) stateOf(e entry, digest uint64, written time.Time) state {
+	since, known := p.room.when(e.run)
+	changed := e.run == 0 || !known || e.digest != digest || written.After(since.store().Add(-maxJump))
+	switch {
+	case changed:
+		return fresh
+	case e.taken != 0 && p.stop == "" && p.look.refreshedSince(since), p.stop == "" && p.now.since(since) >= p.Policy.Wait && p.look.refreshedSince(since):
+		return due
+	case p.now.since(since) >= p.Policy.Wait:
+		return holding
+	}
+	return waiting
+}
+
+// settle applies the brake, a wait of 0, and the limits of a plan that was
+// reviewed.
+func (p *Plan) settle(st state, mayCondemn, mayDelete bool) state {
+	if st == fresh && (p.Brake != "" || p.Policy.Hold != "" || !mayCondemn) {
+		return refused
+	}
+	if p.Policy.Wait == 0 && p.stop == "" && st != live && st != refused {
+		st = due
+	}
+	if st == due && !mayDelete {
+		return holding
+	}
+	return st
+}
+
+func (p *Plan) loneState(i objectID) state {
+	key := p.look.scan.objects.key(i)
+	return p.settle(p.loneFirst(i), p.limits.allowsKey(key, false), p.limits.allowsKey(key, true))
+}
+
+// loneFirst is the state of a lone object before the brake.
+func (p *Plan) loneFirst(i objectID) state {
+	s := p.look.scan
+	return p.stateOf(p.room.lone.get(s.objects.key(i)), s.digestOf(i), s.objects.at(i).time())
+}
+
+func (p *Plan) freshLone() bool {
+	for i := range p.lone.All() {
+		if p.loneFirst(i) == fresh {
+			return true
+		}
+	}
+	return false
+}
+
+// hold keeps a spec that has waited as long as a present spec that is not due
+// needs it by link or run edges.
+func (p *Plan) hold() {
+	s := p.look.scan
+	p.held = newMarks(s, buildcache.Runtime)
+	for at := range s.specs() {
+		if p.state[at] != due {
+			p.held.keep("", at)
+		}
+	}
+	for at := range s.specs() {
+		if p.state[at] != due {
+			continue
+		}
+		if p.held.has(at) {
+			p.state[at] = holding
+			continue
+		}
+		p.due.Set(at)
+	}
+}
+
+// whyNothingIsDue returns why this run deletes nothing, or "".
+func (p *Plan) whyNothingIsDue(own string) string {
+	l, r := p.look, p.room
+	last, ran := r.last()
+	switch {
+	case p.Policy.CondemnOnly != "":
+		return p.Policy.CondemnOnly
+	case p.Policy.Hold != "":
+		return p.Policy.Hold
+	case !l.scan.asOf.IsZero():
+		return "an inventory is no look at what is there now: it only condemns"
+	case l.scan.opaque != "":
+		return l.scan.opaque + " may not be rewritten by this version: nothing is deleted"
+	case ran && p.now.jumped(last.moment):
+		return "the clock here or that of the store was set by more than an hour since the last run: nothing is deleted this time"
+	}
+	return l.problem(p.now.store(), own)
+}
+
+// digest is the state of a spec's objects: ETags and sizes.
+func (s *Scan) digest(at id) uint64 {
+	h := fnv.New64a()
+	var b []byte
+	for _, o := range s.all(at) {
+		b = s.stampOrTime(b[:0], o)
+		_, _ = h.Write(b)
+	}
+	return h.Sum64()
+}
+
+func (s *Scan) digestOf(o objectID) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write(s.stampOrTime(nil, o))
+	return h.Sum64()
+}
+
+// stampOrTime is what tells the content of an object from another one's.
+func (s *Scan) stampOrTime(to []byte, o objectID) []byte {
+	x := s.objects.at(o)
+	n := len(to)
+	if to = s.objects.stamp(append(to, byte(x.kind)), o); len(to) == n+1 {
+		to = binary.AppendVarint(binary.AppendVarint(to, x.size), x.written)
+	}
+	return to
+}
+
+// fill adds the objects of specs that some manifests of other specs do not
+// name.
+func (p *Plan) fill(to index.Bits, goes func(id) bool) {
+	s := p.look.scan
+	used := s.usedBlobs(func(manifest objectID) bool {
+		of := s.objects.at(manifest).of
+		return of != 0 && goes(of-1)
+	})
+	for at := range s.specs() {
+		if !goes(at) {
+			continue
+		}
+		for _, o := range s.all(at) {
+			if of := s.objects.at(o); of.kind != Blob || !used.Has(of.of-1) {
+				to.Set(o)
+			}
+		}
+	}
+}
+
+// findLone finds tarballs without a spec file and blobs that no manifest names,
+// once they are old enough to belong to no push. The tarball of a spec that is
+// live stays, even if its spec file was lost.
+func (p *Plan) findLone(m *marks) {
+	s := p.look.scan
+	for i := range s.of(Tarball, Blob) {
+		o := s.objects.at(i)
+		if o.kind == Blob && (o.of != 0 || s.unnamed) || o.kind == Tarball && (m.has(o.of-1) || s.owned(i) || s.odd[o.of-1]) {
+			continue
+		}
+		if p.seen().Sub(o.time()) >= p.Policy.Grace {
+			p.lone.Set(i)
+			p.all.Set(i)
+		}
+	}
+}
+
+// rootsDigest names roots and root sets: where it is the same, so are they.
+func rootsDigest(roots Roots) string {
+	h := sha256.New()
+	var lines []string
+	for _, l := range roots.Locks {
+		sum := fnv.New64a()
+		var n uint64
+		for _, i := range l.lock.Entries() {
+			sum.Reset()
+			_, _ = sum.Write([]byte(l.lock.Hash(i)))
+			n += sum.Sum64()
+		}
+		lines = append(lines, fmt.Sprintf("lock %d %x %d", len(l.lock.Entries()), n, len(l.lock.Roots)))
+	}
+	for _, pin := range roots.Pins {
+		lines = append(lines, "pin "+string(pin))
+	}
+	slices.Sort(lines)
+	for _, line := range lines {
+		fmt.Fprintln(h, line)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

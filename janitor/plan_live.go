@@ -1,0 +1,197 @@
+package janitor
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// What follows decides what is live: what roots, pins, root sets or a rule
+// keep, with all that it needs.
+
+// live marks what is live in a look.
+func (p *Plan) live(now moment) *marks {
+	l, policy := p.look, p.Policy
+	s, age := l.scan, now.earlier()
+	m := p.markRoots()
+	m.keep(keepNewer, s.newer...)
+	m.keep(keepOdd, slices.Collect(maps.Keys(s.odd))...)
+	markPushes(m, policy.Grace, p.seen())
+	if !l.partial {
+		markUsed(m, policy, age)
+	}
+	markYoung(m, keepGrace, policy.Grace, p.seen(), nil)
+	markLast(m, policy.KeepLast, p.stale)
+	if !policy.NoRoots {
+		markYoung(m, keepYoung, policy.MaxAge, age, p.stale)
+	}
+	return m
+}
+
+func (p *Plan) stale(at id) bool {
+	return p.Policy.Packages != nil && !p.Policy.Packages.Has(p.look.scan.dag.name(at))
+}
+
+// seen returns when the mirror was looked at: what an inventory does not have
+// may have needed what was old then.
+func (p *Plan) seen() time.Time {
+	if asOf := p.look.scan.asOf; !asOf.IsZero() {
+		return asOf
+	}
+	return p.now.earlier()
+}
+
+// markRoots marks what lockfiles, pins and root sets keep.
+func (p *Plan) markRoots() *marks {
+	l, types := p.look, p.Policy.edges()
+	s := l.scan
+	direct, needed := make([][]id, len(l.roots.Locks)), make([][]id, len(l.roots.Locks))
+	for i, lock := range l.roots.Locks {
+		direct[i], needed[i] = lock.learn(s.dag, types)
+	}
+	m := newMarks(s, types)
+	for i, lock := range l.roots.Locks {
+		m.keep("lock "+lock.Name, direct[i]...)
+		m.keep("lock "+lock.Name, needed[i]...)
+		if absent := len(s.absent(lock)); absent > 0 {
+			p.note("lock %s: %d of its %d specs are not in the cache", lock.Name, absent, len(lock.lock.Entries()))
+		}
+	}
+	for _, pin := range l.roots.Pins {
+		found := s.match(pin)
+		if len(found) == 0 {
+			p.note("pin %q: no spec of the cache matches it", pin)
+		}
+		m.keep("pin "+string(pin), found...)
+	}
+	p.markSets(m)
+	return m
+}
+
+func (p *Plan) note(format string, args ...any) {
+	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
+}
+
+// markSets marks what root sets in force keep, with all that it needs.
+func (p *Plan) markSets(m *marks) {
+	s, now := p.look.scan, p.now.store()
+	for i := range p.look.sets {
+		set := &p.look.sets[i]
+		if set.Problem != "" || !set.inForce(now) {
+			continue
+		}
+		for _, o := range set.Origins {
+			var ids []id
+			for _, h := range o.Specs {
+				if at, ok := s.dag.lookup(h); ok {
+					ids = append(ids, at)
+				}
+			}
+			m.keep("roots of "+set.Name+": "+o.Name, ids...)
+		}
+	}
+}
+
+// markPushes marks what pushes that are not complete need: a young tarball
+// without a spec file keeps what its spec needs, a young spec blob without a
+// manifest what it says.
+func markPushes(m *marks, grace time.Duration, now time.Time) {
+	s := m.scan
+	for i := range s.of(Tarball) {
+		o := s.objects.at(i)
+		if now.Sub(o.time()) < grace && !s.owned(i) {
+			m.keep(keepPush, o.of-1)
+		}
+	}
+	for _, push := range s.pushes {
+		if now.Sub(push.at) < grace {
+			m.keep(keepPush, push.spec)
+		}
+	}
+}
+
+// markYoung marks what was written less than age ago, except.
+func markYoung(m *marks, rule string, age time.Duration, now time.Time, except func(id) bool) {
+	if age == 0 {
+		return
+	}
+	for at := range m.scan.specs() {
+		if now.Sub(m.scan.uploaded(at)) < age && (except == nil || !except(at)) {
+			m.keep(rule, at)
+		}
+	}
+}
+
+// markLast marks every spec of the n newest versions of each package, except.
+func markLast(m *marks, n int, except func(id) bool) {
+	if n == 0 {
+		return
+	}
+	d := m.scan.dag
+	versions := map[string][]string{}
+	type version struct{ name, version string }
+	seen := map[version]bool{}
+	for at := range m.scan.specs() {
+		if v := (version{d.name(at), d.version(at)}); !seen[v] {
+			seen[v] = true
+			versions[v.name] = append(versions[v.name], v.version)
+		}
+	}
+	for name, all := range versions {
+		slices.SortFunc(all, func(a, b string) int { return compareVersions(b, a) })
+		versions[name] = slices.Clip(all[:cut(all, n)])
+	}
+	for at := range m.scan.specs() {
+		if !except(at) && slices.Contains(versions[d.name(at)], d.version(at)) {
+			m.keep(keepLast, at)
+		}
+	}
+}
+
+// cut returns how many of the versions in descending order are as new as the
+// n-th: 1.0 and 1.00 are the same.
+func cut(all []string, n int) int {
+	end := min(n, len(all))
+	for end < len(all) && compareVersions(all[end], all[end-1]) == 0 {
+		end++
+	}
+	return end
+}
+
+// unneeded decides what is not live, and why.
+func (p *Plan) unneeded(m *marks) {
+	if p.Policy.NoRoots {
+		p.tooOld(m)
+		return
+	}
+	for at := range p.look.scan.specs() {
+		if !m.has(at) && p.stale(at) {
+			p.why[at] = staleSpec
+		} else if !m.has(at) {
+			p.why[at] = unneeded
+		}
+	}
+}
+
+// tooOld decides where there are no roots: what is old or stale goes, and what
+// needs it at run time goes too, as it could not be installed any more. What
+// stays by a rule stays with all that it needs, so that none of it is hit.
+func (p *Plan) tooOld(m *marks) {
+	var queue []id
+	s, age := p.look.scan, p.now.earlier()
+	for at := range s.specs() {
+		switch {
+		case m.has(at):
+			continue
+		case age.Sub(s.uploaded(at)) >= p.Policy.MaxAge:
+			p.why[at] = tooOld
+		case p.stale(at):
+			p.why[at] = staleSpec
+		default:
+			continue
+		}
+		queue = append(queue, at)
+	}
+	p.spread(queue, func(at id) bool { return !m.has(at) })
+}

@@ -1,0 +1,113 @@
+package janitor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+)
+
+// A Purge names specs that are deleted at once, whatever their age.
+type Purge struct {
+	Pin          Pin
+	Substring    bool // the pin is part of name@version/hash
+	Dependents   bool // what needs them at run time goes too; else that is an error
+	EvenIfNeeded bool // though a root, a pin or a root set needs them
+}
+
+// PlanPurge plans to remove specs on purpose. What a root, pin or root set
+// needs is refused, and so is leaving dependents behind that could not be
+// installed any more.
+func (j Janitor) PlanPurge(ctx context.Context, purge Purge) (*Plan, error) {
+	j = j.ready()
+	j.Policy = Policy{MaxFraction: 1, Grace: j.Policy.Grace}
+	return j.plan(ctx, &purge, limits{})
+}
+
+// decidePurge decides what a purge takes.
+func (p *Plan) decidePurge() (*Plan, error) {
+	s, purge := p.look.scan, p.purge
+	needed := p.needed()
+	p.allocate()
+	p.marks = needed
+	named := purge.match(s)
+	if len(named) == 0 {
+		return p.refuse(fmt.Errorf("%q: %w: give a hash, the beginning of one, a name, or name@version", purge.Pin, ErrNothingFor))
+	}
+	for _, at := range named {
+		p.why[at] = purged
+	}
+	p.spread(named, func(id) bool { return true })
+	for at := range s.specs() {
+		if p.condemned(at) {
+			p.state[at] = due
+			p.due.Set(at)
+		}
+	}
+	p.held = newMarks(s, buildcache.Runtime)
+	p.fill(p.all, p.condemned)
+	p.fill(p.objects, p.isDue)
+	p.finish()
+	if also := p.dependents(); len(also) > 0 && !purge.Dependents {
+		return p.refuse(fmt.Errorf("%w: %d specs need it at run time, such as %s: they go too with --dependents", ErrRefused, len(also), strings.Join(also[:min(3, len(also))], ", ")))
+	}
+	for at := range p.due.All() {
+		if s.odd[at] {
+			return p.refuse(fmt.Errorf("%w: %s is %s: remove it by hand", ErrRefused, s.dag.text(at), keepOdd))
+		}
+		if needed.has(at) {
+			rule, chain := needed.chain(at)
+			return p.refuse(fmt.Errorf("%w: %s needs %s: %s: say --even-if-needed if it shall go all the same", ErrRefused, rule, s.dag.text(at), strings.Join(chain, " → ")))
+		}
+	}
+	if s.opaque != "" {
+		return p.refuse(fmt.Errorf("%w: %s", ErrRefused, s.opaque))
+	}
+	if problem := p.look.problem(p.now.store(), ""); problem != "" && !purge.EvenIfNeeded {
+		return p.refuse(fmt.Errorf("%w: %s", ErrRefused, problem))
+	}
+	for at := range p.due.All() { // in a later run, it is due as long as it is the same plan
+		if !p.limits.allows(at, true) {
+			p.due.Clear(at)
+			p.state[at] = holding
+		}
+	}
+	if p.limits.spec != nil {
+		clear(p.objects)
+		p.fill(p.objects, p.isDue)
+		p.finish()
+	}
+	return p, p.prove()
+}
+
+// needed marks what a purge refuses.
+func (p *Plan) needed() *marks {
+	if p.purge.EvenIfNeeded {
+		return newMarks(p.look.scan, everything)
+	}
+	return p.markRoots()
+}
+
+func (u Purge) match(s *Scan) []id {
+	if !u.Substring {
+		return s.match(u.Pin)
+	}
+	var found []id
+	for at := range s.specs() {
+		if strings.Contains(s.dag.name(at)+"@"+s.dag.version(at)+"/"+string(s.dag.hash(at)), string(u.Pin)) {
+			found = append(found, at)
+		}
+	}
+	return found
+}
+
+// dependents returns the names of what goes for needing something that goes.
+func (p *Plan) dependents() (names []string) {
+	for c := range p.Specs() {
+		if c.Reason == dependent.String() {
+			names = append(names, c.Name+"@"+c.Version)
+		}
+	}
+	return names
+}

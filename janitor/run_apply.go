@@ -1,0 +1,313 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
+)
+
+// A Result is what a run did.
+type Result struct {
+	Run       string            `json:"run"`
+	Condemned int               `json:"condemned"` // specs that entered the room
+	Back      int               `json:"back"`      // specs that left it, as they are needed or were written again
+	Specs     int               `json:"specs"`     // that were deleted
+	Objects   int               `json:"objects"`
+	Bytes     int64             `json:"bytes"`
+	Stayed    []string          `json:"stayed,omitempty"` // sentences: due, but another process was faster
+	Failed    map[string]string `json:"failed,omitempty"` // objects that were not deleted, and why
+}
+
+// Prune plans and applies the plan.
+func (j Janitor) Prune(ctx context.Context) (Result, error) {
+	p, err := j.Plan(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	return j.Apply(ctx, p)
+}
+
+// Apply does what a plan says, as far as it is still right: it looks again
+// itself, and does nothing that the plan does not name.
+//
+// The order survives being killed anywhere: the room says what is about to be
+// deleted, then the index entries go, then spec files and manifests, dependents
+// first, then what only they referred to.
+func (j Janitor) Apply(ctx context.Context, p *Plan) (res Result, err error) {
+	if p.Refused != "" {
+		return res, fmt.Errorf("plan %s: %w: %s", p.Run, ErrRefused, strings.TrimPrefix(p.Refused, ErrRefused.Error()+": "))
+	}
+	j = j.ready()
+	j.Scan.Known = p.look.scan.known // specs have the same numbers in both
+	err = j.leased(ctx, p.Run, func(ctx context.Context, l *lease) error {
+		r := &run{Janitor: j, lease: l, res: &res}
+		r.Scan.deleted = r.hasDeleted
+		return r.apply(ctx, p)
+	})
+	return res, err
+}
+
+// A run applies one plan.
+type run struct {
+	Janitor
+	lease *lease
+	res   *Result
+	plan  *Plan // of the first look of this run
+	next  *room // as it is in the mirror
+	look  *look // the newest
+
+	going   index.Bits // specs that are still to be deleted
+	needed  index.Bits // what was live in any look
+	deleted index.Bits // specs of which all spec files and manifests are deleted
+	objects index.Bits // objects of plan.look that were deleted
+	swapped time.Time  // when an index was changed, by our clock
+	handed  int        // steps that another process does
+}
+
+func (r *run) apply(ctx context.Context, p *Plan) error {
+	if err := r.begin(ctx, p); err != nil {
+		return err
+	}
+	r.res.Run = r.plan.Run
+	if err := r.condemn(ctx); err != nil {
+		return err
+	}
+	if err := r.work(ctx); err != nil {
+		return err
+	}
+	var errs []error
+	if n := len(r.res.Failed); n > 0 {
+		key := slices.Min(slices.Collect(maps.Keys(r.res.Failed)))
+		errs = append(errs, fmt.Errorf("%w: %d, first %s: %s", ErrUndeleted, n, key, r.res.Failed[key]))
+	}
+	if r.plan.Brake != "" {
+		errs = append(errs, fmt.Errorf("%w: %s", ErrRefused, r.plan.Brake))
+	}
+	return errors.Join(errs...)
+}
+
+// begin decides anew under the lease, and by both clocks. The look of the plan
+// is taken if it is fresh: nothing was written since.
+func (r *run) begin(ctx context.Context, p *Plan) (err error) {
+	l := p.look
+	if p.purge == nil && r.Repository != "" && len(l.roots.Locks) > 0 {
+		if err := r.lease.hold(ctx); err != nil {
+			return err
+		}
+		if _, err := r.publish(ctx, l.roots, l.scan); err != nil {
+			return err
+		}
+	}
+	if age := r.Now().Sub(l.ended); age > lookFor/5 || age < 0 {
+		if l, err = r.Janitor.look(ctx, false); err != nil {
+			return err
+		}
+	}
+	r.look, r.Scan.Inventory = l, nil
+	room, err := readRoom(ctx, r.Store, r.Mirror, l.scan)
+	if err != nil {
+		return err
+	}
+	if r.plan, err = r.decide(l, room, p.purge, p.allowed()); err != nil {
+		return err
+	}
+	r.plan.Run = p.Run
+	n := l.scan.dag.len()
+	r.going = slices.Clone(r.plan.due)
+	r.needed, r.deleted = index.NewBits(n), index.NewBits(n)
+	r.objects = index.NewBits(l.scan.objects.len())
+	return nil
+}
+
+// condemn writes the room: what enters it, what comes back, and what is about
+// to be deleted from which indexes.
+func (r *run) condemn(ctx context.Context) error {
+	p := r.plan
+	r.next, r.res.Condemned, r.res.Back = p.nextRoom(r.moment(), r.Mirror)
+	if err := r.lease.hold(ctx); err != nil {
+		return err
+	}
+	return r.next.write(ctx, r.Store, p.look.scan)
+}
+
+// work changes what is not our own: it deletes what is due, and mends indexes.
+func (r *run) work(ctx context.Context) error {
+	if r.plan.Policy.Wait == 0 && r.plan.purge == nil && r.plan.objects.Count() > 0 {
+		if err := r.second(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.restored(ctx); err != nil {
+		return err
+	}
+	if err := r.deleteLone(ctx); err != nil {
+		return err
+	}
+	if r.going.Count() == 0 && len(r.plan.Mend) == 0 {
+		return nil
+	}
+	if err := r.unindex(ctx); err != nil {
+		return err
+	}
+	if r.going.Count() == 0 {
+		return nil
+	}
+	if err := r.deleteSpecs(ctx); err != nil {
+		return err
+	}
+	if err := r.deleteRest(ctx); err != nil {
+		return err
+	}
+	if r.HandOver != nil {
+		return nil
+	}
+	return r.check(ctx)
+}
+
+// second looks once more where nothing has waited, and refuses a mirror that is
+// being written to.
+func (r *run) second(ctx context.Context) error {
+	first := r.look
+	if err := r.again(ctx, false); err != nil {
+		return err
+	}
+	if r.Policy.EvenIfWritten {
+		return nil
+	}
+	s, now := r.look.scan, r.moment().store()
+	for i := range objectID(s.objects.len()) {
+		if now.Sub(s.objects.at(i).time()) < time.Hour {
+			return fmt.Errorf("%w: %s was written less than an hour ago, and nothing has waited: say --even-if-written if nobody writes, or let it wait", ErrRefused, s.objects.key(i))
+		}
+	}
+	sums := func(l *look) (all []string) {
+		for _, x := range l.scan.indexes {
+			all = append(all, x.object.Key+" "+x.sum)
+		}
+		slices.Sort(all)
+		return all
+	}
+	if !slices.Equal(sums(first), sums(r.look)) {
+		return fmt.Errorf("%w: an index was changed meanwhile, and nothing has waited: try again when nobody writes", ErrRefused)
+	}
+	return nil
+}
+
+// again looks anew, and takes out of what goes what must stay by it.
+func (r *run) again(ctx context.Context, partial bool) error {
+	l, err := r.Janitor.look(ctx, partial)
+	if err != nil {
+		return err
+	}
+	r.look = l
+	return r.recheck()
+}
+
+// current repeats a look that is too old.
+func (r *run) current(ctx context.Context) error {
+	if age := r.Now().Sub(r.look.ended); age >= 0 && age < lookFor {
+		return nil
+	}
+	return r.again(ctx, r.look.partial)
+}
+
+// recheck keeps what is live by the newest look, was written since the first
+// one, or is needed by what is present and does not go. What is new stays with
+// all that it needs: its push may have skipped what was there.
+func (r *run) recheck() error {
+	p := &Plan{look: r.look, now: r.moment(), Head: Head{Policy: r.plan.Policy}, purge: r.plan.purge}
+	var m *marks
+	if p.purge == nil {
+		m = p.live(p.now)
+	} else {
+		m = p.needed()
+	}
+	s, first := r.look.scan, r.plan.look.scan
+	for at := range s.specs() {
+		if !first.present.Has(at) && !r.hasDeletedID(at) {
+			m.keep("new", at)
+		} else if r.going.Has(at) && !s.same(first, at) {
+			m.keep("written since", at)
+		}
+	}
+	r.grow(s.dag.len())
+	for at := range m.marked.All() {
+		r.needed.Set(at)
+	}
+	held := newMarks(s, buildcache.Runtime)
+	for at := range s.specs() {
+		if !r.going.Has(at) {
+			held.keep("stays", at)
+		}
+	}
+	for at := range r.going.All() {
+		switch {
+		case r.needed.Has(at):
+			r.stays(at, m)
+		case held.has(at):
+			r.stays(at, held)
+		}
+	}
+	return r.prove()
+}
+
+func (r *run) stays(at id, m *marks) {
+	r.going.Clear(at)
+	why := "it is needed"
+	if m.has(at) {
+		rule, chain := m.chain(at)
+		why = rule
+		if len(chain) > 1 {
+			why += ": " + chain[0] + " needs it"
+		}
+	}
+	note := fmt.Sprintf("%s stays: %s", r.look.scan.dag.text(at), why)
+	r.Log("%s", note)
+	r.res.Stayed = append(r.res.Stayed, note)
+}
+
+// grow makes room for specs that came to be known since.
+func (r *run) grow(n int) {
+	for _, b := range []*index.Bits{&r.going, &r.needed, &r.deleted} {
+		if more := len(index.NewBits(n)) - len(*b); more > 0 {
+			*b = append(*b, make(index.Bits, more)...)
+		}
+	}
+}
+
+func (r *run) hasDeleted(hash []byte) bool {
+	if r.plan == nil {
+		return false
+	}
+	at, ok := r.plan.look.scan.dag.lookupText(hash)
+	return ok && r.hasDeletedID(at)
+}
+
+func (r *run) hasDeletedID(at id) bool { return r.deleted.Has(at) }
+
+// same reports whether the spec files and manifests of a spec are those of an
+// earlier scan.
+func (s *Scan) same(first *Scan, at id) bool {
+	a, b := s.described(at), first.described(at)
+	return slices.EqualFunc(a, b, func(x, y objectID) bool {
+		p, q := s.objects.get(x), first.objects.get(y)
+		return p == q
+	})
+}
+
+// described returns the spec files and manifests of a spec.
+func (s *Scan) described(at id) (all []objectID) {
+	for _, o := range s.bySpec.of(at) {
+		if s.objects.at(o).kind != Tarball {
+			all = append(all, o)
+		}
+	}
+	return all
+}

@@ -1,0 +1,244 @@
+package janitor
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
+)
+
+// prove checks a plan by other ways than those by which it was made: what is
+// not due keeps all its objects, and needs nothing at run time that is due.
+func (p *Plan) prove() error {
+	s := p.look.scan
+	for i := range p.objects.All() {
+		if k := s.objects.at(i).kind; !part(k) {
+			return fmt.Errorf("%w: %s is never deleted", ErrUnproved, s.objects.key(i))
+		}
+	}
+	for i, manifest := range s.manifests {
+		if p.objects.Has(manifest) {
+			continue
+		}
+		for _, b := range s.blobsOf.of(uint32(i)) {
+			if o := s.blobs[b].object; o != 0 && p.objects.Has(o-1) {
+				return fmt.Errorf("%w: %s stays and names %s", ErrUnproved, s.objects.key(manifest), s.objects.key(o-1))
+			}
+		}
+	}
+	for at := range s.specs() {
+		if p.isDue(at) {
+			continue
+		}
+		for _, o := range s.own(at) {
+			if p.objects.Has(o) {
+				return fmt.Errorf("%w: %s stays without %s", ErrUnproved, s.dag.text(at), s.objects.key(o))
+			}
+		}
+	}
+	return s.stays(p.isDue)
+}
+
+// prove checks that what is present and does not go needs nothing that goes.
+func (r *run) prove() error { return r.look.scan.stays(r.going.Has) }
+
+// stays makes sure that nothing goes which a present spec that stays needs at
+// run time.
+func (s *Scan) stays(goes func(id) bool) error {
+	seen := index.NewBits(s.dag.len())
+	type step struct{ at, by id }
+	var stack []step
+	for at := range s.specs() {
+		if goes(at) || seen.Has(at) {
+			continue
+		}
+		seen.Set(at)
+		stack = append(stack[:0], step{at, at})
+		for len(stack) > 0 {
+			last := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			for to, t := range s.dag.edges(last.at) {
+				if t&(buildcache.Runtime|splice) == 0 || seen.Has(to) {
+					continue
+				}
+				if goes(to) {
+					return fmt.Errorf("%w: %s goes, and %s needs it", ErrUnproved, s.dag.text(to), s.dag.text(last.by))
+				}
+				seen.Set(to)
+				stack = append(stack, step{to, at})
+			}
+		}
+	}
+	return nil
+}
+
+// check looks a last time, at every spec and every manifest: what lacks
+// something that we deleted is an error that names both, and is taken back
+// where the bucket keeps versions. Then the room is written as it is now.
+func (r *run) check(ctx context.Context) error {
+	if err := r.again(ctx, true); err != nil {
+		return err
+	}
+	wrote, err := r.restore(ctx)
+	if err != nil {
+		return err
+	}
+	if r.named() || wrote {
+		if _, err := r.swapAll(ctx); err != nil { // an index was written from what was there before
+			return err
+		}
+	}
+	holes, err := r.holes(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.bury(ctx); err != nil {
+		return err
+	}
+	if len(holes) == 0 {
+		return nil
+	}
+	var keys, texts []string
+	for _, h := range holes {
+		texts = append(texts, h.text)
+		keys = append(keys, h.keys...)
+	}
+	slices.Sort(texts)
+	remedy := "push what it needs again"
+	if back, err := r.takeBack(ctx, keys); err != nil {
+		remedy += fmt.Sprintf(" (taking it back failed: %v)", err)
+	} else if back {
+		remedy = "the bucket keeps versions, and it was taken back: check with janitor:verify and janitor:reindex"
+	}
+	return fmt.Errorf("%w: %s: it was pushed while we were at work: %s", ErrUnproved, strings.Join(texts[:min(3, len(texts))], "; "), remedy)
+}
+
+// A hole is something present that lacks what we deleted.
+type hole struct {
+	text string
+	keys []string // of what was deleted
+}
+
+func (r *run) holes(ctx context.Context) (holes []hole, err error) {
+	s, first := r.look.scan, r.plan.look.scan
+	gone := func(at id) bool { return r.plan.due.Has(at) && !s.present.Has(at) }
+	for at := range s.specs() {
+		for to, types := range s.dag.edges(at) {
+			if types&(buildcache.Runtime|splice) == 0 || !gone(to) {
+				continue
+			}
+			h := hole{text: fmt.Sprintf("%s needs %s", s.dag.text(at), s.dag.text(to))}
+			for _, o := range first.all(to) {
+				h.keys = append(h.keys, first.objects.key(o))
+			}
+			holes = append(holes, h)
+		}
+	}
+	missing := func(by, key string) error {
+		there, err := exists(ctx, r.Store, key)
+		if err == nil && !there {
+			holes = append(holes, hole{by + " names " + key, []string{key}})
+		}
+		return err
+	}
+	deleted := map[string]bool{} // blobs, by checksum
+	tarballs := map[id]string{}
+	for i := range r.plan.objects.All() {
+		switch o := first.objects.at(i); o.kind {
+		case Blob:
+			deleted[strings.TrimPrefix(first.objects.key(i), blobsPrefix)[3:]] = true
+		case Tarball:
+			tarballs[o.of-1] = first.objects.key(i)
+		}
+	}
+	for i, manifest := range s.manifests {
+		for _, b := range s.blobsOf.of(uint32(i)) {
+			if sum := hex.EncodeToString(s.blobs[b].sum[:]); deleted[sum] {
+				if err := missing(s.objects.key(manifest), s.blobs[b].key()); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	for at, key := range tarballs {
+		if s.hasFile(at) {
+			if err := missing(s.dag.text(at), key); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return holes, nil
+}
+
+// hasFile reports whether a spec has a spec file of layout v2.
+func (s *Scan) hasFile(at id) bool {
+	return slices.ContainsFunc(s.bySpec.of(at), func(o objectID) bool { return s.objects.at(o).kind == SpecFile })
+}
+
+// bury writes the room without what was deleted, and with its tombstones.
+func (r *run) bury(ctx context.Context) error {
+	s := r.look.scan
+	for at := range r.plan.due.All() {
+		if e := r.next.spec(at); !s.present.Has(at) {
+			r.next.tombs = append(r.next.tombs, tomb{s.dag.hash(at), r.next.head.Generation, e.taken})
+			if int(at) < len(r.next.specs) {
+				r.next.specs[at] = entry{}
+			}
+		}
+	}
+	var left loneEntries
+	i := 0
+	for keys := r.next.lone.keys.cursor(); keys.next(); i++ {
+		if n, ok := r.plan.look.scan.objects.find(string(keys.key)); !ok || !r.objects.Has(n) {
+			left.add(keys.key, r.next.lone.list[i])
+		}
+	}
+	r.next.lone = left
+	if err := r.lease.hold(ctx); err != nil {
+		return err
+	}
+	return r.next.write(ctx, r.Store, s)
+}
+
+// A versioned store may keep what is deleted from it.
+type versioned interface {
+	Versioning(ctx context.Context) (bool, error)
+	// Versions yields the newest of each key first.
+	Versions(ctx context.Context, prefix string) iter.Seq2[buildcache.Version, error]
+	DeleteVersions(ctx context.Context, versions []buildcache.Version) error
+}
+
+// takeBack takes our delete markers off some keys, if the bucket keeps versions.
+func (r *run) takeBack(ctx context.Context, keys []string) (bool, error) {
+	store, ok := capable(r.Store).(versioned)
+	if !ok {
+		return false, nil
+	}
+	if on, err := store.Versioning(ctx); err != nil || !on {
+		return false, err
+	}
+	var markers []buildcache.Version
+	for _, key := range keys {
+		for v, err := range store.Versions(ctx, key) {
+			if err != nil {
+				return false, err
+			}
+			if v.Key == key {
+				if v.Latest && v.Deleted {
+					markers = append(markers, v)
+				}
+				break
+			}
+		}
+	}
+	if len(markers) == 0 {
+		return false, errors.New("there are no delete markers")
+	}
+	return true, store.DeleteVersions(ctx, markers)
+}

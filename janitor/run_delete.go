@@ -1,0 +1,471 @@
+package janitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
+)
+
+// unindex takes what goes out of all indexes, waits until clients have
+// forgotten theirs, and looks whether anything was pushed or an index written
+// meanwhile, until nothing was.
+func (r *run) unindex(ctx context.Context) error {
+	for round := 0; ; round++ {
+		wrote, err := r.swapAll(ctx)
+		if err != nil {
+			return err
+		}
+		if wrote {
+			r.swapped = r.Now()
+			if r.going.Count() > 0 && r.Settle > 0 {
+				r.Log("waiting %s until no client uses the index of before", r.Settle)
+				if err := r.lease.pause(ctx, r.Settle); err != nil {
+					return err
+				}
+			}
+		}
+		if err := r.again(ctx, true); err != nil {
+			return err
+		}
+		if err := r.restored(ctx); err != nil {
+			return err
+		}
+		if !r.named() {
+			return nil
+		}
+		if round == tries {
+			return errors.New("another process keeps writing the index: no spec was deleted, run again when it is quiet")
+		}
+	}
+}
+
+// named reports whether an index has specs that go as cached.
+func (r *run) named() bool {
+	for _, x := range r.look.scan.indexes {
+		for at := range x.cached.All() {
+			if r.going.Has(at) || r.deleted.Has(at) && x.dangling.Has(at) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// swapAll takes what goes, and entries of which there is nothing, out of the
+// indexes.
+func (r *run) swapAll(ctx context.Context) (wrote bool, err error) {
+	mend := len(r.plan.Mend) > 0
+	dangling := map[string]index.Bits{}
+	var keys []string
+	for _, x := range r.look.scan.indexes {
+		if !slices.Contains(keys, x.object.Key) {
+			keys = append(keys, x.object.Key)
+		}
+		dangling[x.sum] = x.dangling
+	}
+	for _, key := range keys {
+		goes := func(x *cacheIndex, at id) bool {
+			return r.going.Has(at) || dangling[x.sum].Has(at) && (mend || r.deleted.Has(at))
+		}
+		w, err := r.swap(ctx, r.lease, key, r.drop(goes))
+		wrote = wrote || w
+		if err != nil {
+			return wrote, err
+		}
+	}
+	return wrote, nil
+}
+
+// restore puts the entries back that the room says were taken out of indexes,
+// of specs that are present and do not go: a run was killed, they are needed
+// after all, or they were pushed again under their old index.
+func (r *run) restore(ctx context.Context) (wrote bool, err error) {
+	s := r.look.scan
+	back := map[string]map[id]bool{} // by index
+	add := func(at id, taken uint16) {
+		if !s.present.Has(at) || r.going.Has(at) {
+			return
+		}
+		for _, key := range r.next.takenFrom(taken) {
+			for _, x := range s.indexes {
+				if x.object.Key == key && !s.cachedBy(key, at) {
+					if back[key] == nil {
+						back[key] = map[id]bool{}
+					}
+					back[key][at] = true
+				}
+			}
+		}
+	}
+	for at, e := range r.next.specs {
+		if e.taken != 0 {
+			add(id(at), e.taken)
+		}
+	}
+	for _, t := range r.next.tombs {
+		if at, ok := s.dag.lookup(t.hash); ok && t.taken != 0 {
+			add(at, t.taken)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(back)) {
+		w, err := r.putBackInto(ctx, key, back[key])
+		wrote = wrote || w
+		if err != nil {
+			return wrote, err
+		}
+	}
+	return wrote, nil
+}
+
+// restored restores, and looks again if that has written anything.
+func (r *run) restored(ctx context.Context) error {
+	for range tries {
+		wrote, err := r.restore(ctx)
+		if err != nil || !wrote {
+			return err
+		}
+		if err := r.again(ctx, r.look.partial); err != nil {
+			return err
+		}
+	}
+	return errors.New("another process keeps writing the index: run again when it is quiet")
+}
+
+// cachedBy reports whether an index object has a spec as cached.
+func (s *Scan) cachedBy(key string, at id) bool {
+	return slices.ContainsFunc(s.indexes, func(x *cacheIndex) bool { return x.object.Key == key && x.cached.Has(at) })
+}
+
+// putBackInto writes entries for specs into an index, as their spec files have
+// them.
+func (r *run) putBackInto(ctx context.Context, key string, specs map[id]bool) (wrote bool, err error) {
+	s := r.look.scan
+	layout := 2
+	if key != indexV2 {
+		layout = 3
+	}
+	var files []objectID
+	hashes := map[buildcache.Hash]bool{}
+	for _, at := range slices.Sorted(maps.Keys(specs)) {
+		if file, ok := s.file(at, layout); ok && len(s.missing[at]) == 0 {
+			files = append(files, file)
+			hashes[s.dag.hash(at)] = true
+		}
+	}
+	if len(files) == 0 {
+		return false, nil
+	}
+	sc := &scanner{Scan: s, store: r.Store, opts: r.Scan}
+	sc.opts.Parallel = max(sc.opts.Parallel, 16)
+	texts := map[string]*text{} // by version of the database
+	defer func() {
+		for _, t := range texts {
+			t.Close()
+		}
+	}()
+	r.Log("%s: %d entries come back", key, len(files))
+	return r.swap(ctx, r.lease, key, func(ctx context.Context, x *cacheIndex) (_ *text, err error) {
+		version := x.graph.Version()
+		if texts[version] == nil {
+			if texts[version], err = sc.textOf(ctx, version, files); err != nil {
+				return nil, err
+			}
+		}
+		was, err := x.fetch(ctx, r.Store)
+		if err != nil {
+			return nil, err
+		}
+		defer was.Close()
+		return was.withBack(texts[version], func(h buildcache.Hash) bool { return hashes[h] })
+	})
+}
+
+// deleteLone deletes objects that belong to no spec. That changes no index.
+func (r *run) deleteLone(ctx context.Context) error {
+	p := r.plan
+	var lone []objectID
+	for i := range p.objects.All() {
+		if p.lone.Has(i) {
+			lone = append(lone, i)
+		}
+	}
+	if len(lone) == 0 {
+		return nil
+	}
+	_, err := r.delete(ctx, "delete lone tarballs and blobs", func() []objectID { return r.unclaimed(lone) })
+	return err
+}
+
+// deleteSpecs deletes spec files and manifests in waves: a spec only after all
+// present specs that need it.
+func (r *run) deleteSpecs(ctx context.Context) error {
+	if r.HandOver != nil {
+		return r.handSpecs()
+	}
+	waves := r.waves()
+	for _, wave := range waves {
+		failed, err := r.delete(ctx, "delete spec files and manifests", func() (files []objectID) {
+			for _, at := range wave {
+				if r.going.Has(at) {
+					files = append(files, r.plan.look.scan.described(at)...)
+				}
+			}
+			return files
+		})
+		if err != nil {
+			return err
+		}
+		stuck := map[id]bool{}
+		for key := range failed {
+			if hash, ok := buildcache.KeyHash(key); ok {
+				if at, ok := r.plan.look.scan.dag.lookup(hash); ok {
+					stuck[at] = true
+				}
+			}
+		}
+		for _, at := range wave {
+			if r.going.Has(at) && !stuck[at] {
+				r.deleted.Set(at)
+				r.res.Specs++
+			}
+		}
+		if len(stuck) > 0 {
+			r.unstick(stuck)
+		}
+	}
+	return nil
+}
+
+// unstick keeps what could not be deleted, with all that it needs.
+func (r *run) unstick(stuck map[id]bool) {
+	m := newMarks(r.plan.look.scan, buildcache.Runtime)
+	m.keep("it could not be deleted", slices.Collect(maps.Keys(stuck))...)
+	for at := range r.going.All() {
+		if m.has(at) && !r.deleted.Has(at) {
+			r.going.Clear(at)
+		}
+	}
+}
+
+// waves sorts what goes: each wave is needed by none of the ones behind it.
+// What is part of a circle is in none, and stays.
+func (r *run) waves() (waves [][]id) {
+	d := r.plan.look.scan.dag
+	needs := make([]uint32, d.len()) // by how many that go
+	for at := range r.going.All() {
+		for to, types := range d.edges(at) {
+			if types&(buildcache.Runtime|splice) != 0 && r.going.Has(to) {
+				needs[to]++
+			}
+		}
+	}
+	var wave []id
+	for at := range r.going.All() {
+		if needs[at] == 0 {
+			wave = append(wave, at)
+		}
+	}
+	for len(wave) > 0 {
+		waves = append(waves, wave)
+		var then []id
+		for _, at := range wave {
+			for to, types := range d.edges(at) {
+				if types&(buildcache.Runtime|splice) == 0 || !r.going.Has(to) {
+					continue
+				}
+				if needs[to]--; needs[to] == 0 {
+					then = append(then, to)
+				}
+			}
+		}
+		wave = then
+	}
+	return waves
+}
+
+// deleteRest deletes tarballs and blobs, as far as nothing refers to them:
+// neither what came since, nor what could not be deleted.
+func (r *run) deleteRest(ctx context.Context) error {
+	if err := r.again(ctx, false); err != nil {
+		return err
+	}
+	if err := r.restored(ctx); err != nil {
+		return err
+	}
+	p := r.plan
+	var rest []objectID
+	for i := range p.objects.All() {
+		o := p.look.scan.objects.at(i)
+		if (o.kind == Blob || o.kind == Tarball) && !p.lone.Has(i) {
+			rest = append(rest, i)
+		}
+	}
+	_, err := r.delete(ctx, "delete tarballs and blobs", func() []objectID { return r.unclaimed(rest) })
+	return err
+}
+
+// unclaimed returns those tarballs and blobs of the first look that are as they
+// were, and that nothing refers to in the newest one.
+func (r *run) unclaimed(objects []objectID) (all []objectID) {
+	first, s := r.plan.look.scan, r.look.scan
+	used := s.usedBlobs(func(manifest objectID) bool {
+		of := s.objects.at(manifest).of
+		return r.HandOver != nil && of != 0 && r.deleted.Has(of-1)
+	})
+	for _, i := range objects {
+		o := first.objects.get(i)
+		n, ok := s.objects.find(o.Key)
+		if !ok || s.objects.get(n) != o {
+			continue
+		}
+		now := s.objects.at(n)
+		switch {
+		case now.kind == Blob && now.of != 0 && used.Has(now.of-1):
+		case now.kind == Tarball && !r.deleted.Has(now.of-1) && (s.owned(n) || r.needed.Has(now.of-1)):
+		case now.kind == Tarball && r.deleted.Has(now.of-1) && s.owned(n) && r.HandOver == nil:
+		default:
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+const (
+	batch   = 1000 // keys in a request
+	batches = 4    // at a time
+	retries = 3
+)
+
+// delete deletes objects of the first look and returns those that were not,
+// each tried a few times. objects is asked again when the look was repeated.
+// The error means that the run cannot go on.
+func (r *run) delete(ctx context.Context, what string, objects func() []objectID) (map[string]string, error) {
+	if err := r.current(ctx); err != nil {
+		return nil, err
+	}
+	s := r.plan.look.scan
+	list := objects()
+	failed := map[string]string{}
+	if len(list) == 0 {
+		return failed, nil
+	}
+	r.Log("%s: %d", what, len(list))
+	if r.HandOver != nil {
+		r.handed++
+		return failed, r.HandOver(r.handed, slices.Collect(s.keys(list)))
+	}
+	left := list
+	for try := 1; len(left) > 0 && try <= retries; try++ {
+		if try > 1 {
+			if err := r.Sleep(ctx, time.Duration(try)*100*time.Millisecond); err != nil {
+				return nil, err
+			}
+		}
+		clear(failed)
+		if err := r.deleteOnce(ctx, left, failed, objects); err != nil {
+			return nil, err
+		}
+		left = slices.DeleteFunc(slices.Clone(left), func(o objectID) bool { _, bad := failed[s.objects.key(o)]; return !bad })
+	}
+	for key, why := range failed {
+		if r.res.Failed == nil {
+			r.res.Failed = map[string]string{}
+		}
+		r.res.Failed[key] = why
+	}
+	return failed, nil
+}
+
+// deleteOnce tries to delete objects, batch by batch, and notes what failed.
+// Before each batch the lease and the age of the look are checked.
+func (r *run) deleteOnce(ctx context.Context, objects []objectID, failed map[string]string, ask func() []objectID) error {
+	s := r.plan.look.scan
+	for len(objects) > 0 {
+		look := r.look
+		if err := r.current(ctx); err != nil {
+			return err
+		}
+		if r.look != look { // another look: what it keeps is left out
+			may := map[objectID]bool{}
+			for _, o := range ask() {
+				may[o] = true
+			}
+			objects = slices.DeleteFunc(slices.Clone(objects), func(o objectID) bool { return !may[o] })
+		}
+		if err := r.lease.hold(ctx); err != nil {
+			return err
+		}
+		n := min(len(objects), batch*batches)
+		if err := r.deleteBatches(ctx, objects[:n], failed); err != nil {
+			return err
+		}
+		for _, o := range objects[:n] {
+			if _, bad := failed[s.objects.key(o)]; !bad && !r.objects.Has(o) {
+				r.objects.Set(o)
+				r.res.Objects++
+				r.res.Bytes += s.objects.at(o).size
+			}
+		}
+		objects = objects[n:]
+	}
+	return nil
+}
+
+func (r *run) deleteBatches(ctx context.Context, objects []objectID, failed map[string]string) error {
+	ctx, cancel := context.WithTimeout(ctx, max(time.Second, r.lease.remaining()-margins/2)) // never longer than the lease
+	defer cancel()
+	var mu sync.Mutex
+	var group errgroup.Group
+	for chunk := range slices.Chunk(objects, batch) {
+		group.Go(func() error {
+			keys := slices.Collect(r.plan.look.scan.keys(chunk))
+			err := r.Store.Delete(ctx, keys)
+			mu.Lock()
+			defer mu.Unlock()
+			var per *buildcache.DeleteError
+			if errors.As(err, &per) {
+				for _, f := range per.Failed {
+					failed[f.Key] = f.Err.Error()
+				}
+			} else if err != nil {
+				for _, key := range keys {
+					failed[key] = err.Error()
+				}
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+	return nil
+}
+
+// handSpecs hands the first step over: all spec files and manifests.
+func (r *run) handSpecs() error {
+	var keys []string
+	s := r.plan.look.scan
+	for at := range r.going.All() {
+		for _, o := range s.described(at) {
+			keys = append(keys, s.objects.key(o))
+		}
+		r.deleted.Set(at)
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	r.handed++
+	slices.SortFunc(keys, strings.Compare)
+	return r.HandOver(r.handed, keys)
+}

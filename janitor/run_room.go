@@ -1,0 +1,76 @@
+package janitor
+
+import "slices"
+
+// nextRoom returns the room after a plan, how many specs enter and leave it.
+func (p *Plan) nextRoom(now moment, mirror string) (n *room, entered, back int) {
+	s, r := p.look.scan, p.room
+	var rewritten int64
+	for at, e := range r.specs {
+		switch {
+		case e.run == 0:
+		case !p.condemned(id(at)):
+			back++
+		case p.state[at] == fresh || p.state[at] == refused:
+			back++
+			for _, o := range s.all(id(at)) {
+				rewritten += s.objects.at(o).size
+			}
+		}
+	}
+	n = r.next(mirror, p.look.digest, now, rewritten)
+	n.tombs = slices.DeleteFunc(n.tombs, func(t tomb) bool { // it was pushed again, and the indexes know
+		at, ok := s.dag.lookup(t.hash)
+		return ok && s.present.Has(at) && !slices.ContainsFunc(r.takenFrom(t.taken), func(key string) bool { return !s.cachedBy(key, at) })
+	})
+	run := n.head.Generation
+	for at, st := range p.state {
+		e := entry{}
+		switch st {
+		case live, refused:
+			if old := r.spec(id(at)); old.taken != 0 && s.present.Has(id(at)) {
+				n.tombs = append(n.tombs, tomb{s.dag.hash(id(at)), run, old.taken}) // its entry must come back
+			}
+			continue
+		case fresh:
+			entered++
+			e = entry{digest: s.digest(id(at)), run: run, why: p.why[at], let: p.let}
+		default:
+			e = r.spec(id(at))
+			if e.run == 0 { // nothing waits
+				e = entry{digest: s.digest(id(at)), run: run}
+			}
+			e.why, e.let = p.why[at], e.let || p.let
+		}
+		if st == due {
+			keys := append(s.indexesWith(id(at)), r.takenFrom(e.taken)...)
+			slices.Sort(keys)
+			e.taken = n.takenSet(slices.Compact(keys))
+		}
+		n.put(id(at), e)
+	}
+	for i := range p.lone.All() {
+		key := s.objects.key(i)
+		switch old := r.lone.get(key); p.loneState(i) {
+		case refused:
+		case fresh:
+			n.lone.add([]byte(key), entry{digest: s.digestOf(i), run: run, why: orphan})
+		default:
+			if old.run == 0 {
+				old = entry{digest: s.digestOf(i), run: run, why: orphan}
+			}
+			n.lone.add([]byte(key), old)
+		}
+	}
+	return n, entered, back
+}
+
+// indexesWith returns the keys of the indexes that have a spec as cached.
+func (s *Scan) indexesWith(at id) (keys []string) {
+	for _, x := range s.indexes {
+		if x.cached.Has(at) && !slices.Contains(keys, x.object.Key) {
+			keys = append(keys, x.object.Key)
+		}
+	}
+	return keys
+}

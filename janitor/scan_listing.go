@@ -1,0 +1,156 @@
+package janitor
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+)
+
+// readListing lists the mirror, and reads the indexes meanwhile.
+func (r *scanner) readListing(ctx context.Context) error {
+	var found []*cacheIndex
+	lists := make([]collector, len(prefixes))
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		found, err = r.readIndexes(gctx)
+		return err
+	})
+	if r.opts.Inventory != nil {
+		r.asOf = r.opts.Inventory.At()
+		group.Go(func() error { return r.readInventory(gctx, &lists[0]) })
+	} else {
+		for i, chain := range prefixes {
+			if r.opts.partial {
+				chain = chain[:1] // no blobs
+			}
+			group.Go(func() error {
+				for _, prefix := range chain {
+					if err := r.list(gctx, prefix, &lists[i]); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	r.learnIndexes(found)
+	r.objects = merge(lists)
+	for i := range objectID(r.objects.len()) {
+		if k := r.objects.at(i).kind; k != Foreign && k != Unknown {
+			return nil
+		}
+	}
+	if r.opts.partial {
+		return nil // this run has deleted all
+	}
+	return fmt.Errorf("%w: nothing below build_cache/, v3/ or blobs/: check the mirror's address", buildcache.ErrNoCache)
+}
+
+// A sharder lists several parts of a prefix at a time, in no order. The parts
+// are a guess at prefixes that divide it evenly, made from its first page; it
+// lists what is outside of them as well.
+type sharder interface {
+	ListShards(ctx context.Context, prefix string, guess func(first []buildcache.Object) []string) iter.Seq2[buildcache.Object, error]
+}
+
+// An outsider lists a prefix without some parts of it, of which it does not
+// even ask the server.
+type outsider interface {
+	ListOutside(ctx context.Context, prefix string, parts []string) iter.Seq2[buildcache.Object, error]
+}
+
+func (r *scanner) list(ctx context.Context, prefix string, c *collector) error {
+	all := r.store.List(ctx, prefix)
+	if s, ok := capable(r.store).(outsider); ok && r.opts.partial && prefix == "build_cache/" {
+		all = s.ListOutside(ctx, prefix, r.opts.Known.tarballFolders())
+	} else if s, ok := capable(r.store).(sharder); ok {
+		all = s.ListShards(ctx, prefix, func(first []buildcache.Object) []string { return shards(first, c.len()) })
+	}
+	for o, err := range all {
+		if err == nil {
+			err = c.take(o)
+		}
+		if err != nil {
+			return fmt.Errorf("list %s: %w", prefix, err)
+		}
+	}
+	return nil
+}
+
+// take adds an object, unless nobody can say what it means.
+func (c *collector) take(o buildcache.Object) error {
+	if buildcache.NewerLayout(o.Key) {
+		return fmt.Errorf("%s: %w: of a layout that is not known here (2 and 3 are), which may use the same blobs: update this program", o.Key, buildcache.ErrFormat)
+	}
+	c.add(o, buildcache.KindOf(o.Key))
+	return nil
+}
+
+// readInventory takes what would have been listed, in pieces that it sorts.
+func (r *scanner) readInventory(ctx context.Context, c *collector) error {
+	var piece []buildcache.Object
+	sort := func() error {
+		slices.SortFunc(piece, func(a, b buildcache.Object) int { return strings.Compare(a.Key, b.Key) })
+		for _, o := range piece {
+			if err := c.take(o); err != nil {
+				return err
+			}
+		}
+		piece = piece[:0]
+		return nil
+	}
+	for o, err := range r.opts.Inventory.List(ctx, "") {
+		if err != nil {
+			return err
+		}
+		for _, prefix := range slices.Concat(prefixes...) {
+			if strings.HasPrefix(o.Key, prefix) {
+				piece = append(piece, o)
+			}
+		}
+		if len(piece) == 1<<16 {
+			if err := sort(); err != nil {
+				return err
+			}
+		}
+	}
+	return sort()
+}
+
+// manyManifests have some 40 pages of blobs: with fewer, the last pages of 16
+// listings would be as many again.
+const manyManifests = 20_000
+
+// shards guesses: blobs by the first digit of their checksums, if there are
+// many manifests; the tarballs of v2 apart from its spec files, by the
+// architecture in the name of one of these.
+func shards(first []buildcache.Object, manifests int) []string {
+	for _, o := range first {
+		switch buildcache.KindOf(o.Key) {
+		case Blob:
+			if manifests < manyManifests {
+				return nil
+			}
+			var all []string
+			for _, digit := range "0123456789abcdef" {
+				all = append(all, blobsPrefix+string(digit))
+			}
+			return all
+		case SpecFile:
+			name := strings.TrimPrefix(o.Key, "build_cache/")
+			if arch := strings.SplitN(name, "-", 4); len(arch) == 4 && !strings.Contains(name, "/") {
+				return []string{"build_cache/" + strings.Join(arch[:3], "-") + "/"}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package targets
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+// ruleFlags are those that say what stays whatever the roots are.
+type ruleFlags struct {
+	noRoots, evenIfWritten                    *bool
+	maxAge, grace, wait, usedSince, accessLog *string
+	planMaxAge, buildDeps                     *string
+	keepLast                                  *int
+	maxFraction                               *float64
+	packages                                  janitor.Packages
+}
+
+// policy is what flags say, or the configuration where they are not given: that
+// of the mirror, or that for all.
+func (r janitorRun) policy(mirror string) (policy janitor.Policy, err error) {
+	rules, flags := r.config.Janitor, r.rules
+	for _, p := range r.config.Platforms {
+		if p.Mirror == mirror {
+			rules = p.Janitor.over(rules)
+		}
+	}
+	policy = janitor.Policy{NoRoots: or(flags.noRoots, false), KeepLast: or(flags.keepLast, rules.KeepLast), MaxFraction: rules.MaxFraction,
+		EvenIfWritten: or(flags.evenIfWritten, false), Packages: flags.packages}
+	policy.MaxAge, err = durationOr(err, flags.maxAge, rules.MaxAge)
+	policy.Grace, err = durationOr(err, flags.grace, rules.Grace)
+	policy.Wait, err = durationOr(err, flags.wait, rules.Wait)
+	policy.PlanMaxAge, err = durationOr(err, flags.planMaxAge, 0)
+	if err != nil {
+		return policy, err
+	}
+	if f := flags.maxFraction; f != nil {
+		if !(*f >= 0 && *f <= 1) { // so that NaN is refused too
+			return policy, wrongCall("--max-fraction is %v, want 0 to 1", *f)
+		}
+		policy.Raise, policy.MaxFraction = *f, min(*f, policy.MaxFraction)
+	}
+	switch deps := or(flags.buildDeps, "keep"); deps {
+	case "keep":
+	case "drop":
+		policy.DropBuild = true
+	default:
+		return policy, unknown("kind of build dependency", deps, []string{"keep", "drop"})
+	}
+	return policy, readUses(&policy, flags.usedSince, flags.accessLog)
+}
+
+func readPackagesFlag(ctx context.Context, repo *string) (janitor.Packages, error) {
+	if repo == nil {
+		return nil, nil
+	}
+	return readPackages(ctx, list(*repo))
+}
+
+// readUses reads what was used, and for how long that counts. The two flags
+// mean nothing alone.
+func readUses(policy *janitor.Policy, usedSince, accessLog *string) (err error) {
+	if usedSince == nil && accessLog == nil {
+		return nil
+	}
+	if usedSince == nil || accessLog == nil {
+		return wrongCall("--used-since=90d and --access-log=FILE go together")
+	}
+	if policy.UsedSince, err = durationOr(nil, usedSince, 0); err != nil {
+		return err
+	}
+	file, err := os.Open(*accessLog)
+	if err != nil {
+		return fmt.Errorf("access log: %w", err)
+	}
+	defer file.Close()
+	if policy.Uses, err = janitor.ReadUses(file); err != nil {
+		return fmt.Errorf("access log %s: %w", *accessLog, err)
+	}
+	return nil
+}
+
+// durationOr reads a flag, unless an error came before.
+func durationOr(before error, flag *string, otherwise Duration) (time.Duration, error) {
+	if before != nil || flag == nil {
+		return time.Duration(otherwise), before
+	}
+	d, err := parseDuration(*flag)
+	if err != nil {
+		return 0, callError{err}
+	}
+	return d, nil
+}
+
+// list splits a flag that takes several values.
+func list(flag string) []string {
+	values := strings.Split(flag, ",")
+	return slices.DeleteFunc(values, func(v string) bool { return strings.TrimSpace(v) == "" })
+}
+
+func listOr(flag *string, otherwise []string) []string {
+	if flag == nil {
+		return otherwise
+	}
+	return list(*flag)
+}
