@@ -32,6 +32,9 @@ func (b *bench) clean(ctx context.Context, specs, layout int) error {
 		if v.once {
 			repeat = 1
 		}
+		if v.do == "prune" {
+			time.Sleep(1100 * time.Millisecond) // servers tell seconds, and what is condemned must have waited
+		}
 		f, err := b.step(ctx, s, v.name, specs, repeat, floor)
 		if err != nil {
 			return err
