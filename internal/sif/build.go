@@ -36,6 +36,9 @@ type Builder struct {
 	Signer      *Signer // nil: files are not signed
 	Force       bool    // build also what is there
 	Pull        Pull    // asks registries for the sources of definition files
+
+	// Warn is told, in a sentence, what of the image the SIF does not hold. It may be nil.
+	Warn func(sentence string)
 }
 
 // An Engine writes the file of a SIF.
@@ -123,6 +126,9 @@ func (n Native) write(ctx context.Context, b Builder, s source, path string) err
 	t, err := flatten(ctx, layers)
 	if err != nil {
 		return err
+	}
+	if lost := t.leftOut(); lost != "" && b.Warn != nil {
+		b.Warn(lost)
 	}
 	f := newApptainerFiles(s, config)
 	if err := t.addApptainerFiles(f); err != nil {

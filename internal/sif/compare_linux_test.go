@@ -52,6 +52,7 @@ func awkward(t *testing.T) []v1.Layer {
 			regular(long, "long"), hardlink("to-long", long), regular("grüße ☃", "unicode"), regular("with space\tand tab", "x"), regular(`back\slash`, "x"), regular("-dash", "x"), regular("new\nline", "x"),
 			regular("empty", ""), with(regular("dated", "x"), func(h *tar.Header) { h.ModTime = when; h.Format = tar.FormatPAX }), with(regular("unreadable", "x"), func(h *tar.Header) { h.Mode = 0 }),
 			xattr(regular("user-attribute", "x"), "user.comment", "hello\x00world"), xattr(program("ping", "x"), "security.capability", "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
+			xattr(regular("acl", "x"), "system.posix_acl_access", "\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x02\x00\x04\x00\xe8\x03\x00\x00\x04\x00\x04\x00\xff\xff\xff\xff\x10\x00\x04\x00\xff\xff\xff\xff \x00\x04\x00\xff\xff\xff\xff"), xattr(regular("apple", "x"), "com.apple.provenance", "\x01\x02"),
 			regular("twice", "first"), regular("twice", "second"), folder("etc"), regular("etc/hosts", "127.0.0.1 me"),
 		)...),
 		layerOf(t,

@@ -55,9 +55,8 @@ func readLayer(ctx context.Context, layer v1.Layer, digest v1.Hash, visit func(i
 			return err
 		}
 	}
-	if _, err := io.Copy(io.Discard, plain); err != nil { // padding
-		return err
-	}
+	// What is behind the end is padding, or another archive that container engines do not read
+	// either. It counts for the digest, and is not decompressed.
 	if _, err := io.Copy(io.Discard, checked); err != nil {
 		return err
 	}

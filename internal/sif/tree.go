@@ -15,9 +15,12 @@ import (
 // A tree is the root file system of an image: what its layers come to on top
 // of each other. It holds names and what stands behind them, but no content.
 type tree struct {
-	root   *node
-	layer  int       // that is being applied
-	newest time.Time // time of change of all that was ever in it
+	root    *node
+	layer   int            // that is being applied
+	newest  time.Time      // time of change of all that was ever in it
+	content int64          // declared bytes of all files that were ever in it
+	memory  int64          // what it takes, about, in bytes
+	dropped map[string]int // extended attributes that squashfs cannot hold, and on how many entries
 }
 
 // A node is a name. Hard links are several nodes with one inode.
@@ -43,13 +46,14 @@ const (
 )
 
 func newTree() *tree {
-	t := &tree{newest: time.Unix(0, 0)}
+	t := &tree{newest: time.Unix(0, 0), dropped: map[string]int{}}
 	t.root = t.implied()
 	return t
 }
 
 // implied is a folder that no layer describes.
 func (t *tree) implied() *node {
+	t.memory += nodeMemory
 	return &node{
 		inode:    &inode{kind: tar.TypeDir, header: &tar.Header{Typeflag: tar.TypeDir, Mode: 0o755, ModTime: time.Unix(0, 0)}, layer: t.layer, index: -1},
 		children: map[string]*node{},
@@ -60,6 +64,12 @@ func (t *tree) implied() *node {
 // apply does with an entry of a layer what a container engine does that
 // unpacks the layer onto those below it.
 func (t *tree) apply(index int, h *tar.Header) error {
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return nil // container engines leave it out, whatever it says
+	}
+	if err := t.admit(h); err != nil {
+		return fmt.Errorf("%.200q: %w", h.Name, err)
+	}
 	name := path.Clean("/" + h.Name)
 	if name == "/" {
 		if h.Typeflag == tar.TypeDir {
@@ -102,8 +112,8 @@ func (t *tree) apply(index int, h *tar.Header) error {
 
 func (t *tree) newInode(index int, h *tar.Header) *inode {
 	in := &inode{kind: h.Typeflag, layer: t.layer, index: index}
-	if h.ModTime.After(t.newest) {
-		t.newest = h.ModTime
+	if at := whole(h.ModTime); at.After(t.newest) {
+		t.newest = at
 	}
 	switch h.Typeflag {
 	case tar.TypeDir, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
@@ -233,33 +243,4 @@ func (t *tree) finish() []*inode {
 	}
 	walk(t.root, ".")
 	return all
-}
-
-// ignored are extended attributes that say something of the machine where the
-// layer was made, not of the file.
-func ignored(attribute string) bool {
-	return attribute == "security.selinux" || attribute == "system.nfs4_acl" || strings.HasPrefix(attribute, "trusted.overlay.")
-}
-
-const xattrRecord = "SCHILY.xattr."
-
-// tidy returns a header as every entry is written: numbers for owners, whole
-// seconds, no times but that of the content.
-func tidy(h *tar.Header) *tar.Header {
-	out := &tar.Header{
-		Typeflag: h.Typeflag, Linkname: h.Linkname, Mode: h.Mode & 0o7777, Uid: h.Uid, Gid: h.Gid, Size: h.Size,
-		ModTime: h.ModTime.Truncate(time.Second), Devmajor: h.Devmajor, Devminor: h.Devminor,
-	}
-	if out.ModTime.Unix() < 0 { // squashfs knows nothing before 1970
-		out.ModTime = time.Unix(0, 0)
-	}
-	for key, value := range h.PAXRecords {
-		if name, ok := strings.CutPrefix(key, xattrRecord); ok && !ignored(name) {
-			if out.PAXRecords == nil {
-				out.PAXRecords = map[string]string{}
-			}
-			out.PAXRecords[key] = value
-		}
-	}
-	return out
 }

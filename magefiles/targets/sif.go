@@ -73,7 +73,10 @@ func (Sif) Build(ctx context.Context, name string,
 }
 
 func (a *app) sifBuilder(ctx context.Context, engine, compression, sign *string, force *bool) (sif.Builder, error) {
-	b := sif.Builder{Folder: sifs, Run: command.Exec(os.Stderr), Force: or(force, false), Pull: a.pull}
+	b := sif.Builder{
+		Folder: sifs, Run: command.Exec(os.Stderr), Force: or(force, false), Pull: a.pull,
+		Warn: func(sentence string) { a.Log.Warn(sentence) },
+	}
 	var err error
 	if sign != nil {
 		if b.Signer, err = sif.ReadSigner(*sign, a.env.SIFPassphrase); err != nil {
