@@ -29,9 +29,12 @@ func Containers(ctx context.Context,
 	failFast *bool, // stop at the first failure
 	mirror *string, // build cache (default: the platform's)
 	registry *string, // asked for what is there already (default: the first one configured)
+	release *bool, // at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
+	gitCredentials *bool, // read the private hosts of the configuration also where this is no release
+	isolated *bool, // refuse to build in a network that is not the build's own (default: if possible)
 	json *bool, // for machines
 ) error {
-	return targets.Bare{}.Containers(ctx, platform, force, failFast, mirror, registry, json)
+	return targets.Bare{}.Containers(ctx, platform, force, failFast, mirror, registry, release, gitCredentials, isolated, json)
 }
 
 // Publish sends the images of all containers, each for all its platforms under

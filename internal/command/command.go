@@ -17,6 +17,7 @@ type Cmd struct {
 	Args    []string  // the program and its arguments
 	Dir     string    // where it runs; empty: here
 	Env     []string  // NAME=value, added to our own environment
+	Clean   bool      // our own environment goes without the variables whose names say that they hold secrets
 	Stdin   io.Reader // nil: nothing to read, so no program waits for an answer
 	Stdout  io.Writer // gets the output unaltered; nil: to the log
 	Stderr  io.Writer // gets what goes to standard error unaltered; nil: to the log

@@ -37,6 +37,21 @@ func TestExecAddsToTheEnvironmentAndRunsInDir(t *testing.T) {
 	}
 }
 
+func TestACleanEnvironmentHasNoSecrets(t *testing.T) {
+	secrets := []string{"AWS_ACCESS_KEY_ID", "AWS_CACHE_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GHCR_TOKEN", "CI_JOB_TOKEN", "DOCKERHUB_PASSWORD",
+		"COSIGN_PASSWORD", "SIF_KEY_PASSPHRASE", "SPACK_DEPLOYMENT_KEY_PRIVATE", "SPACK_DEPLOYMENT_KEY_PRIVATE_CONTENT", "SPACKTAINERS_GIT_CREDENTIALS"}
+	for _, name := range secrets {
+		t.Setenv(name, "canary")
+	}
+	t.Setenv("SSH_AUTH_SOCK", "socket")
+	c := sh("env")
+	c.Clean, c.Env = true, []string{"GIVEN_TOKEN=given"}
+	got, err := Output(t.Context(), Exec(nil), c)
+	if err != nil || strings.Contains(got, "canary") || !strings.Contains(got, "SSH_AUTH_SOCK=socket") || !strings.Contains(got, "GIVEN_TOKEN=given") {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
 func TestExecWithoutStdinDoesNotWaitForAnAnswer(t *testing.T) {
 	if got, err := Output(t.Context(), Exec(nil), Cmd{Args: []string{"cat"}}); err != nil || got != "" {
 		t.Errorf("got %q, %v", got, err)

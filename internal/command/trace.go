@@ -20,7 +20,7 @@ func Traced(w io.Writer, r Runner) Runner {
 	}
 }
 
-var secretName = regexp.MustCompile(`(?i)TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|KEY|AUTH$`)
+var secretName = regexp.MustCompile(`(?i)TOKEN|PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|PRIVATE|KEY|AUTH$`)
 
 func trace(c Cmd) string {
 	words := make([]string, 0, len(c.Env)+1)

@@ -138,6 +138,9 @@ func (b Base) buildCmd(p Podman, context, key string, native bool) command.Cmd {
 	if p.Chroot {
 		args = append(args, "--isolation=chroot")
 	}
+	if p.Namespace != nil {
+		args = append(args, "--pull=never")
+	}
 	if b.Packages != nil {
 		args = append(args, "--build-arg=PACKAGES="+strings.Join(b.Packages, " "))
 	}
@@ -207,7 +210,7 @@ func (b Base) make(ctx context.Context, p Podman, work, key string, native, forc
 		if err := bootstrap(ctx, p, suite, b.Platform, force); err != nil {
 			return err
 		}
-	} else if err := p.bring(ctx, b.From); err != nil {
+	} else if err := errors.Join(p.bring(ctx, b.From), p.pull(ctx, b.From, b.Platform)); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(work, 0o755); err != nil {
@@ -228,7 +231,7 @@ func (b Base) make(ctx context.Context, p Podman, work, key string, native, forc
 	if force {
 		c.Args = slices.Insert(c.Args, slices.Index(c.Args, "build")+1, "--no-cache")
 	}
-	return p.Run(ctx, c)
+	return p.runBuild(ctx, c)
 }
 
 // fetchSources puts Spack below spack, each repository below repos/NUMBER, and beside those a list of the package

@@ -11,6 +11,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/container"
+	"github.com/openbraininstitute/spacktainers/internal/gateway"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
@@ -20,11 +21,10 @@ type Engine struct {
 	Podman  Podman
 	Builder BuiltBase
 	Runtime BuiltBase
-	Secrets Secrets
-	Keeper  *Keeper     // hands the secrets to build steps
-	Work    string      // a folder for what podman builds from; it stays, so that a failure can be looked into
-	Tree    image.Tree  // where images go
-	Watch   func(Event) // is told how a build goes on; may be nil
+	Gateway *gateway.Gateway // of builds, to this machine
+	Work    string           // a folder for what podman builds from; it stays, so that a failure can be looked into
+	Tree    image.Tree       // where images go
+	Watch   func(Event)      // is told how a build goes on; may be nil
 	Now     func() time.Time
 }
 
@@ -80,7 +80,7 @@ func (e Engine) save(ctx context.Context, c Container, dir string) error {
 	}, dir)
 }
 
-// podmanBuild runs a build with its secrets, and writes what it says to the container's log.
+// podmanBuild runs a build with its session of the gateway, and writes what both say to the container's log.
 func (e Engine) podmanBuild(ctx context.Context, c Container, dir, step string, labels []string) error {
 	path := e.logFile(c)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -91,21 +91,23 @@ func (e Engine) podmanBuild(ctx context.Context, c Container, dir, step string, 
 		return err
 	}
 	defer log.Close()
-	secrets := e.Secrets.values()
-	out := command.Redact(&watcher{log: log, event: e.event(c)}, secrets...)
-	defer out.Close()
-	credentials, err := e.Secrets.read()
+	var out io.Writer
+	offer := c.Offer
+	offer.Lock, offer.Staging = c.LockText, e.Work
+	offer.Note = func(note string) { fmt.Fprintln(out, "spacktainers:", note); e.tell(c, Event{Note: note}) }
+	session, err := e.Gateway.Open(offer)
 	if err != nil {
 		return err
 	}
-	return e.Keeper.with(ctx, e.Podman.Keeper, credentials, func(ctx context.Context, args []string) error {
-		cmd, err := c.buildCmd(e.Podman, dir, step, args, labels)
-		if err != nil {
-			return err
-		}
+	defer session.Close()
+	redacted := command.Redact(&watcher{log: log, event: e.event(c)}, session.Secrets()...)
+	defer redacted.Close()
+	out = redacted
+	return withSession(ctx, session, e.Podman.Gateway, func(ctx context.Context, args []string) error {
+		cmd := c.buildCmd(e.Podman, dir, step, args, labels)
 		fmt.Fprintln(log, "+", command.Quote(cmd.Args))
-		cmd.Stdout, cmd.Stderr, cmd.Secrets = out, out, secrets
-		return e.explain(ctx, c, dir, path, e.Podman.Run(ctx, cmd))
+		cmd.Stdout, cmd.Stderr, cmd.Secrets = out, out, session.Secrets()
+		return e.explain(ctx, c, dir, path, e.Podman.runBuild(ctx, cmd))
 	})
 }
 

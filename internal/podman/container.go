@@ -9,24 +9,26 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/container"
+	"github.com/openbraininstitute/spacktainers/internal/gateway"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
 // version is what this package makes of its inputs. It goes up whenever the same inputs give another image.
 const version = "podman-2"
 
-// A Container is what podman builds, and from which build cache.
+// A Container is what podman builds, and what the build may use.
 type Container struct {
 	container.Container
-	Mirror Mirror
-	Anew   bool // without what podman remembers of earlier builds
+	Mirror Mirror        // where somebody who looks into a failure finds packages
+	Offer  gateway.Build // what the build gets of the gateway; lockfile and staging are added
+	Scope  string        // for whom it is built: layers are shared within it, and never with another
+	Anew   bool          // without what podman remembers of earlier builds
 }
 
-// A Mirror is a Spack build cache that packages come from, and go to as soon as they are built.
+// A Mirror is a Spack build cache.
 type Mirror struct {
 	URL      string
 	Endpoint string // of an S3 that is not Amazon's
-	Push     bool
 }
 
 // folder is the mirror's path on this machine, empty if it is elsewhere.
@@ -40,40 +42,29 @@ func (m Mirror) folder() string {
 	return m.URL
 }
 
-// mountedMirror is where a build step sees a mirror that is a folder of ours.
+// mountedMirror is where such a shell sees a mirror that is a folder of ours.
 const mountedMirror = "/mnt/mirror"
 
-func (m Mirror) args() ([]string, error) {
+// env is what the builder takes a build cache from in a shell of a person's own.
+func (m Mirror) env() ([]string, error) {
 	if m.URL == "" {
 		return nil, nil
 	}
-	args := []string{"--build-arg=MIRROR=" + m.URL}
+	args := []string{"--env=MIRROR=" + m.URL}
 	if folder := m.folder(); folder != "" {
 		abs, err := filepath.Abs(folder)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(abs); err != nil {
-			return nil, fmt.Errorf("mirror: %w", err)
-		}
-		args = []string{"--build-arg=MIRROR=file://" + mountedMirror, "--volume=" + abs + ":" + mountedMirror}
+		args = []string{"--env=MIRROR=file://" + mountedMirror, "--volume=" + abs + ":" + mountedMirror + ":ro"}
 	}
 	if m.Endpoint != "" {
-		args = append(args, "--build-arg=MIRROR_ENDPOINT="+m.Endpoint)
+		args = append(args, "--env=MIRROR_ENDPOINT="+m.Endpoint)
 	}
-	if m.Push {
-		args = append(args, "--build-arg=MIRROR_PUSH=true")
+	if strings.HasPrefix(m.URL, "s3://") {
+		args = append(args, "--env=AWS_ACCESS_KEY_ID", "--env=AWS_SECRET_ACCESS_KEY")
 	}
 	return args, nil
-}
-
-// seenFrom says why a host can use no mirror that is a folder of this machine, and what to do about it.
-func (m Mirror) seenFrom(host, platform string) error {
-	if m.folder() == "" || host == Local || host == Emulate {
-		return nil
-	}
-	return &HostError{Host: host, Err: fmt.Errorf("it does not see the mirror %s, which is a folder of this machine: "+
-		"give it one that it can reach (mirror of %s in spacktainers.yaml, or --mirror: s3://… or https://…), or none (--mirror=)", m.URL, platform)}
 }
 
 // Describe returns the record that an image made from this container on a runtime would have, but for its digest. Of
@@ -111,12 +102,12 @@ func (c Container) writeContext(dir string, dockerfile []byte) error {
 	return nil
 }
 
-// buildCmd builds a context. What it takes besides comes from Secrets and Mirror.
-func (c Container) buildCmd(p Podman, context, step string, secrets, labels []string) (command.Cmd, error) {
+// buildCmd builds a context. Its bases are here by now, and no other image is any of its business.
+func (c Container) buildCmd(p Podman, context, step string, session, labels []string) command.Cmd {
 	args := []string{
 		"build", "--format=docker", "--network=host", "--platform=" + c.Platform,
-		"--skip-unused-stages=false",
-		"--build-arg=STEP=" + step,
+		"--pull=never", "--skip-unused-stages=false",
+		"--build-arg=STEP=" + step, "--build-arg=SCOPE=" + c.Scope,
 	}
 	if p.Chroot {
 		args = append(args, "--isolation=chroot")
@@ -127,12 +118,7 @@ func (c Container) buildCmd(p Podman, context, step string, secrets, labels []st
 	if !c.Strip {
 		args = append(args, "--build-arg=STRIP=false")
 	}
-	mirror, err := c.Mirror.args()
-	if err != nil {
-		return command.Cmd{}, err
-	}
-	args = slices.Concat(args, mirror, secrets, labels, []string{"--tag=" + c.tag(), context})
-	return p.command(args...), nil
+	return p.command(slices.Concat(args, session, labels, []string{"--tag=" + c.tag(), context})...)
 }
 
 func labelArgs(labels map[string]string) []string {

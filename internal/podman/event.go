@@ -16,6 +16,7 @@ type Event struct {
 	Package   string // that Spack installs
 	Installed int    // packages
 	Of        int    // packages in all; 0 where nobody knows
+	Note      string // what a person should know; then there is nothing else
 	Done      bool   // there is no more to tell
 }
 

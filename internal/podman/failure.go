@@ -80,21 +80,11 @@ func (e Engine) reproduce(c Container, dir string, p FailedPackage) string {
 		return ""
 	}
 	args := []string{"run", "--rm", "--interactive", "--tty", "--network=host", "--volume=" + abs + ":/context:ro"}
-	read := c.Mirror
-	read.Push = false
-	mirror, err := read.args()
+	mirror, err := c.Mirror.env()
 	if err != nil {
 		return ""
 	}
-	for _, arg := range mirror {
-		if variable, ok := strings.CutPrefix(arg, "--build-arg="); ok {
-			arg = "--env=" + variable
-		}
-		args = append(args, arg)
-	}
-	if strings.HasPrefix(c.Mirror.URL, "s3://") {
-		args = append(args, "--env=AWS_ACCESS_KEY_ID", "--env=AWS_SECRET_ACCESS_KEY")
-	}
+	args = append(args, mirror...)
 	argv := e.Podman.command(append(args, string(e.Builder.ID), "spacktainers", "reproduce", p.Hash)...).Args
 	return strings.Join(append(e.Podman.Env, command.Quote(argv)), " ")
 }

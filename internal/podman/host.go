@@ -53,10 +53,10 @@ const connectTime = 45 * time.Second
 // which is when we are gone, however we went: then its build, whose step ends with us, has a moment to tidy up.
 const serviceScript = `umask 077; exec 3<&0; (read -r _ <&3 || sleep 3; kill $$) >/dev/null 2>&1 & exec podman system service --time=%d unix://%s 3<&-`
 
-// tunnelCmd starts podman's service on the host, forwards its socket to one of ours and a port there to our keeper, in one
+// tunnelCmd starts podman's service on the host, forwards its socket to one of ours and a port there to our gateway, in one
 // connection. It is the OpenSSH client with all that its user has configured, but it asks nothing and takes no unknown
 // host's word.
-func tunnelCmd(host, local, remote, keeper string) (command.Cmd, error) {
+func tunnelCmd(host, local, remote, gateway string) (command.Cmd, error) {
 	u, err := url.Parse(host)
 	if err != nil {
 		return command.Cmd{}, err
@@ -65,7 +65,7 @@ func tunnelCmd(host, local, remote, keeper string) (command.Cmd, error) {
 		"ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ExitOnForwardFailure=yes",
 		"-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=30", "-o", "ControlPath=none",
 		"-o", "LogLevel=INFO", // it says which port the host has chosen
-		"-L", local + ":" + remote, "-R", "127.0.0.1:0:" + keeper,
+		"-L", local + ":" + remote, "-R", "127.0.0.1:0:" + gateway,
 	}
 	if u.Port() != "" {
 		args = append(args, "-p", u.Port())
@@ -104,12 +104,12 @@ func dial(ctx context.Context, p Podman, host string) (*Tunnel, error) {
 		return nil, err
 	}
 	local := filepath.Join(dir, "podman.sock")
-	cmd, err := tunnelCmd(host, local, "/tmp/spacktainers-"+strings.ToLower(rand.Text())+".sock", p.Keeper)
+	cmd, err := tunnelCmd(host, local, "/tmp/spacktainers-"+strings.ToLower(rand.Text())+".sock", p.Gateway)
 	if err != nil {
 		return nil, err
 	}
 	port := &allocated{}
-	cmd.Stderr = port
+	cmd.Stderr, cmd.Clean = port, true
 	stdin, input, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func dial(ctx context.Context, p Podman, host string) (*Tunnel, error) {
 	cmd.Stdin = stdin
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx)) // it outlives a build that is cancelled
 	t := &Tunnel{Podman: p, cancel: cancel, input: input, ended: make(chan error, 1), dir: dir}
-	t.URL, t.Chroot, t.Home = "unix://"+local, false, &p
+	t.URL, t.Chroot, t.Home, t.Namespace = "unix://"+local, false, &p, nil
 	go func() {
 		err := p.Run(background, cmd)
 		stdin.Close()
@@ -183,7 +183,7 @@ func (t *Tunnel) wait(ctx context.Context, socket string, port *allocated) error
 		if last = t.ping(ctx); last != nil {
 			continue
 		}
-		if t.Keeper = port.addr(); t.Keeper != "" {
+		if t.Gateway = port.addr(); t.Gateway != "" {
 			return nil
 		}
 		last = errors.New("ssh does not say which port of the host leads back to us")
@@ -217,8 +217,8 @@ func explainSSH(err error) error {
 		{"Permission denied", "it takes none of your keys: look at ssh-add -l, and at authorized_keys on the host"},
 		{"Connection refused", "nobody listens there"},
 		{"Could not resolve hostname", "there is no host of that name"},
-		{"remote port forwarding failed", "it forwards no ports, by which credentials travel: look at AllowTcpForwarding in its sshd_config"},
-		{"remote forward failure", "it forwards no ports, by which credentials travel: look at AllowTcpForwarding in its sshd_config"},
+		{"remote port forwarding failed", "it forwards no ports, by which packages travel: look at AllowTcpForwarding in its sshd_config"},
+		{"remote forward failure", "it forwards no ports, by which packages travel: look at AllowTcpForwarding in its sshd_config"},
 		{"open failed", "it forwards no sockets, or podman's service does not start: look at AllowStreamLocalForwarding in its sshd_config"},
 		{"podman: command not found", "it has no podman"},
 		{"podman: not found", "it has no podman"},

@@ -108,9 +108,9 @@ func TestEventsTellStepsAndPackages(t *testing.T) {
 		}
 	}
 	want := []Event{
-		{"hello", "linux/amd64", "RUN", "", 0, 10, false},
-		{"hello", "linux/amd64", "spack install", "zlib-1.3", 0, 10, false},
-		{"hello", "linux/amd64", "spack install", "hdf5-1", 1, 7, false},
+		{"hello", "linux/amd64", "RUN", "", 0, 10, "", false},
+		{"hello", "linux/amd64", "spack install", "zlib-1.3", 0, 10, "", false},
+		{"hello", "linux/amd64", "spack install", "hdf5-1", 1, 7, "", false},
 	}
 	if len(got) != len(want) || got[0] != want[0] || got[1] != want[1] || got[2] != want[2] {
 		t.Errorf("got %v, want %v", got, want)

@@ -1,8 +1,7 @@
 // Package podman makes base images and containers with podman, here or on another host.
 //
 // What podman is told is decided by functions without side effects, so every command line can be tested without it.
-// Credentials go past podman, from our memory to single steps of a build: never as an argument, in a layer, in a log or on
-// a disk. What a build leaves is an image layout with its record (package image); a build that breaks off leaves none.
+// A build gets no credentials at all: it has a session of the gateway instead (package gateway). What a build leaves is an image layout with its record (package image); a build that breaks off leaves none.
 package podman
 
 import (
@@ -13,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/gateway"
 )
 
 // A Podman is podman on this machine, or through its socket that of another one.
@@ -22,7 +22,9 @@ type Podman struct {
 	URL    string   // of another machine's podman: unix:///path/of/socket
 	Home   *Podman  // of this machine, where that is another one
 	Chroot bool     // build steps run in a chroot: where no container can be started
-	Keeper string   // where build steps find our keeper: HOST:PORT, as they see it
+
+	Gateway   string             // where build steps find the gateway: HOST:PORT, as they see it
+	Namespace *gateway.Namespace // the network that build steps are in; nil: that of podman's machine
 }
 
 func (p Podman) command(args ...string) command.Cmd {
@@ -34,6 +36,26 @@ func (p Podman) command(args ...string) command.Cmd {
 		argv = append(argv, "--runtime=/bin/false") // podman does nothing at all where it finds no runtime; it will start none
 	}
 	return command.Cmd{Args: append(argv, args...), Env: p.Env}
+}
+
+// runBuild runs a command that runs what definitions and recipes say.
+func (p Podman) runBuild(ctx context.Context, c command.Cmd) error {
+	c.Clean = true
+	if p.Namespace == nil {
+		return p.Run(ctx, c)
+	}
+	return p.Namespace.Runner(p.Run)(ctx, c)
+}
+
+// pull fetches an image that podman does not have yet, since a build in a network of its own cannot.
+func (p Podman) pull(ctx context.Context, ref, platform string) error {
+	if p.Namespace == nil || !strings.ContainsAny(ref, ":/") {
+		return nil
+	}
+	if found, err := p.inspect(ctx, ref, ""); err != nil || found.ID != "" {
+		return err
+	}
+	return p.Run(ctx, p.command("pull", "--quiet", "--platform="+platform, "--", ref))
 }
 
 // An ID is a local image, pinned: the digest of its configuration, in hex.

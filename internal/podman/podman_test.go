@@ -76,34 +76,15 @@ func TestBaseImagesAreBuiltInDockersFormat(t *testing.T) {
 }
 
 func TestContainersAreBuiltWithEveryStage(t *testing.T) {
-	c := Container{Container: container.Container{Name: "hello", Platform: "linux/amd64", Strip: false}, Mirror: Mirror{URL: "s3://bucket", Endpoint: "https://s3.example.org", Push: true}}
-	got, err := c.buildCmd(Podman{}, "ctx", "install", []string{"--secret=id=x,src=/f"}, []string{"--label=a=b"})
+	c := Container{Container: container.Container{Name: "hello", Platform: "linux/amd64", Strip: false}, Scope: "release"}
+	got := c.buildCmd(Podman{}, "ctx", "install", []string{"--secret=id=x,src=/f"}, []string{"--label=a=b"})
 	want := []string{
-		"podman", "build", "--format=docker", "--network=host", "--platform=linux/amd64", "--skip-unused-stages=false",
-		"--build-arg=STEP=install", "--build-arg=STRIP=false",
-		"--build-arg=MIRROR=s3://bucket", "--build-arg=MIRROR_ENDPOINT=https://s3.example.org", "--build-arg=MIRROR_PUSH=true",
+		"podman", "build", "--format=docker", "--network=host", "--platform=linux/amd64", "--pull=never", "--skip-unused-stages=false",
+		"--build-arg=STEP=install", "--build-arg=SCOPE=release", "--build-arg=STRIP=false",
 		"--secret=id=x,src=/f", "--label=a=b", "--tag=localhost/spacktainers/hello-linux-amd64:latest", "ctx",
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got.Args); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestAFolderOfOursIsNoMirrorForAnotherHost(t *testing.T) {
-	c := Container{Container: container.Container{Name: "hello", Platform: "linux/amd64", Strip: true}, Mirror: Mirror{URL: t.TempDir()}}
-	err := c.Mirror.seenFrom("ssh://builder", c.Platform)
-	if !IsHostError(err) || !strings.HasPrefix(err.Error(), "host ssh://builder: it does not see the mirror "+c.Mirror.URL+", which is a folder of this machine: give it one") {
-		t.Errorf("got %v", err)
-	}
-	if err := errors.Join(c.Mirror.seenFrom(Local, ""), c.Mirror.seenFrom(Emulate, ""), Mirror{URL: "s3://bucket"}.seenFrom("ssh://builder", "")); err != nil {
-		t.Error(err)
-	}
-	got, err := c.buildCmd(Podman{}, "ctx", "install", nil, nil)
-	if err != nil || !strings.Contains(strings.Join(got.Args, " "), "--build-arg=MIRROR=file:///mnt/mirror --volume="+c.Mirror.URL+":/mnt/mirror") {
-		t.Errorf("got %v, %v", got.Args, err)
 	}
 }
 
@@ -211,7 +192,7 @@ func TestFailuresNamePackagesAndTheEndOfTheirLogs(t *testing.T) {
 	log := dir + "/log"
 	write(t, log, "==> Installing x\nspacktainers: failed: x-1.0-abc\nspacktainers: | cc x.c\nspacktainers: |\nspacktainers: | error\nspacktainers: failed: y-2-def\nError: building at STEP \"RUN\": exit status 1\n")
 	e := Engine{Builder: BuiltBase{ID: "b1"}, Podman: Podman{Env: []string{"CONTAINERS_CONF=/c"}, Run: said{"version": "4.3"}.run}}
-	err := e.explain(t.Context(), Container{Mirror: Mirror{URL: "s3://cache", Push: true}}, dir, log, errors.New("exit status 1"))
+	err := e.explain(t.Context(), Container{Mirror: Mirror{URL: "s3://cache"}}, dir, log, errors.New("exit status 1"))
 	var f *Failure
 	if !errors.As(err, &f) {
 		t.Fatalf("got %v", err)
@@ -229,7 +210,7 @@ func TestFailuresNamePackagesAndTheEndOfTheirLogs(t *testing.T) {
 		t.Errorf("a shell where no container can be started: %s", got)
 	}
 	e.Podman.Run = said{"version": "error: Cannot connect"}.run
-	if err := e.explain(t.Context(), Container{Mirror: Mirror{URL: "s3://cache", Push: true}}, dir, log, errors.New("exit status 125")); !IsHostError(err) {
+	if err := e.explain(t.Context(), Container{Mirror: Mirror{URL: "s3://cache"}}, dir, log, errors.New("exit status 125")); !IsHostError(err) {
 		t.Errorf("podman does not answer, and it is not the host's failure: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/openbraininstitute/spacktainers/internal/gateway"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
@@ -19,8 +20,9 @@ type Scheduler struct {
 	Bases     map[string][]Base   // by platform: builder and runtime, not pinned
 	Emulation func(ctx context.Context, platform string) error
 	Published func(ctx context.Context, record image.Record) (*image.Record, error) // what is there already; nil: nothing
-	Secrets   Secrets
-	Work      string // a folder; what is in it may be removed at any time
+	Gateway   *gateway.Gateway                                                      // of builds, to this machine
+	Isolated  bool                                                                  // refuse hosts whose builds are not in a network of their own
+	Work      string                                                                // a folder; what is in it may be removed at any time
 	Tree      image.Tree
 	Watch     func(Event)
 	Now       func() time.Time
@@ -28,7 +30,6 @@ type Scheduler struct {
 	FailFast  bool // the first failure stops the others
 
 	mu      sync.Mutex
-	keeper  *Keeper
 	tunnels map[string]*Tunnel
 	busy    map[string]chan struct{} // one build at a time on each host
 	bases   map[string]BuiltBase     // by host, platform and name

@@ -2,6 +2,7 @@ package podman
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -15,10 +16,7 @@ func (s *Scheduler) withHost(ctx context.Context, c Container, do func(Engine) e
 		return nil, fmt.Errorf("no host builds %s: name one under platforms in spacktainers.yaml, e.g. hosts: [%s]", platform, Emulate)
 	}
 	for _, host := range hosts {
-		err := c.Mirror.seenFrom(host, platform)
-		if err == nil {
-			err = s.onHost(ctx, host, platform, do)
-		}
+		err := s.onHost(ctx, host, platform, do)
 		if !IsHostError(err) || ctx.Err() != nil {
 			return passed, err
 		}
@@ -33,15 +31,11 @@ func (s *Scheduler) onHost(ctx context.Context, host, platform string, do func(E
 	if err != nil {
 		return err
 	}
-	keeper, err := s.keep()
+	p, err := s.open(ctx, host, platform)
 	if err != nil {
 		return err
 	}
-	p, err := s.open(ctx, host, platform, keeper.Addr())
-	if err != nil {
-		return err
-	}
-	e := Engine{Host: host, Podman: p, Secrets: s.Secrets, Keeper: keeper, Work: filepath.Join(s.Work, "build"), Tree: s.Tree, Watch: s.Watch, Now: s.Now}
+	e := Engine{Host: host, Podman: p, Gateway: s.Gateway, Work: filepath.Join(s.Work, "build"), Tree: s.Tree, Watch: s.Watch, Now: s.Now}
 	for name, to := range map[string]*BuiltBase{Builder: &e.Builder, Runtime: &e.Runtime} {
 		if *to, err = s.base(ctx, p, host, platform, name); err != nil {
 			return &HostError{Host: host, Err: err}
@@ -69,22 +63,12 @@ func (s *Scheduler) enter(ctx context.Context, host string) (leave func(), err e
 	}
 }
 
-// keep returns the keeper of all builds.
-func (s *Scheduler) keep() (*Keeper, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.keeper != nil {
-		return s.keeper, nil
-	}
-	var err error
-	s.keeper, err = NewKeeper()
-	return s.keeper, err
-}
-
 // open returns podman on a host, for whoever has entered it.
-func (s *Scheduler) open(ctx context.Context, host, platform, keeper string) (Podman, error) {
+func (s *Scheduler) open(ctx context.Context, host, platform string) (Podman, error) {
 	here := s.Podman
-	here.Keeper = keeper
+	if here.Gateway = s.Gateway.Addr(); here.Namespace != nil {
+		here.Gateway = here.Namespace.Addr()
+	}
 	switch host {
 	case Local:
 		if platform != s.Native {
@@ -106,6 +90,10 @@ func (s *Scheduler) open(ctx context.Context, host, platform, keeper string) (Po
 	if open != nil {
 		return open.Podman, nil
 	}
+	if s.Isolated {
+		return Podman{}, &HostError{Host: host, Err: errors.New("builds there share its network: --isolated takes this machine, and root")}
+	}
+	here.Gateway = s.Gateway.Addr()
 	tunnel, err := Dial(ctx, here, host)
 	if err != nil {
 		return Podman{}, err
@@ -119,13 +107,11 @@ func (s *Scheduler) open(ctx context.Context, host, platform, keeper string) (Po
 	return tunnel.Podman, nil
 }
 
-// Close ends the keeper and the connections to other hosts.
+// Close ends the connections to other hosts, and the gateway.
 func (s *Scheduler) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.keeper != nil {
-		s.keeper.Close()
-	}
+	s.Gateway.Close()
 	for _, t := range s.tunnels {
 		t.Close()
 	}

@@ -29,6 +29,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/container"
+	"github.com/openbraininstitute/spacktainers/internal/gateway"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
@@ -102,10 +103,15 @@ func saveEmpty(t *testing.T, w io.Writer) error {
 func newScheduler(t *testing.T) (*Scheduler, *podmanDouble) {
 	t.Helper()
 	dir := t.TempDir()
+	g, err := gateway.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
 	double := &podmanDouble{t: t, keys: map[string]string{}}
 	scheduler := &Scheduler{
 		Podman: Podman{Run: double.run}, Native: "linux/amd64", Hosts: map[string][]string{"linux/amd64": {Local}},
-		Work: filepath.Join(dir, "work"), Tree: image.Tree(filepath.Join(dir, "images")), Now: time.Now, Bases: map[string][]Base{},
+		Gateway: g, Work: filepath.Join(dir, "work"), Tree: image.Tree(filepath.Join(dir, "images")), Now: time.Now, Bases: map[string][]Base{},
 	}
 	for _, name := range []string{Builder, Runtime} {
 		write(t, filepath.Join(dir, name, "Dockerfile"), "FROM scratch")

@@ -61,6 +61,12 @@ func buildBases(ctx context.Context, names []string, platform *string, force, js
 	if err != nil {
 		return err
 	}
+	g, namespace, err := a.gateway(nil)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	local.Namespace = namespace
 	if want.String() != native {
 		if err := a.emulation(ctx, want.String()); err != nil {
 			return err

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/doctor"
+	"github.com/openbraininstitute/spacktainers/internal/gateway"
 	"github.com/openbraininstitute/spacktainers/internal/podman"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
@@ -27,6 +27,9 @@ func (Bare) Containers(ctx context.Context,
 	failFast *bool, // the first failure stops the others
 	mirror *string, // build cache (default: the platform's)
 	registry *string, // prefix to ask what is there (default: the first configured one; none: ask nobody)
+	release *bool, // at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
+	gitCredentials *bool, // read the private hosts of the configuration also where this is no release
+	isolated *bool, // refuse to build in a network that is not the build's own (default: if possible)
 	json *bool, // for machines
 ) error {
 	a, err := start()
@@ -39,6 +42,7 @@ func (Bare) Containers(ctx context.Context,
 	}
 	return a.buildWithPodman(ctx, defs, podmanOptions{
 		mirror: mirror, registry: registry, force: or(force, false), failFast: or(failFast, false), json: or(json, false),
+		release: release, git: or(gitCredentials, false), isolated: isolated,
 	})
 }
 
@@ -68,6 +72,8 @@ func (a *app) environments(platform *string) ([]definition.Definition, error) {
 
 type podmanOptions struct {
 	mirror, lock, registry *string
+	release, isolated      *bool
+	git                    bool // also where it is no release
 	force, failFast, json  bool
 	noLock                 bool // concretize anew, whatever lockfile is there
 	digests                bool // of containers that were named, instead of a table of all
@@ -125,47 +131,70 @@ func (a *app) showResults(results []podman.Result) error {
 }
 
 // scheduler wires what builds containers, and describes the containers to it.
+// The caller closes it.
 func (a *app) scheduler(ctx context.Context, defs []definition.Definition, o podmanOptions) (*podman.Scheduler, []podman.Container, error) {
 	local, err := a.podman(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
+	isRelease, scope, err := a.release(ctx, o.release)
+	if err != nil {
+		return nil, nil, err
+	}
+	containers, err := a.containers(ctx, defs, o, isRelease, scope)
+	if err != nil {
+		return nil, nil, err
+	}
 	local.Run = command.Exec(nil) // what base images and ssh say stands in the error, if it comes to one
 	scheduler := &podman.Scheduler{
-		Podman: local, Native: native, Hosts: map[string][]string{}, Bases: map[string][]podman.Base{},
-		Emulation: a.emulation,
-		Secrets: podman.Secrets{
-			MirrorKeyID: a.env.CacheKeyID, MirrorSecret: a.env.CacheKeySecret,
-			SigningPublic: a.env.PublicKey, SigningPrivate: a.env.PrivateKey, GitCredentials: a.env.GitFile,
-		},
+		Native: native, Hosts: map[string][]string{}, Bases: map[string][]podman.Base{},
+		Emulation: a.emulation, Isolated: or(o.isolated, false),
 		Work: workDir, Tree: images, Now: time.Now,
 	}
+	if scheduler.Isolated && local.Chroot {
+		return nil, nil, errors.New("--isolated: no container can be started here, and a chroot isolates nothing")
+	}
+	if scheduler.Gateway, local.Namespace, err = a.gateway(o.isolated); err != nil {
+		return nil, nil, err
+	}
+	scheduler.Podman = local
 	if !o.digests { // who names a container wants its image here, whatever is published
 		scheduler.Published = a.published(o.registry)
 	}
-	mirrors := map[string]podman.Mirror{}
 	for name, platform := range a.config.Platforms {
 		scheduler.Hosts[name], scheduler.Bases[name] = platform.Hosts, a.bases(name)
-		if slices.ContainsFunc(defs, func(d definition.Definition) bool { return d.Platform == name }) {
-			mirrors[name] = a.mirror(name, o.mirror)
-		}
 	}
+	return scheduler, containers, nil
+}
+
+// containers describes what podman is to build, and what the builds may use.
+func (a *app) containers(ctx context.Context, defs []definition.Definition, o podmanOptions, isRelease bool, scope string) ([]podman.Container, error) {
+	offers := map[string]gateway.Build{}
 	revision, origin := provenance(ctx)
 	var containers []podman.Container
 	for _, d := range defs {
 		var c podman.Container
+		var err error
 		if o.noLock {
 			c.Container, err = container.New(d, a.config.Platforms[d.Platform].Target)
 		} else {
 			c, err = a.container(d, o.lock)
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s for %s: %w", d.Name, d.Platform, err)
+			return nil, fmt.Errorf("%s for %s: %w", d.Name, d.Platform, err)
 		}
-		c.Mirror, c.Revision, c.Origin = mirrors[d.Platform], revision, origin
+		c.Mirror = podman.Mirror{URL: or(o.mirror, a.config.Platforms[d.Platform].Mirror), Endpoint: a.config.Platforms[d.Platform].Endpoint}
+		offer, ok := offers[d.Platform]
+		if !ok {
+			if offer, err = a.offer(ctx, c.Mirror.URL, isRelease, o.git); err != nil {
+				return nil, err
+			}
+			offers[d.Platform] = offer
+		}
+		c.Offer, c.Scope, c.Revision, c.Origin = offer, scope, revision, origin
 		containers = append(containers, c)
 	}
-	return scheduler, containers, nil
+	return containers, nil
 }
 
 // container turns a definition, with its lockfile if it has one, into what build takes.
@@ -197,19 +226,6 @@ func readLock(d definition.Definition, given *string) (path string, text []byte,
 		return path, nil, fmt.Errorf("lockfile: %w", err)
 	}
 	return path, text, nil
-}
-
-// mirror is the build cache for a platform. Packages go there, too, if we may
-// write: into a folder, or with credentials for the bucket.
-func (a *app) mirror(platform string, given *string) podman.Mirror {
-	m := podman.Mirror{URL: or(given, a.config.Platforms[platform].Mirror), Endpoint: a.config.Platforms[platform].Endpoint}
-	bucket := strings.HasPrefix(m.URL, "s3://")
-	if bucket && a.env.CacheKeyID == "" {
-		a.Log.Warn("no build cache: it needs AWS_CACHE_ACCESS_KEY_ID and AWS_CACHE_SECRET_ACCESS_KEY", "mirror", m.URL, "platform", platform)
-		return podman.Mirror{}
-	}
-	m.Push = bucket || m.URL != "" && !strings.HasPrefix(m.URL, "http")
-	return m
 }
 
 // provenance is the commit and the URL of the repository that we are in; empty

@@ -51,6 +51,10 @@ func (p *buildProgress) event(e podman.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	who := e.Container + " " + e.Platform
+	if e.Note != "" {
+		p.app.Log.Warn(who, "note", e.Note)
+		return
+	}
 	i := slices.IndexFunc(p.running, func(r *runningBuild) bool { return r.who == who })
 	if e.Done && i < 0 {
 		return

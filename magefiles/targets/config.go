@@ -32,6 +32,7 @@ type Config struct {
 	Packages   map[string][]string `yaml:"packages"` // Debian packages in the base images, by their names
 	Registries []Registry          `yaml:"registries"`
 	Platforms  map[string]Platform `yaml:"platforms"`
+	Branches   Branches            `yaml:"branches"`
 	SIFs       string              `yaml:"sifs"`
 	SIFKey     string              `yaml:"sif_key"` // file of the public key that lists of SIFs must be signed with
 	Janitor    JanitorRules        `yaml:"janitor"`
@@ -42,6 +43,17 @@ type Spack struct {
 	URL   string        `yaml:"url"`
 	Ref   string        `yaml:"ref"`
 	Repos []PackageRepo `yaml:"repos"`
+
+	Private []string `yaml:"private"` // hosts whose repositories release builds may read with git's credentials
+}
+
+// Branches say where builds that are no releases leave what they make: never
+// where a release reads.
+type Branches struct {
+	Registry    string `yaml:"registry"` // prefix of every repository
+	Mirror      string `yaml:"mirror"`   // build cache of their packages, which go unsigned
+	Endpoint    string `yaml:"endpoint"`
+	Credentials string `yaml:"credentials"` // NAME: NAME_ACCESS_KEY_ID and NAME_SECRET_ACCESS_KEY
 }
 
 // A PackageRepo is a git repository with package repositories in it; the last
@@ -66,12 +78,16 @@ func (r Registry) host() string { return registry.Registry(r).Host() }
 // A Platform says how images for it are built: for which microarchitecture,
 // with which build cache, and where.
 type Platform struct {
-	Target    string       `yaml:"target"`
-	Mirror    string       `yaml:"mirror"`
-	Endpoint  string       `yaml:"endpoint"`   // of the mirror's S3, where it is not Amazon's
-	BaseImage string       `yaml:"base_image"` // instead of the one for all
-	Janitor   *MirrorRules `yaml:"janitor"`    // rules for its mirror, where they differ
-	Hosts     []string     `yaml:"hosts"`      // where it is built: the first one that can
+	Target   string `yaml:"target"`
+	Mirror   string `yaml:"mirror"`
+	Endpoint string `yaml:"endpoint"` // of the mirror's S3, where it is not Amazon's
+
+	Credentials string `yaml:"credentials"` // of the mirror: NAME picks NAME_ACCESS_KEY_ID and NAME_SECRET_ACCESS_KEY (default: AWS_CACHE)
+
+	BaseImage string   `yaml:"base_image"` // instead of the one for all
+	Hosts     []string `yaml:"hosts"`      // where it is built: the first one that can
+
+	Janitor *MirrorRules `yaml:"janitor"` // rules for its mirror, where they differ
 }
 
 // JanitorRules are the defaults of the janitor's flags.
@@ -236,17 +252,13 @@ func (r JanitorRules) check(data []byte, place []string, fail func(at *yaml.Node
 type environment struct {
 	CI           string // "github", "gitlab", "other", or empty at a shell
 	NoColor      bool
-	SummaryFile  string // GitHub's job summary
-	RequireTools bool   // a test skipped for a missing tool is a failure
-	User         string // who runs this, for others who find the janitor at work
-	PublicKey    string // file of the key that signs the build cache
-	PrivateKey   string // file of its other half
-	GitFile      string // git's credentials for the sources of packages
+	SummaryFile  string                // GitHub's job summary
+	RequireTools bool                  // a test skipped for a missing tool is a failure
+	User         string                // who runs this, for others who find the janitor at work
+	PublicKey    string                // file of the key that signs the build cache
+	Files        map[string]secretFile // that variables name, by variable
 
-	CacheKeyID     string // of the build caches' bucket; empty: the standard chain
-	CacheKeySecret string
-	CacheToken     string // of temporary credentials; empty: they are not
-	S3PathStyle    bool   // an S3 server of one's own: http://host/bucket
+	S3PathStyle bool // an S3 server of one's own: http://host/bucket
 
 	Registries registry.Credentials
 	Git        gitEnvironment
@@ -263,14 +275,10 @@ func readEnvironment() environment {
 		SummaryFile:  os.Getenv("GITHUB_STEP_SUMMARY"),
 		RequireTools: os.Getenv("SPACKTAINERS_REQUIRE_TOOLS") == "1",
 		User:         os.Getenv("USER"),
-		PublicKey:    os.Getenv("SPACK_DEPLOYMENT_KEY_PUBLIC"),
-		PrivateKey:   os.Getenv("SPACK_DEPLOYMENT_KEY_PRIVATE"),
-		GitFile:      os.Getenv("SPACKTAINERS_GIT_CREDENTIALS"),
+		PublicKey:    os.Getenv(publicKeyVariable),
+		Files:        map[string]secretFile{},
 
-		CacheKeyID:     os.Getenv("AWS_CACHE_ACCESS_KEY_ID"),
-		CacheKeySecret: os.Getenv("AWS_CACHE_SECRET_ACCESS_KEY"),
-		CacheToken:     os.Getenv("AWS_CACHE_SESSION_TOKEN"),
-		S3PathStyle:    os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != "",
+		S3PathStyle: os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != "",
 
 		Registries: readCredentials(),
 		KeyPass:    os.Getenv("COSIGN_PASSWORD"),
@@ -279,6 +287,9 @@ func readEnvironment() environment {
 		AssetsKeySecret: os.Getenv("AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY"),
 		AssetsToken:     os.Getenv("AWS_INFRASTRUCTURE_SESSION_TOKEN"),
 		SIFPassphrase:   os.Getenv("SIF_KEY_PASSPHRASE"),
+	}
+	for _, name := range []string{publicKeyVariable, privateKeyVariable, gitVariable} {
+		e.Files[name] = secretFile{name, os.Getenv(name), os.Getenv(name + "_CONTENT")}
 	}
 	switch {
 	case os.Getenv("GITHUB_ACTIONS") == "true":
@@ -291,6 +302,12 @@ func readEnvironment() environment {
 	return e
 }
 
+// keys are the credentials for a bucket: NAME_ACCESS_KEY_ID,
+// NAME_SECRET_ACCESS_KEY and NAME_SESSION_TOKEN; empty where they are not given.
+func (environment) keys(name string) (id, secret, token string) {
+	return os.Getenv(name + "_ACCESS_KEY_ID"), os.Getenv(name + "_SECRET_ACCESS_KEY"), os.Getenv(name + "_SESSION_TOKEN")
+}
+
 // has says whether a variable is set, and nothing of its value.
 func (environment) has(name string) bool { return os.Getenv(name) != "" }
 
@@ -298,13 +315,14 @@ func (environment) has(name string) bool { return os.Getenv(name) != "" }
 type gitEnvironment struct {
 	Branch, Tag, Default string
 	Pull                 bool // a pull or merge request
+	Protected            bool // the branch or tag is, as the CI system says
 	Commit, Source       string
 	Job                  string // the job's address
 	Event                string // GitHub's file with more of it
 }
 
 func readGitHub() gitEnvironment {
-	g := gitEnvironment{Commit: os.Getenv("GITHUB_SHA"), Event: os.Getenv("GITHUB_EVENT_PATH")}
+	g := gitEnvironment{Commit: os.Getenv("GITHUB_SHA"), Event: os.Getenv("GITHUB_EVENT_PATH"), Protected: os.Getenv("GITHUB_REF_PROTECTED") == "true"}
 	if server, repository := os.Getenv("GITHUB_SERVER_URL"), os.Getenv("GITHUB_REPOSITORY"); repository != "" {
 		g.Source = server + "/" + repository
 		g.Job = g.Source + "/actions/runs/" + os.Getenv("GITHUB_RUN_ID")
@@ -324,6 +342,7 @@ func readGitLab() gitEnvironment {
 	g := gitEnvironment{
 		Branch: os.Getenv("CI_COMMIT_BRANCH"), Tag: os.Getenv("CI_COMMIT_TAG"), Default: os.Getenv("CI_DEFAULT_BRANCH"),
 		Commit: os.Getenv("CI_COMMIT_SHA"), Source: os.Getenv("CI_PROJECT_URL"), Job: os.Getenv("CI_JOB_URL"),
+		Protected: os.Getenv("CI_COMMIT_REF_PROTECTED") == "true",
 	}
 	if merge := os.Getenv("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME"); merge != "" {
 		g.Branch, g.Pull = merge, true

@@ -111,6 +111,9 @@ func (Containers) Build(ctx context.Context, name string,
 	base *string, // assemble: image below the packages: a reference, oci:DIR or scratch (default: the configured one)
 	key *string, // assemble: public key files, by commas: each package must be signed by one of them
 	force *bool, // podman: build it also if it is up to date in out/images
+	release *bool, // podman, at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
+	gitCredentials *bool, // podman: read the private hosts of the configuration also where this is no release
+	isolated *bool, // podman: refuse to build in a network that is not the build's own (default: if possible)
 	json *bool, // print the records, for machines
 ) error {
 	a, err := start()
@@ -128,6 +131,7 @@ func (Containers) Build(ctx context.Context, name string,
 	if by == enginePodman {
 		return a.buildWithPodman(ctx, defs, podmanOptions{
 			mirror: mirror, lock: lock, force: or(force, false), json: or(json, false), digests: true,
+			release: release, git: or(gitCredentials, false), isolated: isolated,
 		})
 	}
 	records := []image.Record{}

@@ -1,6 +1,7 @@
 package targets
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -25,19 +26,34 @@ func (a *app) openStore(ctx context.Context, url string) (s store, requests fmt.
 		return folder, nil, err
 	}
 	opts := s3.Options{PathStyle: a.env.S3PathStyle, KeysFrom: "AWS_CACHE_ACCESS_KEY_ID"}
-	for _, p := range a.config.Platforms {
-		if p.Mirror == url && p.Endpoint != "" {
-			opts.Endpoint, opts.PathStyle = p.Endpoint, true
-		}
+	endpoint, credentials := a.mirrorSettings(url)
+	if endpoint != "" {
+		opts.Endpoint, opts.PathStyle = endpoint, true
 	}
-	if a.env.CacheKeyID != "" {
-		opts.Credentials = s3.Keys(a.env.CacheKeyID, a.env.CacheKeySecret, a.env.CacheToken)
+	opts.KeysFrom = credentials + "_ACCESS_KEY_ID"
+	if id, secret, token := a.env.keys(credentials); id != "" {
+		opts.Credentials = s3.Keys(id, secret, token)
 	}
 	bucket, err := s3.Open(ctx, url, opts)
 	if err != nil {
 		return nil, nil, err
 	}
 	return bucket, bucket.Requests(), nil
+}
+
+// mirrorSettings are what the configuration says of a mirror beside its URL: the
+// endpoint, and the name of the variables with its credentials.
+func (a *app) mirrorSettings(url string) (endpoint, credentials string) {
+	credentials = "AWS_CACHE"
+	if b := a.config.Branches; b.Mirror == url {
+		endpoint, credentials = b.Endpoint, cmp.Or(b.Credentials, credentials)
+	}
+	for _, p := range a.config.Platforms {
+		if p.Mirror == url {
+			endpoint, credentials = cmp.Or(p.Endpoint, endpoint), cmp.Or(p.Credentials, credentials)
+		}
+	}
+	return endpoint, credentials
 }
 
 // openCache opens a mirror. keyFiles, by commas, are the public keys of which

@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: func(condition string) (bool, error) { return hasTool(condition) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"flip": flipByte, "replace": replaceText, "mkbase": makeBase, "standin": makeStandin, "clonespack": cloneSpack, "mkdebian": makeDebian, "sshd": startSSHD,
+			"flip": flipByte, "replace": replaceText, "mkbase": makeBase, "standin": makeStandin, "clonespack": cloneSpack, "mkdebian": makeDebian, "sshd": startSSHD, "mkkeys": makeKeys,
 			"registry": startRegistry,
 		},
 	})

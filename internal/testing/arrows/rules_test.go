@@ -10,7 +10,7 @@ var arrows = map[string][]string{
 	"internal/definition": {"internal/suggest", "internal/yamlstrict"},
 	"internal/command":    {"internal/quote"},
 	"internal/container":  {"buildcache", "internal/definition", "internal/image"},
-	"internal/podman":     {"buildcache", "internal/command", "internal/container", "internal/git", "internal/image"},
+	"internal/podman":     {"buildcache", "internal/command", "internal/container", "internal/gateway", "internal/git", "internal/image"},
 	"internal/assemble":   {"buildcache", "internal/container", "internal/image", "internal/quote", "internal/views"},
 	"internal/views":      {"buildcache"},
 	"internal/registry":   {"internal/image"},
