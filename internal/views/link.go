@@ -59,8 +59,8 @@ func (v View) link(p *Package, m *merger) ([]Entry, error) {
 
 // linkMetadata makes .spack/NAME of every package. It is merged on its own,
 // since what is in it is never left out and meets nothing else.
-func (v View) linkMetadata(m *merger, packages []Package) []Entry {
-	alone := &merger{rules: m.rules, forest: m.forest, trees: m.trees, dirs: map[string]source{}, files: map[string]source{}}
+func (v View) linkMetadata(m *merger, packages []Package) ([]Entry, error) {
+	alone := &merger{rules: m.rules, limit: m.limit, forest: m.forest, trees: m.trees, dirs: map[string]source{}, files: map[string]source{}}
 	for i := range packages {
 		t := m.trees[&packages[i]]
 		if t.files[metadata] == nil {
@@ -73,7 +73,7 @@ func (v View) linkMetadata(m *merger, packages []Package) []Entry {
 	for at, s := range alone.files {
 		entries = append(entries, linkTo(projected{s, at}))
 	}
-	return entries
+	return entries, alone.refusal(v)
 }
 
 // linkTo is a symbolic link into a package, which is what a view is made of.

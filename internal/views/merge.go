@@ -18,10 +18,22 @@ type merger struct {
 	byTree    map[*tree][]projected // files, once all are there
 	conflicts []Conflict
 	fatal     []string // sentences
+	claims    int      // of places in the view
+	limit     int      // of claims
+}
+
+// maxClaims is how many places of a view packages may claim: links to folders
+// that become folders make few files many.
+const maxClaims = 2 << 20
+
+// full counts a claim, and reports whether there were too many.
+func (m *merger) full() bool {
+	m.claims++
+	return m.claims > m.limit
 }
 
 func newMerger(r rules, packages []Package) *merger {
-	m := &merger{rules: r, forest: forest{}, trees: map[*Package]*tree{}, dirs: map[string]source{}, files: map[string]source{}}
+	m := &merger{rules: r, limit: maxClaims, forest: forest{}, trees: map[*Package]*tree{}, dirs: map[string]source{}, files: map[string]source{}}
 	for i := range packages {
 		t := newTree(&packages[i])
 		m.forest[packages[i].Prefix] = t
@@ -69,6 +81,9 @@ func (w walk) alone(dir source, below string, depth int) {
 		at := path.Join(below, name)
 		if w.skip(s.rel) {
 			continue
+		}
+		if w.full() {
+			return
 		}
 		if !w.isFolder(s, depth) {
 			w.addFile(path.Join(w.to, at), s)
@@ -136,6 +151,9 @@ func (w walk) together(active []source, below string, depth int) {
 			s := source{dir.tree, path.Join(dir.rel, name)}
 			if w.skip(s.rel) {
 				continue
+			}
+			if w.full() {
+				return
 			}
 			c := found[name]
 			if c == nil {
@@ -226,6 +244,9 @@ func (m *merger) claim(s source) string {
 
 // refusal is the error of a view that Spack would not make; nil: there is none.
 func (m *merger) refusal(v View) error {
+	if m.claims > m.limit {
+		return fmt.Errorf("view %s: its packages claim more than %d places in it: exclude the one with links to many folders", v.Root, m.limit)
+	}
 	if len(m.fatal) == 0 {
 		return nil
 	}

@@ -23,8 +23,17 @@ func CompareVersions(a, b string) int {
 			return c
 		}
 	}
+	switch n := min(len(x), len(y)); {
+	case len(x) > n && isPrerelease(x[n]):
+		return -1
+	case len(y) > n && isPrerelease(y[n]):
+		return 1
+	}
 	return cmp.Compare(len(x), len(y))
 }
+
+// isPrerelease reports whether a part makes a version older than without it.
+func isPrerelease(part string) bool { return part == "alpha" || part == "beta" || part == "rc" }
 
 func versionParts(v string) []string {
 	return versionPart.FindAllString(strings.TrimPrefix(v, "="), -1)

@@ -99,7 +99,11 @@ func (v View) Make(version string, packages []Package) (Result, error) {
 		}
 		entries = append(entries, made...)
 	}
-	entries = append(entries, v.linkMetadata(m, packages)...)
+	meta, err := v.linkMetadata(m, packages)
+	if err != nil {
+		return Result{}, err
+	}
+	entries = append(entries, meta...)
 	if m.rules.mergesFolders {
 		// The mark by which Spack knows its own view again. Its content is a
 		// digest that only Spack needs.
