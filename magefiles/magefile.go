@@ -48,8 +48,9 @@ func Publish(ctx context.Context,
 	environment *string, // only to the registries of an environment, such as staging
 	branch *string, // that is published (default: CI's, or the checkout's)
 	sign *string, // sign with this private key file, as cosign does; COSIGN_PASSWORD opens it
+	documents *string, // none: attach nothing to the images, for registries that take no such things
 ) error {
-	return targets.Bare{}.Publish(ctx, dryRun, json, allowPartial, force, registry, environment, branch, sign)
+	return targets.Bare{}.Publish(ctx, dryRun, json, allowPartial, force, registry, environment, branch, sign, documents)
 }
 
 // Sif makes and uploads the SIFs of all containers that are built.

@@ -49,6 +49,15 @@ func survey(ctx context.Context, c *registry.Client, repository name.Repository)
 		}
 		g.tags[tag] = found.Digest
 	}
+	if _, listed := g.tags[Latest]; !listed {
+		found, err := c.Head(ctx, repository.Tag(Latest))
+		if err != nil {
+			return nil, err
+		}
+		if found != nil {
+			return nil, fmt.Errorf("the list of tags of %s lacks %s, which is there, so it is not complete", repository, Latest)
+		}
+	}
 	for _, tag := range g.sortedTags() {
 		if registry.IsHelperTag(tag) {
 			continue
@@ -98,6 +107,13 @@ func explore(ctx context.Context, c *registry.Client, repository name.Repository
 	if err != nil {
 		return err
 	}
+	if _, ok := g.tags[registry.FallbackTag(ref).TagStr()]; ok { // from before the registry had an API for them
+		more, err := c.FallbackReferrers(ctx, ref)
+		if err != nil {
+			return err
+		}
+		attached = append(attached, more...)
+	}
 	for _, d := range attached {
 		if !slices.Contains(g.attached[digest], d.Digest) {
 			g.attached[digest] = append(g.attached[digest], d.Digest)
@@ -135,6 +151,11 @@ func surveyAll(ctx context.Context, c *registry.Client, repository name.Reposito
 		helpers[digest] = helpers[digest] || registry.IsHelperTag(tag)
 	}
 	for _, m := range all {
+		for _, tag := range m.Tags {
+			if _, ok := g.tags[tag]; !ok {
+				return fmt.Errorf("%s was tagged meanwhile, or the list of tags is not complete: list again", repository.Tag(tag))
+			}
+		}
 		if helpers[m.Digest] || g.known[m.Digest] {
 			continue
 		}

@@ -56,6 +56,8 @@ type Request struct {
 	Force  bool     // nevertheless
 	Origin attest.Origin
 	Signer *attest.Signer // nil: do not sign
+
+	NoDocuments bool // leave out what is attached to images: some registries take no such things
 }
 
 // A ConflictError says that a version is published from another build.
@@ -83,7 +85,7 @@ func NewPlan(ctx context.Context, c *registry.Client, repository name.Repository
 	target := index
 	switch {
 	case whole == nil || request.Force && whole.Digest != index.Digest:
-		if err := planContent(ctx, c, &plan, release, index, request.Origin); err != nil {
+		if err := planContent(ctx, c, &plan, release, index, request); err != nil {
 			return plan, err
 		}
 	case whole.Digest != index.Digest:
@@ -154,21 +156,26 @@ func planTags(ctx context.Context, c *registry.Client, plan *Plan, release Relea
 
 // planContent collects everything that the tags will lead to: blobs that are
 // missing, and all manifests, which are small.
-func planContent(ctx context.Context, c *registry.Client, plan *Plan, release Release, index registry.Manifest, origin attest.Origin) error {
+func planContent(ctx context.Context, c *registry.Client, plan *Plan, release Release, index registry.Manifest, request Request) error {
 	var layers []v1.Layer
 	var attached []registry.Manifest
 	for _, built := range release.Images {
-		documents, err := documents(ctx, c, plan.Repository, built, origin)
-		if err != nil {
-			return fmt.Errorf("%s for %s: %w", release.Name, built.Record.Platform, err)
-		}
-		for _, d := range documents {
-			layers = append(layers, d.Blobs...)
-			attached = append(attached, d.Manifest)
+		if !request.NoDocuments {
+			documents, err := documents(ctx, c, plan.Repository, built, request.Origin)
+			if err != nil {
+				return fmt.Errorf("%s for %s: %w", release.Name, built.Record.Platform, err)
+			}
+			for _, d := range documents {
+				layers = append(layers, d.Blobs...)
+				attached = append(attached, d.Manifest)
+			}
 		}
 		images := []v1.Image{built.Image}
+		var listed []bool // in the index, as the image itself is
 		for _, companion := range built.company {
-			images = append(images, companion.manifest)
+			if companion.listed != nil || !request.NoDocuments {
+				images, listed = append(images, companion.manifest), append(listed, companion.listed != nil)
+			}
 		}
 		for i, img := range images {
 			blobs, m, err := registry.ContentOf(img)
@@ -176,7 +183,7 @@ func planContent(ctx context.Context, c *registry.Client, plan *Plan, release Re
 				return fmt.Errorf("%s for %s: %w", release.Name, built.Record.Platform, err)
 			}
 			layers = append(layers, blobs...)
-			if i == 0 || built.company[i-1].listed != nil {
+			if i == 0 || listed[i-1] {
 				plan.manifests = append(plan.manifests, m)
 			} else {
 				attached = append(attached, m)

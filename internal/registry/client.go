@@ -25,6 +25,8 @@ type Options struct {
 	Insecure    []string          // hosts beyond loopback with which plain http is spoken
 	Parallel    int               // blobs at a time; 0 is a good number
 	Retry       Retry             // zero: DefaultRetry
+	Idle        time.Duration     // a transfer without a byte for so long is broken off; zero: DefaultIdle
+	Realms      []string          // hosts of token services that may see credentials of registries in other domains
 	Progress    Progress          // nil: nobody watches
 	Notice      func(string)      // what a user may want to know, such as a repeated request; nil: nobody listens
 	Certs       []string          // folders with a folder of authorities for each registry; nil: podman's and docker's
@@ -36,6 +38,7 @@ type Options struct {
 type Client struct {
 	keys     *keychain
 	pusher   *remote.Pusher
+	mounter  *remote.Pusher // for uploads that ask for blobs of other repositories, which may spoil its token
 	puller   *remote.Puller
 	http     http.RoundTripper
 	parallel int
@@ -44,19 +47,23 @@ type Client struct {
 	notice   func(string)
 	insecure []string // hosts with which plain http may be spoken
 
-	mu    sync.Mutex
-	homes map[string]map[v1.Hash]name.Repository // by registry: where a blob is
+	mu       sync.Mutex
+	homes    map[string]map[v1.Hash]name.Repository // by registry: where a blob is
+	noMounts map[string]bool                        // by repository
+	sessions map[string]*http.Client                // by action and repository
 }
 
 // NewClient makes a client.
 func NewClient(o Options) (*Client, error) {
 	c := &Client{
-		keys:     &keychain{credentials: o.Credentials, ecr: &ecrAccounts{}},
+		keys:     &keychain{credentials: o.Credentials, ecr: &ecrAccounts{}, realms: o.Realms},
 		parallel: o.Parallel,
 		retry:    o.Retry,
 		progress: o.Progress,
 		insecure: o.Insecure,
 		homes:    map[string]map[v1.Hash]name.Repository{},
+		noMounts: map[string]bool{},
+		sessions: map[string]*http.Client{},
 	}
 	if c.parallel == 0 {
 		c.parallel = 6
@@ -84,7 +91,7 @@ func NewClient(o Options) (*Client, error) {
 	for _, host := range o.Insecure {
 		insecure[host] = true
 	}
-	c.http = &retrier{Retry: c.retry, inner: guard{inner, insecure}, notice: c.notice, notBefore: map[string]time.Time{}}
+	c.http = quirks{&retrier{Retry: c.retry, inner: &guard{inner: inner, insecure: insecure, keys: c.keys, idle: o.Idle}, notice: c.notice, notBefore: map[string]time.Time{}}}
 	// The library repeats nothing: our transport does, and upload.
 	options := []remote.Option{
 		remote.WithAuthFromKeychain(c.keys), remote.WithTransport(c.http), remote.WithJobs(c.parallel), remote.WithUserAgent("spacktainers"),
@@ -93,6 +100,9 @@ func NewClient(o Options) (*Client, error) {
 	}
 	var err error
 	if c.pusher, err = remote.NewPusher(options...); err != nil {
+		return nil, err
+	}
+	if c.mounter, err = remote.NewPusher(options...); err != nil {
 		return nil, err
 	}
 	c.puller, err = remote.NewPuller(options...)

@@ -73,7 +73,10 @@ type keychain struct {
 
 	mu      sync.Mutex
 	secrets []string
+	tokens  []string // that registries gave
 	hosts   []string // that were shown any
+	shown   []shown  // what they were shown
+	realms  []string // hosts that may see credentials for other domains
 }
 
 // Resolve satisfies authn.Keychain.
@@ -192,6 +195,9 @@ func (k *keychain) hide(host string, given *authn.AuthConfig) {
 	if !slices.Contains(k.hosts, host) {
 		k.hosts = append(k.hosts, host)
 	}
+	if s := shownTo(host, given); !slices.Contains(k.shown, s) {
+		k.shown = append(k.shown, s)
+	}
 	for _, secret := range []string{
 		given.Password, given.Auth, given.IdentityToken, given.RegistryToken,
 		base64.StdEncoding.EncodeToString([]byte(given.Username + ":" + given.Password)),
@@ -202,11 +208,24 @@ func (k *keychain) hide(host string, given *authn.AuthConfig) {
 	}
 }
 
+// maxTokens is how many tokens are remembered; older ones have expired.
+const maxTokens = 1000
+
+// conceal takes note of a token that a registry has given.
+func (k *keychain) conceal(token string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(token) > 3 && !slices.Contains(k.tokens, token) {
+		k.tokens = append(k.tokens, token)
+		k.tokens = k.tokens[max(0, len(k.tokens)-maxTokens):]
+	}
+}
+
 // redact blackens every secret in a text.
 func (k *keychain) redact(text string) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, secret := range k.secrets {
+	for _, secret := range slices.Concat(k.secrets, k.tokens) {
 		text = strings.ReplaceAll(text, secret, "***")
 	}
 	return text

@@ -46,6 +46,10 @@ func (c *Client) sentence(host string, err error) string {
 		return fmt.Sprintf("%s cannot be reached: %v", host, refused.Err)
 	case errors.Is(err, errPlain):
 		return fmt.Sprintf("%s does not speak https, and %v: set insecure: true for it in spacktainers.yaml if that is meant", host, errPlain)
+	case errors.Is(err, errRealm):
+		return fmt.Sprintf("%s: %v", host, errRealmOf(err))
+	case isImmutable(err):
+		return fmt.Sprintf("%s keeps its tags as they are (they are immutable): %s: publish a new version, or exempt such tags there", host, FirstLine(err))
 	case errors.As(err, &unknownCA):
 		return fmt.Sprintf("%s shows a certificate of an authority that this machine does not know: put the authority's certificate into /etc/containers/certs.d/%s/ca.crt, or name it in SSL_CERT_FILE", host, host)
 	case errors.As(err, &wrongName), errors.As(err, &invalid):
@@ -64,6 +68,22 @@ func (c *Client) sentence(host string, err error) string {
 		return fmt.Sprintf("%s is asked too often (429), also after waiting as it wished: try again later, or log in for a higher limit", host)
 	}
 	return fmt.Sprintf("%s: %s", host, FirstLine(err))
+}
+
+// isImmutable reports whether a registry refuses to move a tag. There is no
+// code for it, but all say the word.
+func isImmutable(err error) bool {
+	status := statusOf(err)
+	return status >= 400 && status < 500 && strings.Contains(strings.ToLower(err.Error()), "immutable")
+}
+
+// errRealmOf is the part of an error that names the token service.
+func errRealmOf(err error) string {
+	text := FirstLine(err)
+	if i := strings.Index(text, errRealm.Error()); i >= 0 {
+		return text[i:]
+	}
+	return text
 }
 
 // statusOf is the http status of a registry's refusal; 0 if that is not it.
@@ -85,7 +105,7 @@ func hopeless(err error) bool {
 	var invalid x509.CertificateInvalidError
 	var noTLS tls.RecordHeaderError
 	var noHost *net.DNSError
-	return errors.Is(err, errPlain) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+	return errors.Is(err, errPlain) || errors.Is(err, errRealm) || errors.Is(err, errRedirects) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.As(err, &unknownCA) || errors.As(err, &wrongName) || errors.As(err, &invalid) || errors.As(err, &noTLS) ||
 		errors.As(err, &noHost) && noHost.IsNotFound || strings.Contains(err.Error(), "HTTP response to HTTPS client")
 }
@@ -113,6 +133,12 @@ func IsHidden(host string, err error) bool {
 		return false
 	}
 	return refusal.StatusCode == http.StatusForbidden || refusal.StatusCode == http.StatusUnauthorized && host == dockerHub
+}
+
+// IsDenied reports whether a registry says that it is not allowed, or wants
+// other credentials.
+func IsDenied(err error) bool {
+	return statusOf(err) == http.StatusUnauthorized || statusOf(err) == http.StatusForbidden
 }
 
 // IsRefusal reports whether a registry answered with a refusal other than that

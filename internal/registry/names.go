@@ -14,6 +14,7 @@ type Registry struct {
 	Prefix       string   // ghcr.io/openbraininstitute/spack-
 	Environments []string // staging, production, ...; empty: all
 	Insecure     bool     // plain http also beyond loopback
+	Realm        string   // host of its token service, where that is in another domain
 }
 
 // Serves says whether the registry belongs to an environment.
@@ -52,5 +53,12 @@ func isLoopback(host string) bool {
 	}
 	host = strings.Trim(host, "[]")
 	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
+	return isLocalhost(host) || ip != nil && ip.IsLoopback()
+}
+
+// isLocalhost reports whether a name is this machine's by definition (RFC
+// 6761).
+func isLocalhost(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }

@@ -23,14 +23,6 @@ type Blob struct {
 	Layer  v1.Layer
 }
 
-// Put writes a manifest under a tag or digest.
-func (c *Client) Put(ctx context.Context, ref name.Reference, m Manifest) error {
-	if err := c.pusher.Put(ctx, ref, m); err != nil {
-		return c.Explain(ref.Context().RegistryStr(), fmt.Errorf("write %s: %w", ref, err))
-	}
-	return nil
-}
-
 // Upload brings blobs into a repository, several at a time. All that have begun
 // end before it returns, and the first error stops those that have not.
 func (c *Client) Upload(ctx context.Context, repository, base name.Repository, blobs []Blob) error {
@@ -58,11 +50,17 @@ func (c *Client) uploadOne(ctx context.Context, repository, base name.Repository
 	if home, ok := c.home(repository, blob.Digest); ok {
 		base = home
 	}
-	if base != (name.Repository{}) {
-		layer = &remote.MountableLayer{Layer: layer, Reference: base.Digest(blob.Digest.String())}
+	pusher, plain := c.pusher, layer
+	if base != (name.Repository{}) && !c.mountless(repository) {
+		pusher, layer = c.mounter, &remote.MountableLayer{Layer: layer, Reference: base.Digest(blob.Digest.String())}
 	}
 	for attempt := 1; ; attempt++ {
-		err := c.pusher.Upload(ctx, repository, layer)
+		err := pusher.Upload(ctx, repository, layer)
+		if pusher == c.mounter && isMountRefusal(err) {
+			c.refuseMounts(repository)
+			pusher, layer = c.pusher, plain
+			continue
+		}
 		if err == nil || attempt >= c.retry.Attempts || ctx.Err() != nil || !brokeOff(err) {
 			return err
 		}
@@ -76,6 +74,24 @@ func (c *Client) uploadOne(ctx context.Context, repository, base name.Repository
 			return err
 		}
 	}
+}
+
+// isMountRefusal reports whether an upload that asks for a blob of another
+// repository was refused. A token service may refuse that repository's scope
+// and the token with it, so what the registry would say without is not known.
+func isMountRefusal(err error) bool { return statusOf(err) >= 400 && statusOf(err) < 500 }
+
+// refuseMounts takes note that a registry mounts no blobs into a repository.
+func (c *Client) refuseMounts(repository name.Repository) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noMounts[repository.String()] = true
+}
+
+func (c *Client) mountless(repository name.Repository) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.noMounts[repository.String()]
 }
 
 // brokeOff says whether an upload failed in a way that the transport could not

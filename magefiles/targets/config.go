@@ -70,6 +70,7 @@ type Registry struct {
 	Prefix       string   `yaml:"prefix"`
 	Environments []string `yaml:"environments"` // empty: all
 	Insecure     bool     `yaml:"insecure"`     // plain http beyond loopback
+	Realm        string   `yaml:"realm"`        // host of its token service, where that is in another domain
 }
 
 // host is the registry's own name, with the port.

@@ -28,9 +28,9 @@ type Publish mg.Namespace
 // registries.
 func (Bare) Publish(ctx context.Context,
 	dryRun, json, allowPartial, force *bool,
-	registry, environment, branch, sign *string,
+	registry, environment, branch, sign, documents *string,
 ) error {
-	return publishAll(ctx, nil, publishOptions{dryRun, json, allowPartial, force, registry, environment, branch, sign})
+	return publishAll(ctx, nil, publishOptions{dryRun, json, allowPartial, force, registry, environment, branch, sign, documents})
 }
 
 // Container sends the images of one container, for all its platforms under one
@@ -44,13 +44,15 @@ func (Publish) Container(ctx context.Context, name string,
 	environment *string, // only to the registries of an environment, such as staging
 	branch *string, // that is published (default: CI's, or the checkout's)
 	sign *string, // sign with this private key file, as cosign does; COSIGN_PASSWORD opens it
+	documents *string, // none: attach nothing to the images, for registries that take no such things
 ) error {
-	return publishAll(ctx, &name, publishOptions{dryRun, json, allowPartial, force, registry, environment, branch, sign})
+	return publishAll(ctx, &name, publishOptions{dryRun, json, allowPartial, force, registry, environment, branch, sign, documents})
 }
 
 type publishOptions struct {
 	dryRun, json, allowPartial, force   *bool
 	registry, environment, branch, sign *string
+	documents                           *string
 }
 
 // A publishedContainer is a line of the result.
@@ -69,6 +71,9 @@ func publishAll(ctx context.Context, container *string, o publishOptions) error 
 	a, err := start()
 	if err != nil {
 		return err
+	}
+	if o.documents != nil && *o.documents != "none" {
+		return wrongCall("--documents=%s: only none may be given: what is attached otherwise is all there is", *o.documents)
 	}
 	registries, err := a.registries(o.registry, o.environment)
 	if err != nil {
@@ -96,7 +101,7 @@ func publishAll(ctx context.Context, container *string, o publishOptions) error 
 		if err != nil {
 			return callError{err}
 		}
-		request := publish.Request{Tags: tags, Fixed: ref.Fixed(), Force: or(o.force, false), Origin: origin, Signer: signer}
+		request := publish.Request{Tags: tags, Fixed: ref.Fixed(), Force: or(o.force, false), Origin: origin, Signer: signer, NoDocuments: o.documents != nil}
 		for _, registry := range registries {
 			result, err := a.publishOne(ctx, client, registry, release, request, or(o.dryRun, false))
 			if ctx.Err() != nil {

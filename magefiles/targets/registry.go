@@ -37,6 +37,9 @@ func (a *app) registryOptions() registry.Options {
 		if r.Insecure {
 			options.Insecure = append(options.Insecure, r.host())
 		}
+		if r.Realm != "" {
+			options.Realms = append(options.Realms, r.Realm)
+		}
 	}
 	return options
 }
