@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
 // Options say how to reach a bucket. The zero value is AWS with the standard
@@ -43,9 +45,16 @@ func Keys(id, secret, token string) aws.CredentialsProvider {
 // Open returns the store at s3://bucket/prefix. It sends no request: a bucket
 // that is missing or closed is the error of the first call.
 func Open(ctx context.Context, url string, opts Options) (*Store, error) {
-	bucket, prefix, err := parseURL(url)
+	at, err := buildcache.ParseLocation(url, "")
 	if err != nil {
 		return nil, err
+	}
+	if !at.IsBucket() {
+		return nil, fmt.Errorf("build cache %q: want s3://bucket or s3://bucket/prefix", url)
+	}
+	prefix := at.Prefix
+	if prefix != "" {
+		prefix += "/"
 	}
 	if opts.MaxAttempts <= 0 {
 		opts.MaxAttempts = 8
@@ -67,7 +76,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 		backoff:   backoff(opts.MaxBackoff),
 		keysFrom:  opts.KeysFrom,
 		anonymous: opts.Anonymous,
-		bucket:    bucket,
+		bucket:    at.Bucket,
 		prefix:    prefix,
 	}, nil
 }

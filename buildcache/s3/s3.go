@@ -7,7 +7,6 @@
 package s3
 
 import (
-	"fmt"
 	"strings"
 	"sync/atomic"
 
@@ -39,17 +38,3 @@ func (s *Store) String() string { return strings.TrimSuffix("s3://"+s.bucket+"/"
 
 // Requests counts what the store has sent and received.
 func (s *Store) Requests() *Requests { return s.requests }
-
-// parseURL takes s3://bucket or s3://bucket/prefix apart. What follows the
-// bucket is no URL path: nothing in it is escaped.
-func parseURL(url string) (bucket, prefix string, err error) {
-	rest, ok := strings.CutPrefix(url, "s3://")
-	bucket, prefix, _ = strings.Cut(rest, "/")
-	if !ok || bucket == "" || strings.ContainsAny(bucket, "?#@: ") {
-		return "", "", fmt.Errorf("build cache %q: want s3://bucket or s3://bucket/prefix", url)
-	}
-	if prefix = strings.Trim(prefix, "/"); prefix != "" {
-		prefix += "/"
-	}
-	return bucket, prefix, nil
-}

@@ -15,6 +15,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/podman"
 	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/suggest"
@@ -84,6 +85,7 @@ type Platform struct {
 	Endpoint string `yaml:"endpoint"` // of the mirror's S3, where it is not Amazon's
 
 	Credentials string `yaml:"credentials"` // of the mirror: NAME picks NAME_ACCESS_KEY_ID and NAME_SECRET_ACCESS_KEY (default: AWS_CACHE)
+	Anonymous   bool   `yaml:"anonymous"`   // everybody may read the mirror: no credentials are used
 
 	BaseImage string   `yaml:"base_image"` // instead of the one for all
 	Hosts     []string `yaml:"hosts"`      // where it is built: the first one that can
@@ -214,6 +216,12 @@ func (c Config) check(path string, data []byte) error {
 		if !slices.Contains(known, name) {
 			at, _ := yamlstrict.Find(data, "platforms", name)
 			fail(at, "unknown platform %q: %s", name, suggest.Hint(name, known))
+		}
+		if mirror := c.Platforms[name].Mirror; mirror != "" {
+			if _, err := buildcache.ParseLocation(mirror, ""); err != nil {
+				_, at := yamlstrict.Find(data, "platforms", name, "mirror")
+				fail(at, "%v", err)
+			}
 		}
 		for _, host := range c.Platforms[name].Hosts {
 			if err := podman.CheckHost(host); err != nil {

@@ -1,7 +1,6 @@
 package targets
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -18,42 +17,32 @@ type store interface {
 	buildcache.Writer
 }
 
-// openStore opens the mirror at an URL: s3://BUCKET/PREFIX, or a folder. What
+// openStore opens the mirror at an address: s3://BUCKET/PREFIX, or a folder. What
 // is sent to a bucket is counted in requests, which is nil for a folder.
-func (a *app) openStore(ctx context.Context, url string) (s store, requests fmt.Stringer, err error) {
-	if !strings.HasPrefix(url, "s3://") {
-		folder, err := file.Open(url)
+func (a *app) openStore(ctx context.Context, address string) (s store, requests fmt.Stringer, err error) {
+	at, err := a.location(address)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !at.IsBucket() {
+		folder, err := file.Open(address)
 		return folder, nil, err
 	}
-	opts := s3.Options{PathStyle: a.env.S3PathStyle, KeysFrom: "AWS_CACHE_ACCESS_KEY_ID"}
-	endpoint, credentials := a.mirrorSettings(url)
-	if endpoint != "" {
-		opts.Endpoint, opts.PathStyle = endpoint, true
-	}
-	opts.KeysFrom = credentials + "_ACCESS_KEY_ID"
-	if id, secret, token := a.env.keys(credentials); id != "" {
-		opts.Credentials = s3.Keys(id, secret, token)
-	}
-	bucket, err := s3.Open(ctx, url, opts)
+	bucket, err := s3.Open(ctx, at.String(), a.bucketOptions(at))
 	if err != nil {
 		return nil, nil, err
 	}
 	return bucket, bucket.Requests(), nil
 }
 
-// mirrorSettings are what the configuration says of a mirror beside its URL: the
+// mirrorSettings are what the configuration says of a mirror beside its address: the
 // endpoint, and the name of the variables with its credentials.
-func (a *app) mirrorSettings(url string) (endpoint, credentials string) {
-	credentials = "AWS_CACHE"
-	if b := a.config.Branches; b.Mirror == url {
-		endpoint, credentials = b.Endpoint, cmp.Or(b.Credentials, credentials)
+func (a *app) mirrorSettings(address string) (endpoint, credentials string) {
+	at, err := a.location(address)
+	if err != nil {
+		return "", defaultCredentials
 	}
-	for _, p := range a.config.Platforms {
-		if p.Mirror == url {
-			endpoint, credentials = cmp.Or(p.Endpoint, endpoint), cmp.Or(p.Credentials, credentials)
-		}
-	}
-	return endpoint, credentials
+	return at.Endpoint, at.Credentials
 }
 
 // openCache opens a mirror. keyFiles, by commas, are the public keys of which
