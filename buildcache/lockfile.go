@@ -69,13 +69,10 @@ func ParseLockfile(data []byte) (*Lockfile, error) {
 	if hasControls(l.Spack.Version + l.Spack.Commit) {
 		return nil, fmt.Errorf("lockfile: %w: the version of Spack holds control characters", ErrFormat)
 	}
-	if err := l.add(&f.environment); err != nil {
-		return nil, fmt.Errorf("lockfile: %w", err)
-	}
-	if err := l.dangling(); err != nil {
-		return nil, fmt.Errorf("lockfile: %w", err)
-	}
-	if err := l.cycle(); err != nil {
+	if err := l.fill(&f.environment); err != nil {
+		if LockfileFormat.Newer(l.Version) {
+			return nil, fmt.Errorf("lockfile: of version %d, which is newer than what is known here (%d), and of another shape: update this program: %w", l.Version, LockfileFormat.Tested, err)
+		}
 		return nil, fmt.Errorf("lockfile: %w", err)
 	}
 	return l, nil
@@ -120,6 +117,17 @@ type environment struct {
 	} `json:"roots"`
 	Specs    map[string]*node        `json:"concrete_specs"`
 	Included map[string]*environment `json:"include_concrete"`
+}
+
+// fill takes over all environments, and checks that the DAG is whole.
+func (l *Lockfile) fill(e *environment) error {
+	if err := l.add(e); err != nil {
+		return err
+	}
+	if err := l.dangling(); err != nil {
+		return err
+	}
+	return l.cycle()
 }
 
 // add takes over an environment, then those that it includes in the order of
