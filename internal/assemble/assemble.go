@@ -113,7 +113,8 @@ func (b Builder) build(ctx context.Context, c Container, dir string) (Result, er
 	if err != nil {
 		return Result{}, err
 	}
-	plan, err := planTop(c, base, payloads, trees)
+	env := environment(trees, rootsOf(c, payloads))
+	plan, err := planTop(c, base, payloads, trees, env)
 	if err != nil {
 		return Result{}, err
 	}
@@ -127,7 +128,7 @@ func (b Builder) build(ctx context.Context, c Container, dir string) (Result, er
 		img.add(layers[i], describe(g))
 	}
 	img.add(top, "view, environment and files")
-	img.env = environment(trees)
+	img.env = env
 	if record.Digest, err = img.write(b.blobs(), c, dir); err != nil {
 		return Result{}, err
 	}
@@ -161,6 +162,19 @@ func selectPackages(c Container) (packages, externals []*buildcache.Spec, err er
 		return nil, nil, errors.New("the lockfile has no package to install: every root is external")
 	}
 	return packages, externals, nil
+}
+
+// rootsOf returns the packages of the roots, in the definition's order.
+func rootsOf(c Container, packages []payload) []payload {
+	var roots []payload
+	for _, hash := range c.Roots {
+		for _, p := range packages {
+			if p.Spec.Hash == hash {
+				roots = append(roots, p)
+			}
+		}
+	}
+	return roots
 }
 
 // systemFolders is where links of packages may point outside the install tree:

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/internal/quote"
+	"github.com/openbraininstitute/spacktainers/internal/views"
 )
 
 // Paths of the image that name nothing of Spack's.
@@ -22,6 +23,7 @@ type variable struct {
 	name    string
 	folders []string // absolute, before what the variable held
 	end     string   // behind it: MANPATH's empty last element means the system's own
+	single  bool     // no search path, but a value that what there was gives way to
 }
 
 // inspections are the search paths that Spack's prefix inspections set for a
@@ -36,20 +38,35 @@ var inspections = []variable{
 }
 
 // environment returns what the default view sets. Other views are only there,
-// as with "spack env activate".
-func environment(trees []viewTree) []variable {
+// as with "spack env activate". Without a default view the programs of the roots
+// are found in their own prefixes, and nothing else is set.
+func environment(trees []viewTree, roots []payload) []variable {
 	i := slices.IndexFunc(trees, func(t viewTree) bool { return t.Name == defaultView })
 	if i < 0 {
-		return nil
+		return programs(roots)
 	}
 	var set []variable
 	for _, v := range inspections {
-		set = append(set, variable{v.name, below(trees[i].Root, v.folders), v.end})
+		set = append(set, variable{name: v.name, folders: below(trees[i].Root, v.folders), end: v.end})
 	}
 	if len(trees[i].python) > 0 {
 		set = append(set, variable{name: "PYTHONPATH", folders: below(trees[i].Root, trees[i].python)})
 	}
-	return set
+	return append(set, variable{name: "SPACK_ENV_VIEW", folders: []string{defaultView}, single: true})
+}
+
+// programs is PATH with the bin of each package that has one.
+func programs(packages []payload) []variable {
+	var bins []string
+	for _, p := range packages {
+		if slices.ContainsFunc(p.Files, func(f views.File) bool { return strings.HasPrefix(f.Path, "bin/") }) {
+			bins = append(bins, path.Join(p.Prefix, "bin"))
+		}
+	}
+	if len(bins) == 0 {
+		return nil
+	}
+	return []variable{{name: "PATH", folders: bins}}
 }
 
 const defaultView = "default"
@@ -84,9 +101,12 @@ func imageEnv(base []string, view []variable, own map[string]string) []string {
 		env[name] = value
 	}
 	for _, v := range view {
+		if v.single {
+			env[v.name] = ""
+		}
 		env[v.name] = v.value(env[v.name])
 	}
-	maps.Copy(env, activated(view))
+	env["SPACK_ENV"] = environmentDir
 	maps.Copy(env, own)
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(env)) {
@@ -100,26 +120,21 @@ func imageEnv(base []string, view []variable, own map[string]string) []string {
 func profile(view []variable, own map[string]string) string {
 	var b strings.Builder
 	b.WriteString("# What the packages need to be found.\n")
+	set := map[string]string{"SPACK_ENV": environmentDir}
 	for _, v := range view {
+		if v.single {
+			set[v.name] = v.value("")
+			continue
+		}
 		first := v.folders[0]
 		fmt.Fprintf(&b, "case \":${%s:-}:\" in\n*:%s:*) ;;\n*) export %s=\"%s${%s:+:$%s}%s\" ;;\nesac\n",
 			v.name, first, v.name, strings.TrimSuffix(v.value(""), ":"), v.name, v.name, v.end)
 	}
-	set := activated(view)
 	maps.Copy(set, own)
 	for _, name := range slices.Sorted(maps.Keys(set)) { // what the caller has set stays
 		fmt.Fprintf(&b, "[ \"${%s+set}\" ] || export %s=%s\n", name, name, quote.Shell(set[name]))
 	}
 	return b.String()
-}
-
-// activated is how Spack's own commands find the environment.
-func activated(view []variable) map[string]string {
-	set := map[string]string{"SPACK_ENV": environmentDir}
-	if view != nil {
-		set["SPACK_ENV_VIEW"] = defaultView
-	}
-	return set
 }
 
 // entrypointScript runs what it is given, word for word, or a shell.

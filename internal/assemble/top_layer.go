@@ -40,7 +40,7 @@ type topEntry struct {
 
 // planTop decides what the layer holds. Owner, times and order depend on the
 // input alone.
-func planTop(c Container, base baseLayers, packages []payload, trees []viewTree) (*topLayer, error) {
+func planTop(c Container, base baseLayers, packages []payload, trees []viewTree, env []variable) (*topLayer, error) {
 	t := &topLayer{base: base, entries: map[string]topEntry{}}
 	for _, tree := range trees {
 		if err := t.view(tree); err != nil {
@@ -48,7 +48,7 @@ func planTop(c Container, base baseLayers, packages []payload, trees []viewTree)
 		}
 	}
 	t.text(environmentDir+"/spack.lock", 0o644, c.LockText)
-	t.text(profileScript, 0o644, []byte(profile(environment(trees), c.Env)))
+	t.text(profileScript, 0o644, []byte(profile(env, c.Env)))
 	if base.shell {
 		t.text(entrypoint, 0o755, []byte(entrypointScript))
 		for _, at := range sbangs(packages) {
@@ -72,6 +72,11 @@ func (t *topLayer) view(tree viewTree) error {
 	}
 	if within("/"+root, InstallTree) || within(InstallTree, "/"+root) {
 		return fmt.Errorf("view %s: the packages lie there: give it another root", tree.Root)
+	}
+	for _, ours := range []string{environmentDir + "/spack.lock", profileScript, entrypoint} {
+		if within(ours, "/"+root) {
+			return fmt.Errorf("view %s: every image puts %s there: give it another root", tree.Root, ours)
+		}
 	}
 	if t.base.folders[root] && tree.Root != View || t.base.has(root) {
 		return fmt.Errorf("view %s: the base image has something there: give it another root", tree.Root)

@@ -3,7 +3,9 @@ package assemble
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"path"
@@ -50,8 +52,12 @@ func (b Builder) makeViews(ctx context.Context, c Container, packages []payload)
 		return nil, nil, err
 	}
 	for _, v := range wanted {
+		roots, err := c.lockRoots(v)
+		if err != nil {
+			return nil, nil, err
+		}
 		var members []views.Package
-		for _, spec := range v.Order(c.Lock, c.lockRoots(v)) {
+		for _, spec := range v.Order(c.Lock, roots) {
 			if p, ok := installed[spec.Hash]; ok {
 				members = append(members, p)
 			}
@@ -76,16 +82,31 @@ func viewRules(c Container) []image.Input {
 	return []image.Input{{Kind: "view rules", Digest: views.Rules(c.Lock.Spack.Version)}}
 }
 
-// lockRoots returns the roots of the container in the order of its lockfile,
-// by which Spack decides what a view shows.
-func (c Container) lockRoots(v views.View) []buildcache.Hash {
+// lockRoots returns the roots that a view is made of, in the order of the
+// lockfile, by which Spack decides what a view shows.
+func (c Container) lockRoots(v views.View) ([]buildcache.Hash, error) {
+	var groups struct {
+		Roots []struct {
+			Hash  buildcache.Hash `json:"hash"`
+			Group string          `json:"group"` // since lockfile version 7
+		} `json:"roots"`
+	}
+	if err := json.Unmarshal(c.LockText, &groups); err != nil {
+		return nil, err
+	}
+	inGroup := map[buildcache.Hash]bool{}
+	for _, root := range groups.Roots {
+		if slices.Contains(v.Groups, cmp.Or(root.Group, "default")) {
+			inGroup[root.Hash] = true
+		}
+	}
 	var roots []buildcache.Hash
 	for _, root := range c.Lock.Roots {
-		if slices.Contains(c.Roots, root.Hash) {
+		if slices.Contains(c.Roots, root.Hash) && (len(v.Groups) == 0 || inGroup[root.Hash]) {
 			roots = append(roots, root.Hash)
 		}
 	}
-	return roots
+	return roots, nil
 }
 
 // describeAll tells the views room of the packages, by hash.

@@ -1,0 +1,81 @@
+package assemble
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// withViews builds the splice environment of testdata with a view: of its own.
+func withViews(t *testing.T, view string) (*bench, Result, error) {
+	t.Helper()
+	b := newBench(t, "testdata/splice/cache")
+	c := b.container("testdata/splice/spack.lock")
+	c.Spack = []byte("spack:\n  specs: [zz-app]\n  view: " + view + "\n")
+	result, err := b.build(t.Context(), c)
+	return b, result, err
+}
+
+func TestViewsAreThoseOfTheEnvironment(t *testing.T) {
+	b, result, err := withViews(t, "{default: {root: /opt/v, exclude: [zz-hard]}, roots: {root: /srv/roots, link: roots}, each: {root: /srv/each, select: [zz-run, zz-base], projections: {all: '{name}/{version}'}}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	img := b.open(result)
+	for root, want := range map[string]map[string]bool{
+		"opt/v":     {"bin/zz-app": true, "bin/zz-run": true, "bin/one": false, ".spack/zz-hard": false, ".spack/zz-app/spec.json": true},
+		"srv/roots": {"bin/zz-app": true, "bin/zz-run": false, "etc/conflict": true},
+		"srv/each":  {"zz-run/1.0/bin/zz-run": true, "zz-base/2.0/lib/libzzbase.so": true, "bin": false, "zz-run/1.0/.spack/zz-run/spec.json": true},
+	} {
+		got := contentsOf(t, img, root)
+		for name, there := range want {
+			if _, ok := got[name]; ok != there {
+				t.Errorf("/%s/%s: there is %v, want %v", root, name, ok, there)
+			}
+		}
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(config.Config.Env, func(e string) bool { return strings.HasPrefix(e, "PATH=/opt/v/bin:") }) {
+		t.Errorf("environment %q", config.Config.Env)
+	}
+}
+
+func TestWithoutAViewTheProgramsOfTheRootsAreFound(t *testing.T) {
+	b, result, err := withViews(t, "false")
+	if err != nil {
+		t.Fatal(err)
+	}
+	img := b.open(result)
+	if got := contentsOf(t, img, "opt/view"); len(got) > 0 {
+		t.Errorf("the view holds %d entries", len(got))
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := strings.Join(config.Config.Env, "\n")
+	if !strings.Contains(env, "PATH=/opt/software/linux-debian12-x86_64_v3/gcc-12.2.0/zz-app-1.1-d6m4k6vjn5o4vio7cpg2buji5er4t4o4/bin:/usr/local/sbin:") ||
+		strings.Contains(env, "/opt/view") || strings.Contains(env, "SPACK_ENV_VIEW") {
+		t.Errorf("environment %q", config.Config.Env)
+	}
+}
+
+func TestAViewMayNotCoverWhatIsThere(t *testing.T) {
+	for view, want := range map[string]string{
+		"/opt/software":                       "the packages lie there",
+		"/opt":                                "the packages lie there",
+		"/opt/software/view":                  "the packages lie there",
+		"{d: {root: /v, link_type: copy}}":    "link_type copy",
+		"{d: {root: /opt/spack-environment}}": "puts /opt/spack-environment/spack.lock there",
+		"/etc":                                "puts /etc/profile.d/spacktainer.sh there",
+	} {
+		b, _, err := withViews(t, view)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want an error with %q", view, err, want)
+		}
+		b.nothingLeft()
+	}
+}
