@@ -208,3 +208,22 @@ func TestSilentBodiesAreTakenUpAgain(t *testing.T) {
 		t.Errorf("got %q, %v", text, err)
 	}
 }
+
+// The session token is S3's own header: Go does not know that it is a secret.
+func TestRedirectsElsewhereTakeNoToken(t *testing.T) {
+	var got []string
+	other := s3test.NewStub(t, s3test.Quirks{Instead: func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Header.Get("X-Amz-Security-Token")+r.Header.Get("Authorization"))
+		w.WriteHeader(http.StatusForbidden)
+	}})
+	s, _ := stubbed(t, s3test.Quirks{Instead: func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", strings.Replace(other.URL, "127.0.0.1", "localhost", 1)+r.URL.Path)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	}}, func(o *s3.Options) { o.Credentials = s3.Keys("id", "secret", "session") })
+	if _, err := list(t, s); err == nil {
+		t.Error("it is listed")
+	}
+	if len(got) == 0 || strings.Join(got, "") != "" {
+		t.Errorf("the other server got %q", got)
+	}
+}
