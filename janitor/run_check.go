@@ -85,18 +85,19 @@ func (r *run) check(ctx context.Context) error {
 	if err := r.again(ctx, true); err != nil {
 		return err
 	}
-	wrote, err := r.restore(ctx)
-	if err != nil {
-		return err
-	}
-	if r.named() || wrote {
-		if _, err := r.swapAll(ctx); err != nil { // an index was written from what was there before
-			return err
-		}
-	}
 	holes, err := r.holes(ctx)
 	if err != nil {
 		return err
+	}
+	if len(holes) == 0 {
+		if _, err := r.restore(ctx); err != nil {
+			return err
+		}
+	}
+	if r.named() { // an index was written from what was there before
+		if _, err := r.swapAll(ctx); err != nil {
+			return err
+		}
 	}
 	if err := r.bury(ctx); err != nil {
 		return err

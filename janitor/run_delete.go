@@ -174,12 +174,14 @@ func (r *run) putBackInto(ctx context.Context, key string, specs map[id]bool) (w
 		}
 	}()
 	r.Log("%s: %d entries come back", key, len(files))
-	return r.swap(ctx, r.lease, key, func(ctx context.Context, x *cacheIndex) (_ *text, err error) {
+	return r.swap(ctx, r.lease, key, func(ctx context.Context, x *cacheIndex) (*text, error) {
 		version := x.graph.Version()
 		if texts[version] == nil {
-			if texts[version], err = sc.textOf(ctx, version, files); err != nil {
+			t, err := sc.textOf(ctx, version, files)
+			if err != nil {
 				return nil, err
 			}
+			texts[version] = t
 		}
 		was, err := x.fetch(ctx, r.Store)
 		if err != nil {

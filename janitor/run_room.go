@@ -1,6 +1,11 @@
 package janitor
 
-import "slices"
+import (
+	"iter"
+	"slices"
+
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
+)
 
 // nextRoom returns the room after a plan, how many specs enter and leave it.
 func (p *Plan) nextRoom(now moment, mirror string) (n *room, entered, back int) {
@@ -24,6 +29,11 @@ func (p *Plan) nextRoom(now moment, mirror string) (n *room, entered, back int) 
 		return ok && s.present.Has(at) && !slices.ContainsFunc(r.takenFrom(t.taken), func(key string) bool { return !s.cachedBy(key, at) })
 	})
 	run := n.head.Generation
+	if len(p.Mend) > 0 { // what is pushed again gets its entries back
+		for at := range p.dangling() {
+			n.tombs = append(n.tombs, tomb{s.dag.hash(at), n.head.Generation, n.takenSet(s.indexesWith(at))})
+		}
+	}
 	for at, st := range p.state {
 		e := entry{}
 		switch st {
@@ -63,6 +73,17 @@ func (p *Plan) nextRoom(now moment, mirror string) (n *room, entered, back int) 
 		}
 	}
 	return n, entered, back
+}
+
+// dangling yields the specs of which indexes have entries, and the cache nothing.
+func (p *Plan) dangling() iter.Seq[id] {
+	all := index.NewBits(p.look.scan.dag.len())
+	for _, x := range p.look.scan.indexes {
+		for at := range x.dangling.All() {
+			all.Set(at)
+		}
+	}
+	return all.All()
 }
 
 // indexesWith returns the keys of the indexes that have a spec as cached.

@@ -1,0 +1,300 @@
+package janitor_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+// Two repositories prune one bucket on alternate nights for a year: each gets a
+// new release now and then, and drops old ones.
+func TestTwoRepositoriesShareAMirrorForAYear(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s := newStage(t, layout)
+		shared := s.named("shared")
+		type repository struct {
+			name string
+			live []*node
+		}
+		repositories := []*repository{{name: "one"}, {name: "two"}}
+		dropped := map[*node]time.Time{}
+		deleted := 0
+		for night := range size.Pick(120, 365, 365) {
+			r := repositories[night%2]
+			if night%14 < 2 {
+				n := s.named(r.name+fmt.Sprint(night), shared)
+				s.push(n, s.at)
+				if night < 2 {
+					s.push(shared, s.at)
+				}
+				s.updateIndex(s.at)
+				r.live = append(r.live, n)
+				if len(r.live) > 2 {
+					dropped[r.live[0]] = s.at
+					r.live = r.live[1:]
+				}
+			}
+			j := s.janitor()
+			j.Repository, j.Policy.MaxFraction = r.name, 0.5
+			j.Roots = func(context.Context) (janitor.Roots, error) {
+				return janitor.Roots{Locks: []janitor.Lock{s.lock(r.name, r.live...)}}, nil
+			}
+			if night < 2 && len(r.live) == 0 {
+				continue
+			}
+			res, err := j.Prune(t.Context())
+			if err != nil {
+				t.Fatalf("night %d, %s: %v", night, r.name, err)
+			}
+			deleted += res.Specs
+			v := view(t, s.m.contents())
+			v.noHoles(t, fmt.Sprint("night ", night))
+			for _, o := range repositories {
+				for _, n := range append(o.live, shared) {
+					if !v.installable[n.Hash] {
+						t.Fatalf("night %d: %s is gone", night, n.Name)
+					}
+				}
+			}
+			for n, at := range dropped {
+				if v.installable[n.Hash] && s.at.Sub(at) > 3*6*day {
+					t.Fatalf("night %d: %s was dropped %s ago and is there", night, n.Name, s.at.Sub(at))
+				}
+			}
+			s.at = s.at.Add(day)
+		}
+		if deleted == 0 {
+			t.Error("no garbage was freed")
+		}
+	})
+}
+
+// A repository that has not said since what it needs holds what is condemned.
+func TestARepositoryThatWasNotHeardOfHolds(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s := newStage(t, layout)
+		root, d := s.named("root"), s.named("d")
+		s.push(root, old)
+		s.push(d, old)
+		s.updateIndex(old)
+		s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+		other := s.janitor()
+		other.Repository = "other"
+		if _, err := other.PublishRoots(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.at = s.at.Add(time.Hour)
+		s.prune()
+		s.at = s.at.Add(8 * day)
+		if s.prune(); !s.installs(d) {
+			t.Fatal("d went, though the other repository may need it")
+		}
+		p, err := s.janitor().Plan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for c := range p.Specs() {
+			if c.State != "held" || !strings.Contains(c.HeldBy, "repositories/other") {
+				t.Errorf("got %+v", c)
+			}
+		}
+		if _, err := other.PublishRoots(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s.prune(); s.installs(d) {
+			t.Error("d is there, though nobody needs it")
+		}
+	})
+}
+
+func TestRootSetsKeepUntilTheyEnd(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s := newStage(t, layout)
+		root, lib := s.named("root"), s.named("lib")
+		app := s.named("app", lib)
+		for _, n := range s.nodes {
+			s.push(n, old)
+		}
+		s.updateIndex(old)
+		s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+		s.prune()
+		if _, err := s.janitor().Spare(t.Context(), []janitor.Pin{"app"}); err != nil {
+			t.Fatal(err)
+		}
+		for range 8 { // 80 days
+			s.at = s.at.Add(10 * day)
+			if s.prune(); !s.installs(app) || !s.installs(lib) {
+				t.Fatalf("what was spared went after %s", s.at.Sub(now))
+			}
+		}
+		for range 3 { // the set ends, and what it kept waits
+			s.at = s.at.Add(11 * day)
+			s.prune()
+		}
+		if s.installs(app) || s.installs(lib) {
+			t.Error("what was spared is never freed")
+		}
+		if set, err := s.janitor().Announce(t.Context(), "a build", []buildcache.Hash{buildcache.Hash(root.Hash)}); err != nil || set.For != 48*time.Hour {
+			t.Errorf("got %+v, %v", set, err)
+		}
+	})
+}
+
+func TestRootSetsThatCannotBeReadStopDeleting(t *testing.T) {
+	for name, tt := range map[string]struct {
+		key, text string
+		deletes   bool
+	}{
+		"a repository's": {"repositories/x", "{", false},
+		"a build's":      {"builds/x", `{"format":9}`, false},
+		"an old build's": {"builds/old", "{", true},
+	} {
+		s, _, d := condemnedStage(t, 3)
+		at := s.at
+		if tt.deletes {
+			at = at.Add(-3 * day)
+		}
+		s.m.set(janitor.RootsPrefix+tt.key, []byte(tt.text), at)
+		r := s.prune()
+		if s.installs(d) == tt.deletes || (r.Specs == 1) != tt.deletes {
+			t.Errorf("%s: got %+v", name, r)
+		}
+	}
+	s, _, d := condemnedStage(t, 3)
+	s.m.set(janitor.RootsPrefix+"repositories/big", bytes.Repeat([]byte(" "), 17<<20), s.at)
+	if s.prune(); !s.installs(d) {
+		t.Error("a set that is too big did not count")
+	}
+}
+
+// What is condemned does not go before what needs it.
+func TestWhatIsHeldGoesWithWhatNeedsIt(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s := newStage(t, layout)
+		root, lib := s.named("root"), s.named("lib")
+		app := s.named("app", lib)
+		s.push(root, old)
+		s.push(lib, old)
+		s.updateIndex(old)
+		s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+		s.prune()
+		s.at = s.at.Add(3 * day)
+		s.push(app, s.at.Add(-3*day)) // with its time kept, as rsync does
+		s.prune()
+		s.at = s.at.Add(4 * day)
+		s.prune()
+		if !s.installs(lib) || !s.installs(app) {
+			t.Fatal("lib went before app")
+		}
+		s.at = s.at.Add(7 * day)
+		s.prune()
+		if s.installs(lib) || s.installs(app) {
+			t.Error("they are there for ever")
+		}
+	})
+}
+
+// Written again with the same bytes: the wait begins anew.
+func TestWhatIsWrittenAgainWaitsAnew(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, _, d := condemnedStage(t, layout)
+		s.push(d, s.at.Add(-4*day)) // within the wait, and older than grace
+		if s.prune(); !s.installs(d) {
+			t.Error("it was written since, and went")
+		}
+	})
+}
+
+// One clock says that a week has passed: that is not enough.
+func TestBothClocksMustSayThatItHasWaited(t *testing.T) {
+	for _, ours := range []bool{true, false} {
+		s := newStage(t, 3)
+		root, d := s.named("root"), s.named("d")
+		s.push(root, old)
+		s.push(d, old)
+		s.updateIndex(old)
+		s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+		s.prune()
+		jump := s.at.Add(7 * day)
+		for range 3 { // the first run notices the jump, the others count
+			j := s.janitor()
+			if ours {
+				j.Now = func() time.Time { return jump }
+			} else {
+				s.m.clock = func() time.Time { return jump }
+			}
+			if _, err := j.Prune(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !s.installs(d) {
+			t.Errorf("ours %v: one clock was set, and d went", ours)
+		}
+	}
+}
+
+// A room that is lost, damaged or of another mirror: all waits anew, and it is
+// said.
+func TestARoomThatCountsForNothing(t *testing.T) {
+	room := janitor.Prefix + "room"
+	for name, spoil := range map[string]func(*stage, *janitor.Janitor){
+		"lost":             func(s *stage, _ *janitor.Janitor) { s.m.remove(room) },
+		"damaged":          func(s *stage, _ *janitor.Janitor) { s.m.set(room, s.m.data(room)[:40], s.at) },
+		"another mirror's": func(_ *stage, j *janitor.Janitor) { j.Mirror = "another" },
+	} {
+		s, _, d := condemnedStage(t, 3)
+		j := s.janitor()
+		spoil(s, &j)
+		p, err := j.Plan(t.Context())
+		if err != nil || len(p.Notes) == 0 {
+			t.Errorf("%s: it is not said: %v, %v", name, p.Notes, err)
+		}
+		if _, err := j.Apply(t.Context(), p); err != nil || !s.installs(d) {
+			t.Errorf("%s: d went at once: %v", name, err)
+		}
+		s.at = s.at.Add(7 * day)
+		if _, err := j.Prune(t.Context()); err != nil || s.installs(d) {
+			t.Errorf("%s: d never goes: %v", name, err)
+		}
+	}
+}
+
+// The brake counts what is in the room, and lets through once.
+func TestTheBrakeIsAskedOnce(t *testing.T) {
+	s := newStage(t, 3)
+	root := s.named("root")
+	s.push(root, old)
+	for i := range 3 {
+		s.push(s.named(fmt.Sprint("d", i)), old)
+	}
+	s.updateIndex(old)
+	s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+	run := func(raise float64) (janitor.Result, error) {
+		j := s.janitor()
+		j.Policy.MaxFraction, j.Policy.Raise = 0.5, raise
+		return j.Prune(t.Context())
+	}
+	if r, err := run(0); !errors.Is(err, janitor.ErrRefused) || r.Condemned != 0 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if r, err := run(0.9); err != nil || r.Condemned != 3 {
+		t.Errorf("raised: %+v, %v", r, err)
+	}
+	s.at = s.at.Add(day)
+	s.push(s.named("more"), old)
+	if r, err := run(0); err != nil || r.Condemned != 1 {
+		t.Errorf("what was let through was asked for again: %+v, %v", r, err)
+	}
+	s.at = s.at.Add(7 * day)
+	if r, err := run(0); err != nil || r.Specs != 4 {
+		t.Errorf("it is never freed: %+v, %v", r, err)
+	}
+}

@@ -1,0 +1,415 @@
+package janitor_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+// A stage is a small cache through time: both clocks are its own.
+type stage struct {
+	*world
+	t     *testing.T
+	at    time.Time
+	roots janitor.Roots
+}
+
+func newStage(t *testing.T, layout int) *stage {
+	s := &stage{world: newWorld(t, 9, layout), t: t, at: now}
+	s.m.clock = func() time.Time { return s.at }
+	return s
+}
+
+// named adds a spec that links to others.
+func (s *stage) named(name string, needs ...*node) *node {
+	n := s.add(0)
+	n.Name, n.External = name, nil
+	for _, to := range needs {
+		d := dep{Name: to.Name, Hash: to.Hash}
+		d.Parameters.Deptypes, d.Parameters.Virtuals = []string{"link"}, []string{}
+		n.Dependencies = append(n.Dependencies, d)
+	}
+	return n
+}
+
+func (s *stage) janitor() janitor.Janitor {
+	return janitor.Janitor{
+		Store: s.m, Mirror: "mirror", Owner: "test", Policy: janitor.Policy{Grace: 2 * day, Wait: 6 * day, MaxFraction: 1},
+		Roots: func(context.Context) (janitor.Roots, error) { return s.roots, nil },
+		Now:   func() time.Time { return s.at },
+		Sleep: func(ctx context.Context, d time.Duration) error { s.at = s.at.Add(d); return ctx.Err() },
+	}
+}
+
+func (s *stage) prune() janitor.Result {
+	s.t.Helper()
+	r, err := s.janitor().Prune(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+// condemned makes a cache with a root, and with D that nothing needs and that
+// has waited.
+func condemnedStage(t *testing.T, layout int) (s *stage, root, d *node) {
+	s = newStage(t, layout)
+	root, d = s.named("root"), s.named("d")
+	s.push(root, old)
+	s.push(d, old)
+	s.updateIndex(old)
+	s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+	if r := s.prune(); r.Condemned != 1 || r.Objects != 0 {
+		t.Fatalf("the first run: %+v", r)
+	}
+	s.at = s.at.Add(7 * day)
+	return s, root, d
+}
+
+func both(t *testing.T, scene func(t *testing.T, layout int)) {
+	for layout := 2; layout <= 3; layout++ {
+		t.Run(fmt.Sprint("v", layout), func(t *testing.T) { scene(t, layout) })
+	}
+}
+
+func (s *stage) installs(n *node) bool {
+	return view(s.t, s.m.contents()).installable[n.Hash]
+}
+
+func (s *stage) indexed(n *node) bool {
+	for _, hashes := range view(s.t, s.m.contents()).indexed {
+		if !hashes[n.Hash] {
+			return false
+		}
+	}
+	return true
+}
+
+func TestWhatHasWaitedIsDeleted(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, root, d := condemnedStage(t, layout)
+		before := s.at
+		if r := s.prune(); r.Specs != 1 || s.installs(d) || !s.installs(root) || s.indexed(d) || !s.indexed(root) {
+			t.Errorf("got %+v", r)
+		}
+		if s.at.Sub(before) < 10*time.Minute {
+			t.Error("clients still had the index of before")
+		}
+		for range 3 { // the old index of v3, too
+			s.at = s.at.Add(7 * day)
+			s.prune()
+		}
+		if v := view(t, s.m.contents()); len(v.loose) > 0 {
+			t.Errorf("garbage: %v", v.loose)
+		}
+	})
+}
+
+// The index of after the run has the bytes of an earlier one, whose blob is due.
+func TestTheIndexThatComesBackIsNotDeleted(t *testing.T) {
+	s := newStage(t, 3)
+	root, d := s.named("root"), s.named("d")
+	s.push(root, old)
+	s.updateIndex(old)
+	s.push(d, old)
+	s.updateIndex(old.Add(time.Hour))
+	s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+	for range 4 {
+		s.prune()
+		view(t, s.m.contents()).noHoles(t, "after a run")
+		s.at = s.at.Add(7 * day)
+	}
+	if s.installs(d) || !s.indexed(root) {
+		t.Error("d is there, or root is in no index")
+	}
+}
+
+// A push that ends while a listing takes long is in none of its pages.
+func TestAPushThatASlowListingHides(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, _, d := condemnedStage(t, layout)
+		x := s.named("x", d)
+		s.m.cut = func(prefix string) error {
+			if prefix == "build_cache/" || prefix == "v" {
+				s.m.cut = nil
+				s.push(x, s.at)
+			}
+			return nil
+		}
+		s.prune()
+		if !s.installs(d) || !s.installs(x) || !s.indexed(d) {
+			t.Error("d went, though x needs it")
+		}
+	})
+}
+
+// The roots of now count with a plan of before.
+func TestAPlanKnowsTheRootsOfNow(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, root, d := condemnedStage(t, layout)
+		j := s.janitor()
+		p, err := j.Plan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text bytes.Buffer
+		if err := p.WriteJSON(&text); err != nil {
+			t.Fatal(err)
+		}
+		r, err := janitor.ReadPlan(&text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.roots.Locks = []janitor.Lock{s.lock("env", root), s.lock("more", d)}
+		if p, err = j.PlanReviewed(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := j.Apply(t.Context(), p); err != nil || !s.installs(d) {
+			t.Errorf("what the other lockfile needs went: %v", err)
+		}
+		s.at = s.at.Add(25 * time.Hour)
+		if _, err := j.PlanReviewed(t.Context(), r); !errors.Is(err, janitor.ErrRefused) {
+			t.Errorf("a plan of yesterday: %v", err)
+		}
+		j.Mirror = "another"
+		s.at = s.at.Add(-25 * time.Hour)
+		if _, err := j.PlanReviewed(t.Context(), r); !errors.Is(err, janitor.ErrRefused) {
+			t.Errorf("a plan for another mirror: %v", err)
+		}
+	})
+}
+
+// Roots that change between two looks of one run count.
+func TestRootsAreReadForEachLook(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, root, d := condemnedStage(t, layout)
+		s.m.before = func(what, key string) error {
+			if strings.Contains(key, "index") { // d is about to leave it
+				s.roots.Locks = []janitor.Lock{s.lock("env", root), s.lock("more", d)}
+			}
+			return nil
+		}
+		s.prune()
+		if !s.installs(d) || !s.indexed(d) {
+			t.Error("d went, or is in no index")
+		}
+	})
+}
+
+// A process that was stopped does not go on when another one had the lease.
+func TestAJanitorThatWasStoppedDoesNotGoOn(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, root, d := condemnedStage(t, layout)
+		stopped := 0
+		s.m.before = func(what, key string) error {
+			if what == "put" && strings.HasSuffix(key, "/room") && stopped == 0 {
+				stopped++
+				s.at = s.at.Add(time.Hour)
+				other := s.janitor()
+				roots := janitor.Roots{Locks: []janitor.Lock{s.lock("env", root), s.lock("more", d)}}
+				other.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
+				if _, err := other.Prune(t.Context()); err != nil {
+					t.Errorf("the other one: %v", err)
+				}
+			}
+			return nil
+		}
+		if _, err := s.janitor().Prune(t.Context()); err == nil || stopped != 1 {
+			t.Error("it went on")
+		}
+		if !s.installs(d) || !s.indexed(d) {
+			t.Error("d went, though the other one has kept it")
+		}
+	})
+}
+
+// D is pushed again while it goes: after its manifest, before its blobs.
+func TestAPushAgainWhileBlobsGo(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, _, d := condemnedStage(t, layout)
+		again := false
+		s.m.reading = func(key string) error { // the first request after the spec files went
+			if !again && !s.present(d) && strings.Contains(key, "index") {
+				again = true
+				s.push(d, s.at)
+			}
+			return nil
+		}
+		_, err := s.janitor().Prune(t.Context())
+		if errors.Is(err, janitor.ErrUnproved) && strings.Contains(err.Error(), d.Hash) {
+			return // the push came between the look and the deletion: it is said
+		}
+		if err != nil || !again || !s.installs(d) || !s.indexed(d) {
+			t.Errorf("pushed again %v: it has lost its blobs or its entry: %v", again, err)
+		}
+	})
+}
+
+// A dependent comes between the deletion of the spec file and the end: it is said.
+func TestWhatComesTooLateIsSaid(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, _, d := condemnedStage(t, layout)
+		x := s.named("x", d)
+		s.m.reading = func(key string) error {
+			if !s.present(d) {
+				s.m.reading = nil
+				s.push(x, s.at)
+			}
+			return nil
+		}
+		_, err := s.janitor().Prune(t.Context())
+		if !errors.Is(err, janitor.ErrUnproved) || !strings.Contains(err.Error(), "x@") || !strings.Contains(err.Error(), "d@") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// Another process writes the index while it is written anew.
+func TestReindexOverwritesNoUpdate(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s := newStage(t, layout)
+		a, b := s.named("a"), s.named("b")
+		s.push(a, old)
+		s.updateIndex(old)
+		raced := false
+		s.m.before = func(what, key string) error {
+			if what == "put" && !raced && strings.Contains(key, "index") {
+				raced = true
+				s.push(b, s.at)
+				s.updateIndex(s.at)
+			}
+			return nil
+		}
+		if _, err := s.janitor().Reindex(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		if !raced || !s.indexed(a) || !s.indexed(b) {
+			t.Error("an update of the index was lost")
+		}
+	})
+}
+
+// A forced push deletes a root's spec file and puts it again: the entry that
+// was dangling for a moment comes back.
+func TestAForcedPushOfARootKeepsItsEntry(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, other, _ := condemnedStage(t, layout)
+		root := s.named("top")
+		s.push(root, old)
+		s.updateIndex(old)
+		s.roots.Locks = []janitor.Lock{s.lock("env", root, other)}
+		all := s.uploads(root)
+		last := all[len(all)-1]
+		s.m.remove(last.key)
+		s.m.before = func(what, key string) error {
+			if what == "delete" && !strings.Contains(key, ".spacktainers") {
+				s.m.set(last.key, last.data, s.at)
+			}
+			return nil
+		}
+		if _, err := s.janitor().Prune(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.m.before = nil
+		s.m.set(last.key, last.data, s.at)
+		s.prune()
+		if !s.installs(root) || !s.indexed(root) {
+			t.Error("the root has lost its entry")
+		}
+	})
+}
+
+// A run is killed behind the swap of the index; then a lockfile needs what it
+// was about to delete.
+func TestAKillBehindTheSwapAndMoreRoots(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, root, d := condemnedStage(t, layout)
+		ctx, kill := context.WithCancel(t.Context())
+		j := s.janitor()
+		j.Sleep = func(context.Context, time.Duration) error { kill(); return ctx.Err() }
+		if _, err := j.Prune(ctx); err == nil || s.indexed(d) {
+			t.Fatalf("it was not killed behind the swap: %v", err)
+		}
+		s.at = s.at.Add(time.Hour)
+		s.roots.Locks = []janitor.Lock{s.lock("env", root), s.lock("more", d)}
+		s.prune()
+		if !s.installs(d) || !s.indexed(d) {
+			t.Error("d is in no index")
+		}
+	})
+}
+
+// The clock of another process is a day ahead: its lease blocks for its own
+// length, and no longer.
+func TestALeaseFromAClockThatIsAhead(t *testing.T) {
+	s, _, _ := condemnedStage(t, 3)
+	s.m.set(janitor.Prefix+"lease", []byte(`{"owner":"ahead","nonce":"x","run":"y","expires":"2030-01-01T00:00:00Z"}`), s.at)
+	if _, err := s.janitor().Prune(t.Context()); !errors.Is(err, janitor.ErrLeased) {
+		t.Errorf("got %v", err)
+	}
+	s.at = s.at.Add(11 * time.Minute)
+	s.prune()
+}
+
+// Spack before 0.18 describes packages in .spec.yaml.
+func TestMetadataThatIsNotKnownKeepsItsPackage(t *testing.T) {
+	s := newStage(t, 2)
+	root, d := s.named("root"), s.named("d")
+	s.push(root, old)
+	s.push(d, old)
+	s.updateIndex(old)
+	all := s.uploads(d)
+	s.m.remove(all[1].key)
+	yaml := strings.TrimSuffix(all[1].key, ".json") + ".yaml"
+	s.m.set(yaml, []byte("spec:\n- d: {}\n"), old)
+	s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+	for range 4 {
+		p, err := s.janitor().Plan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(strings.Join(p.Notes, "\n"), yaml) {
+			t.Errorf("it is not said: %v", p.Notes)
+		}
+		s.prune()
+		s.at = s.at.Add(10 * day)
+	}
+	if s.m.data(all[0].key) == nil || s.m.data(yaml) == nil || !s.indexed(d) {
+		t.Error("a package of an old Spack went")
+	}
+}
+
+// keptVersions is a store that keeps versions, of which nobody may delete any.
+type keptVersions struct {
+	*memory
+	t *testing.T
+}
+
+func (keptVersions) Versioning(context.Context) (bool, error) { return true, nil }
+func (k keptVersions) DeleteVersions(context.Context, []buildcache.Version) error {
+	k.t.Error("versions were deleted")
+	return nil
+}
+
+func TestNoRunTouchesVersionsOrOldJournals(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, _, d := condemnedStage(t, layout)
+		journal := janitor.Prefix + "runs/20260101T000000.000Z/plan.json"
+		s.m.set(journal, []byte("{}"), old)
+		j := s.janitor()
+		j.Store = keptVersions{s.m, t}
+		if _, err := j.Prune(t.Context()); err != nil || s.installs(d) {
+			t.Errorf("got %v", err)
+		}
+		if s.m.data(journal) == nil {
+			t.Error("an old journal went")
+		}
+	})
+}
