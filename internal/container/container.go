@@ -22,7 +22,9 @@ type Container struct {
 	Platform string        // such as linux/amd64
 	Target   string        // the microarchitecture that Spack asks for; empty: that of the machine
 	Spack    []byte        // the merged spack.yaml
+	Notes    []string      // what was added to the definition's own settings, for people
 	Inputs   []image.Input // the files that the definition is made of
+	Included []File        // what Spack refers to; targets are relative to it
 	Files    []File
 	Env      map[string]string
 	Labels   map[string]string // of the definition: beside ours, in no place of them
@@ -47,7 +49,7 @@ type Container struct {
 // A File is copied into the container.
 type File struct {
 	Source string // a file or folder on this machine
-	Target string // absolute, in the container
+	Target string // in the container; absolute, where nothing else is said
 }
 
 // New returns the container of a Spack environment for a target such as x86_64_v3, without a lockfile.
@@ -55,7 +57,7 @@ func New(d definition.Definition, target string) (Container, error) {
 	if d.Kind == definition.Apptainer {
 		return Container{}, errors.New("it is an Apptainer definition, converted from an image: there is nothing to build")
 	}
-	spack, err := d.Environment(definition.Template(target))
+	spack, notes, err := d.Merge(definition.Template(target))
 	if err != nil {
 		return Container{}, err
 	}
@@ -64,18 +66,15 @@ func New(d definition.Definition, target string) (Container, error) {
 		return Container{}, err
 	}
 	c := Container{
-		Name: d.Name, Platform: d.Platform, Target: target, Spack: spack,
+		Name: d.Name, Platform: d.Platform, Target: target, Spack: spack, Notes: notes,
 		Env: d.Env, Labels: d.Labels, Epilogue: d.Epilogue, Strip: d.Strip, Test: d.Test,
-		order: func(lock *buildcache.Lockfile) ([]int, error) {
-			var specs []string
-			for _, root := range lock.Roots {
-				specs = append(specs, root.Spec)
-			}
-			return d.Roots(specs)
-		},
+		order: d.Roots,
 	}
 	for _, in := range files {
 		c.Inputs = append(c.Inputs, image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256})
+	}
+	for _, f := range d.Included {
+		c.Included = append(c.Included, File{Source: filepath.Join(d.Root, f.Source), Target: f.Target})
 	}
 	for _, f := range d.Files {
 		c.Files = append(c.Files, File{Source: filepath.Join(d.Root, f.Source), Target: f.Target})

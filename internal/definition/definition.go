@@ -40,6 +40,8 @@ type Definition struct {
 	Spack *yaml.Node `json:"-"` // the user's `spack` mapping, aliases expanded; of an Environment only
 	Specs []string   // its specs as written, in order; matrices are only in Spack
 
+	Included []FilePair // what the environment refers to; targets are relative to its spack.yaml
+
 	Files  []FilePair        // copied into the container
 	Strip  bool              // strip the installed programs and libraries
 	Test   []string          // commands that must succeed in the finished container
@@ -53,10 +55,10 @@ type Definition struct {
 	From      string // what that stage starts from, with registry and namespace
 }
 
-// A FilePair is copied from the repository into the container.
+// A FilePair is copied from the repository into the container or its build.
 type FilePair struct {
-	Source string // a file or folder below FilesFolder, relative to the repository
-	Target string // an absolute path in the container
+	Source string // a file or folder, relative to the repository
+	Target string // a path in the container
 }
 
 // platforms holds the known architecture folders.

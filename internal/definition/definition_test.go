@@ -174,9 +174,9 @@ func TestLoadRefuses(t *testing.T) {
 		{"empty specs", in("spack:\n  specs: []\n"), at + ":2:10: specs is empty: name at least one package"},
 		{"a spec that is a number", in("spack:\n  specs: [1.5]\n"), at + ":2:11: a spec is the number 1.5: put it in quotes if it is meant"},
 		{"a spec that is a truth value", in("spack:\n  specs: [true]\n"), at + ":2:11: a spec is the truth value true: put it in quotes if it is meant"},
-		{"a spec that is nothing", in("spack:\n  specs:\n    -\n"), at + ":3:6: a spec is nothing: it is a string, such as hdf5+mpi"},
+		{"a spec that is nothing", in("spack:\n  specs:\n    -\n"), at + ":3:5: specs is empty: name at least one package"},
 		{"a spec that is a list", in("spack:\n  specs: [[a]]\n"), at + ":2:11: a spec is a list: it is a string, such as hdf5+mpi"},
-		{"a spec that is a mapping", in("spack:\n  specs: [a: b]\n"), at + ":2:11: a spec is a mapping: only one with the key matrix can be; quote a spec that holds ': '"},
+		{"a spec that is a mapping", in("spack:\n  specs: [a: b]\n"), at + ":2:11: a spec is a mapping: only one with the key matrix or specs can be; quote a spec that holds ': '"},
 
 		{"strip that is no truth value", in(hello + "spacktainer:\n  strip: 1\n"), at + ":4:10: strip is the number 1: it is true or false"},
 		{"a test that is no list", in(hello + "spacktainer:\n  test: a\n"), at + `:4:9: test is "a": it is a list`},

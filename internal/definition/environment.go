@@ -8,6 +8,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/openbraininstitute/spacktainers/internal/abstract"
 	"github.com/openbraininstitute/spacktainers/internal/suggest"
 )
 
@@ -19,9 +20,11 @@ var sections = map[string]yaml.Kind{
 	"compilers":        yaml.SequenceNode,
 	"concretizer":      yaml.MappingNode,
 	"config":           yaml.MappingNode,
+	"container":        yaml.MappingNode, // how `spack containerize` would do it: not used here
 	"definitions":      yaml.SequenceNode,
 	"develop":          yaml.MappingNode,
 	"env_vars":         yaml.MappingNode,
+	"gitlab-ci":        yaml.MappingNode,
 	"include":          yaml.SequenceNode,
 	"include_concrete": yaml.SequenceNode,
 	"mirrors":          yaml.MappingNode,
@@ -50,6 +53,7 @@ func (l *loader) readEnvironment(p *problems, data []byte, d *Definition) {
 		switch key.Value {
 		case "spack":
 			readSpack(p, key, value, d)
+			l.readPaths(p, d)
 		case "spacktainer":
 			l.readSpacktainer(p, value, d)
 		default:
@@ -105,24 +109,69 @@ func sectionName(key string) string {
 	return strings.TrimRight(key, ":+-")
 }
 
+// groupKeys are the keys of a group of specs, and of a matrix, which can be one.
+var groupKeys = []string{"exclude", "explicit", "group", "matrix", "needs", "override", "specs"}
+
+// readSpecs checks a list of specs, and returns those that are written out in it or in its groups.
 func readSpecs(p *problems, list *yaml.Node) (specs []string) {
-	if len(list.Content) == 0 {
+	if !slices.ContainsFunc(list.Content, func(n *yaml.Node) bool { return !isNull(n) }) {
 		p.at(list, "specs is empty: name at least one package")
 	}
 	for _, spec := range list.Content {
 		switch {
+		case isNull(spec): // Spack skips it
 		case isText(spec):
+			checkSpec(p, spec)
 			specs = append(specs, spec.Value)
-		case spec.Kind == yaml.MappingNode && get(spec, "matrix") != nil:
 		case spec.Kind == yaml.MappingNode:
-			p.at(spec, "a spec is a mapping: only one with the key matrix can be; quote a spec that holds ': '")
-		case spec.Kind == yaml.ScalarNode && spec.Tag != "!!str" && !isNull(spec):
+			specs = append(specs, readGroup(p, spec)...)
+		case spec.Kind == yaml.ScalarNode && spec.Tag != "!!str":
 			p.at(spec, "a spec is %s: put it in quotes if it is meant", describe(spec))
 		default:
 			p.at(spec, "a spec is %s: it is a string, such as hdf5+mpi", describe(spec))
 		}
 	}
 	return specs
+}
+
+// readGroup checks a matrix or a group.
+func readGroup(p *problems, group *yaml.Node) []string {
+	specs, matrix := get(group, "specs"), get(group, "matrix")
+	if specs == nil && matrix == nil {
+		p.at(group, "a spec is a mapping: only one with the key matrix or specs can be; quote a spec that holds ': '")
+		return nil
+	}
+	for key, value := range entries(group) {
+		switch {
+		case !slices.Contains(groupKeys, key.Value):
+			p.at(key, "unknown key %q in a group of specs: %s", key.Value, suggest.Hint(key.Value, groupKeys))
+		case (key.Value == "matrix" || key.Value == "exclude" || key.Value == "specs") && value.Kind != yaml.SequenceNode:
+			p.at(value, "%s is %s: it is a list", key.Value, describe(value))
+			return nil
+		}
+	}
+	if matrix != nil {
+		for _, row := range matrix.Content {
+			if row.Kind != yaml.SequenceNode {
+				p.at(row, "a row of a matrix is %s: it is a list", describe(row))
+			}
+		}
+	}
+	if specs == nil {
+		return nil
+	}
+	return readSpecs(p, specs)
+}
+
+// checkSpec reports a text that no version of Spack reads as one spec.
+func checkSpec(p *problems, spec *yaml.Node) {
+	if strings.HasPrefix(strings.TrimSpace(spec.Value), "$") {
+		return
+	}
+	_, err := abstract.Parse(spec.Value, false)
+	if _, legacy := abstract.Parse(spec.Value, true); err != nil && legacy != nil {
+		p.at(spec, "no spec: %v", err)
+	}
 }
 
 func (l *loader) readSpacktainer(p *problems, spacktainer *yaml.Node, d *Definition) {

@@ -23,7 +23,7 @@ type Input struct {
 }
 
 // Inputs lists every file that the container is made from, sorted by path:
-// the definition, its epilogue, and what it copies, with hidden files and
+// the definition, its epilogue, what its environment refers to, and what it copies, with hidden files and
 // folders. The lockfile is not among them: its text names the commit of Spack
 // that wrote it, so the same specs can stand in different lockfiles.
 func (d Definition) Inputs() ([]Input, error) {
@@ -50,6 +50,15 @@ func (d Definition) Inputs() ([]Input, error) {
 		if err := add(root, "", name, info, err); err != nil {
 			return nil, fmt.Errorf("inputs of %s: %w", d.Name, err)
 		}
+	}
+	var included []error
+	for _, pair := range d.Included {
+		walk(root, pair.Source, func(name string, info fs.FileInfo, err error) {
+			included = append(included, add(root, "", name, info, err))
+		})
+	}
+	if err := errors.Join(included...); err != nil {
+		return nil, fmt.Errorf("inputs of %s: %w", d.Name, err)
 	}
 	if len(d.Files) > 0 {
 		files, err := root.OpenRoot(FilesFolder)

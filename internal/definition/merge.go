@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"reflect"
+	"regexp"
 	"strings"
 	"text/template"
 
@@ -29,33 +31,55 @@ func Template(target string) []byte {
 // Environment returns the spack.yaml to build: the template with the user's
 // settings over it. Mappings are merged; what else the user writes replaces
 // what stands there, lists as well. `key::` replaces a mapping too, `key+:`
-// and `key-:` put a list before or behind the template's, all as in Spack.
+// and `key-:` put a list before or behind the template's, all as in Spack, for
+// which these keys stay as they are written: it resolves them against its own
+// configuration in turn.
 //
 // Keys stand in the template's order, then in the user's, so equal input
 // gives equal output.
 func (d Definition) Environment(template []byte) ([]byte, error) {
+	text, _, err := d.Merge(template)
+	return text, err
+}
+
+// Merge returns what Environment does, and notes on what was added to the user's settings.
+func (d Definition) Merge(template []byte) (text []byte, notes []string, err error) {
 	if d.Kind != Environment || d.Spack == nil {
-		return nil, fmt.Errorf("environment of %s: %s is no Spack environment", d.Name, d.Path)
+		return nil, nil, fmt.Errorf("environment of %s: %s is no Spack environment", d.Name, d.Path)
 	}
 	p := &problems{of: &d, path: "template"}
 	base := document(p, template)
 	if len(p.found) > 0 {
-		return nil, fmt.Errorf("environment of %s: %w", d.Name, p.found)
+		return nil, nil, fmt.Errorf("environment of %s: %w", d.Name, p.found)
 	}
 	spack := get(base, "spack")
 	if spack == nil {
-		return nil, fmt.Errorf("environment of %s: the template has no key spack", d.Name)
+		return nil, nil, fmt.Errorf("environment of %s: the template has no key spack", d.Name)
 	}
+	user, notes := d.withTarget(spack)
 	merged := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{
-		{Kind: yaml.ScalarNode, Value: "spack"}, merge(spack, d.Spack),
+		{Kind: yaml.ScalarNode, Value: "spack"}, merge(spack, user),
 	}}
 	var b bytes.Buffer
 	encoder := yaml.NewEncoder(&b)
 	encoder.SetIndent(2)
 	if err := errors.Join(encoder.Encode(merged), encoder.Close()); err != nil {
-		return nil, fmt.Errorf("environment of %s: %w", d.Name, err)
+		return nil, nil, fmt.Errorf("environment of %s: %w", d.Name, err)
 	}
-	return b.Bytes(), nil
+	return plainMarkers(b.Bytes()), notes, nil
+}
+
+// marked is a key with Spack's marker to override, as the encoder quotes it.
+var marked = regexp.MustCompile(`(?m)^( *(?:- )?)'([A-Za-z0-9_.-]+:)':`)
+
+// plainMarkers writes `packages::` as people do, where that says the same.
+func plainMarkers(text []byte) []byte {
+	plain := marked.ReplaceAll(text, []byte("$1$2:"))
+	var before, after any
+	if yaml.Unmarshal(text, &before) != nil || yaml.Unmarshal(plain, &after) != nil || !reflect.DeepEqual(before, after) {
+		return text
+	}
+	return plain
 }
 
 // merge returns base with over put over it, and changes neither. What only
@@ -79,11 +103,11 @@ func merge(base, over *yaml.Node) *yaml.Node {
 		case i < 0:
 			merged.Content = append(merged.Content, key, value)
 		case suffix == ":":
-			merged.Content[i] = value
+			merged.Content[i-1], merged.Content[i] = key, value
 		case suffix == "+":
-			merged.Content[i] = concat(value, merged.Content[i], value)
+			merged.Content[i-1], merged.Content[i] = key, concat(value, merged.Content[i], value)
 		case suffix == "-":
-			merged.Content[i] = concat(merged.Content[i], value, value)
+			merged.Content[i-1], merged.Content[i] = key, concat(merged.Content[i], value, value)
 		default:
 			merged.Content[i] = merge(merged.Content[i], value)
 		}

@@ -94,6 +94,11 @@ func (c Container) writeContext(dir string, dockerfile []byte) error {
 			return err
 		}
 	}
+	for _, f := range c.Included {
+		if err := copyTree(f.Source, filepath.Join(dir, includedContext, f.Target)); err != nil {
+			return fmt.Errorf("copy %s: %w", f.Source, err)
+		}
+	}
 	for i, f := range c.Files {
 		if err := copyTree(f.Source, filepath.Join(dir, copied(i))); err != nil {
 			return fmt.Errorf("copy %s: %w", f.Source, err)
@@ -101,6 +106,9 @@ func (c Container) writeContext(dir string, dockerfile []byte) error {
 	}
 	return nil
 }
+
+// includedContext is a folder whose content the builder copies beside spack.yaml, by its name.
+const includedContext = "spack.included"
 
 // buildCmd builds a context. Its bases are here by now, and no other image is any of its business.
 func (c Container) buildCmd(p Podman, context, step string, session, labels []string) command.Cmd {

@@ -203,6 +203,9 @@ func (a *app) container(d definition.Definition, lock *string) (podman.Container
 	if err != nil {
 		return podman.Container{}, err
 	}
+	for _, note := range model.Notes {
+		a.Log.Warn(note)
+	}
 	path, text, err := readLock(d, lock)
 	if err == nil && text != nil {
 		if err = model.SetLock(text); err != nil {

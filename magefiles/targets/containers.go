@@ -79,6 +79,10 @@ func (Containers) Check(ctx context.Context,
 			return callError{err}
 		}
 	}
+	for _, d := range defs {
+		mistakes = append(mistakes, d.CheckLock()...)
+		a.checkNotes(d)
+	}
 	if or(json, false) {
 		err = a.JSON(append(definition.Errors{}, mistakes...))
 	} else {
@@ -97,6 +101,18 @@ func (Containers) Check(ctx context.Context,
 	}
 	a.Log.Info("all valid", "definitions", len(defs))
 	return err
+}
+
+// checkNotes says what a build adds to a definition's own settings.
+func (a *app) checkNotes(d definition.Definition) {
+	if d.Kind != definition.Environment {
+		return
+	}
+	if _, notes, err := d.Merge(definition.Template(a.config.Platforms[d.Platform].Target)); err == nil {
+		for _, note := range notes {
+			a.Log.Warn(note)
+		}
+	}
 }
 
 // Build makes the image of a container: an OCI image layout below out/images.

@@ -81,13 +81,9 @@ func definedVersion(t *testing.T, d definition.Definition) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var roots []string
-	for _, root := range lock.Roots {
-		roots = append(roots, root.Spec)
-	}
-	first, err := d.FirstRoot(roots)
+	order, err := d.Roots(lock)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return lock.Specs[lock.Roots[first].Hash].Version
+	return lock.Specs[lock.Roots[order[0]].Hash].Version
 }

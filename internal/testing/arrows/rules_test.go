@@ -7,7 +7,8 @@ var arrows = map[string][]string{
 	"magefiles":         {"magefiles/targets"},
 	"magefiles/targets": {"internal/...", "buildcache/...", "janitor"},
 
-	"internal/definition": {"internal/suggest", "internal/yamlstrict"},
+	"internal/abstract":   {"buildcache"},
+	"internal/definition": {"buildcache", "internal/abstract", "internal/suggest", "internal/yamlstrict"},
 	"internal/command":    {"internal/quote"},
 	"internal/container":  {"buildcache", "internal/definition", "internal/image"},
 	"internal/podman":     {"buildcache", "internal/command", "internal/container", "internal/gateway", "internal/git", "internal/image"},
