@@ -34,15 +34,28 @@ func TestImageVersionIsTheTagOfTheFinalStage(t *testing.T) {
 	}
 }
 
-func TestImageVersionIsUnknownWithoutAnImage(t *testing.T) {
-	for _, text := range []string{
-		"Bootstrap: library\nFrom: debian:12\n",
-		"Bootstrap: localimage\nFrom: base.sif\n",
-		"Bootstrap: scratch\n",
-		"Bootstrap: docker\nFrom: a:1\n%post\nBootstrap: localimage\nFrom: x.sif\n",
+// What does not start from an image of a registry has a version as well, so that
+// what the check accepts can be built.
+func TestVersionsOfOtherAgents(t *testing.T) {
+	for text, want := range map[string]string{
+		"Bootstrap: library\nFrom: debian:12\n":                                                                              "12",
+		"Bootstrap: library\nFrom: user/collection/tool:1.2\n":                                                               "1.2",
+		"Bootstrap: library\nFrom: host:8080/tool\n":                                                                         "latest",
+		"Bootstrap: shub\nFrom: user/tool\n":                                                                                 "latest",
+		"Bootstrap: docker-daemon\nFrom: tool:3\n":                                                                           "3",
+		"Bootstrap: docker-archive\nFrom: /a/b.tar\n":                                                                        "latest",
+		"Bootstrap: localimage\nFrom: base.sif\n":                                                                            "latest",
+		"Bootstrap: localimage\nFrom: /a/b:c.sif\n":                                                                          "latest",
+		"Bootstrap: scratch\n":                                                                                               "latest",
+		"Bootstrap: debootstrap\nOSVersion: jammy\nMirrorURL: http://mirror.example.org/\n":                                  "jammy",
+		"BootStrap: yum\nOSVersion: 9\nMirrorURL: http://example.org/%{OSVERSION}/\n":                                        "9",
+		"Bootstrap: docker\nFrom: a:1\n%post\nBootstrap: localimage\nFrom: x.sif\n":                                          "latest",
+		"Bootstrap: docker\nFrom: alpine:{{ OS_VER }}\n\n%arguments\n    OS_VER=3.17\n":                                      "3.17",
+		"Bootstrap: docker\nFrom: {{IMAGE}}:{{ TAG }}\n%post\ntrue\n%arguments\nIMAGE = a/b\nTAG=2 # old\n":                  "2",
+		"Bootstrap: docker\nFrom: a:{{V}}\nStage: x\n%arguments\nV=1\n\nBootstrap: docker\nFrom: b:{{V}}\n%arguments\nV=2\n": "2",
 	} {
 		d := loadOne(t, map[string]string{"container_definitions/amd64/x.def": text})
-		if version, err := d.ImageVersion(); err == nil || !strings.Contains(err.Error(), "Bootstrap: "+d.Bootstrap) {
+		if version, err := d.ImageVersion(); err != nil || version != want {
 			t.Errorf("got %q, %v from %q", version, err, text)
 		}
 	}
@@ -56,6 +69,10 @@ func TestLoadRefusesApptainerDefinitions(t *testing.T) {
 		{"no image", "#\nBootstrap: docker\n%post\n", ":2:1: no image: a stage with 'Bootstrap: docker' needs 'From: IMAGE:TAG'"},
 		{"an empty image", "Bootstrap: docker\nFrom:\n", ":2:1: no image: a stage with 'Bootstrap: docker' needs 'From: IMAGE:TAG'"},
 		{"no image in an early stage", "Bootstrap: docker\nStage: a\n\nBootstrap: docker\nFrom: b\n", ":1:1: no image: a stage with 'Bootstrap: docker' needs 'From: IMAGE:TAG'"},
+		{"no agent of Apptainer", "Bootstrap: dokcer\nFrom: a\n", `:1:1: Apptainer has no bootstrap agent "dokcer": did you mean "docker"?`},
+		{"no value", "Bootstrap: docker\nFrom: a:{{ V }}\n%arguments\nW=1\n", ":2:1: From: {{ V }} has no value: give it one in %arguments"},
+		{"a local image without one", "Bootstrap: localimage\n", ":1:1: a stage with 'Bootstrap: localimage' needs 'From:'"},
+		{"no mirror", "Bootstrap: debootstrap\nOSVersion: jammy\n", ":1:1: a stage with 'Bootstrap: debootstrap' needs 'MirrorURL:'"},
 		{"no reference", "Bootstrap: docker\nFrom: A b\n", ":2:1: From: could not parse reference: A b"},
 	}
 	for _, tt := range tests {

@@ -52,6 +52,7 @@ type Definition struct {
 	Epilogue     []byte // its instructions in plain form, one a line, appended to the last stage
 
 	Bootstrap string // agent of the final stage, such as docker; of an Apptainer definition only
+	OSVersion string // that the final stage installs, where its agent installs one
 	From      string // what that stage starts from, with registry and namespace
 }
 

@@ -1,6 +1,7 @@
 package sif
 
 import (
+	"context"
 	"io"
 	"log"
 	"net/http/httptest"
@@ -13,6 +14,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	memory "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
@@ -189,6 +192,66 @@ func TestDefinitionForARM64IsBuiltUnderEmulation(t *testing.T) {
 	_, _, err = b.BuildDefinitionFile(t.Context(), DefinitionFile{Name: "x", Version: "1.0", Platform: "linux/amd64", Path: def})
 	if err == nil || !strings.Contains(err.Error(), "no image for linux/amd64") {
 		t.Errorf("from an image for another architecture: %v", err)
+	}
+}
+
+// A stand-in for apptainer leaves the definition that it was given as the SIF.
+func TestWhatApptainerIsGiven(t *testing.T) {
+	bin := t.TempDir()
+	script := "#!/bin/sh\ncase \"$*\" in *--version) echo apptainer version 1.4.5; exit ;; *--help) echo --mksquashfs-args; exit ;; esac\nwhile [ $# -gt 2 ]; do shift; done\ncp \"$2\" \"$1\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "apptainer"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	engine, err := NewApptainer(t.Context(), command.Exec(testLog{t}), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var warned []string
+	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{Architecture: "amd64", OS: "linux"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pulled []string
+	b := Builder{
+		Folder: Folder(t.TempDir()), Run: command.Exec(testLog{t}), Engine: engine, Compression: Zstd, Warn: func(s string) { warned = append(warned, s) },
+		Pull: func(_ context.Context, ref string, _ v1.Platform) (v1.Image, error) {
+			pulled = append(pulled, ref)
+			return img, nil
+		},
+	}
+	for _, c := range []struct{ text, pulled, source, given string }{
+		{"Bootstrap: docker\nFrom: r.example.org/a:1 # here\n%post\nx\n", "r.example.org/a:1", "r.example.org/a:1", "Bootstrap: docker\nFrom: r.example.org/a@DIGEST\n%post\nx\n"},
+		{"Bootstrap: docker\nRegistry: r.example.org\nNamespace: n\nFrom: a:1\n", "r.example.org/n/a:1", "r.example.org/n/a:1", "Bootstrap: docker\n#\n#\nFrom: r.example.org/n/a@DIGEST\n"},
+		{"Bootstrap: docker\nFrom: r.example.org/a:{{ V }}\n%arguments\n  V=3.17\n%post\necho {{ V }}\n", "r.example.org/a:3.17", "r.example.org/a:3.17", "Bootstrap: docker\nFrom: r.example.org/a@DIGEST\n%arguments\n  V=3.17\n%post\necho {{ V }}\n"},
+		{"Bootstrap: library\nFrom: ubuntu:22.04\n", "", "library://ubuntu:22.04", "Bootstrap: library\nFrom: ubuntu:22.04\n"},
+		{"Bootstrap: scratch\n%files\na /a\n", "", "scratch", "Bootstrap: scratch\n%files\na /a\n"},
+		{"Bootstrap: docker\nFrom: r.example.org/a:1\nStage: build\n\nBootstrap: localimage\nFrom: x.sif\n", "r.example.org/a:1", "localimage://x.sif", "Bootstrap: docker\nFrom: r.example.org/a@DIGEST\nStage: build\n\nBootstrap: localimage\nFrom: x.sif\n"},
+	} {
+		pulled, warned = nil, nil
+		def := filepath.Join(t.TempDir(), "tool.def")
+		if err := os.WriteFile(def, []byte(c.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r, built, err := b.BuildDefinitionFile(t.Context(), DefinitionFile{Name: "tool", Version: "1", Platform: "linux/amd64", Path: def, Inputs: []image.Input{{Kind: "file", Digest: c.text}}})
+		if err != nil || !built {
+			t.Errorf("%q: %v, %v", c.text, built, err)
+			continue
+		}
+		given, err := os.ReadFile(b.Folder.Path(r.File))
+		if want := strings.ReplaceAll(c.given, "DIGEST", digest.String()); err != nil || string(given) != want {
+			t.Errorf("%q: apptainer is given %q, %v", c.text, given, err)
+		}
+		if strings.Join(pulled, " ") != c.pulled || r.Source != c.source {
+			t.Errorf("%q: asked for %q, source %q", c.text, pulled, r.Source)
+		}
+		if pinned := r.Digest == digest.String(); pinned == (len(warned) > 0) || !pinned && r.Digest != "" {
+			t.Errorf("%q: digest %q, said %q", c.text, r.Digest, warned)
+		}
 	}
 }
 

@@ -5,17 +5,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
-// A DefinitionFile is an Apptainer definition file: a SIF that is made from an image
-// of a registry, with apptainer.
+// A DefinitionFile is an Apptainer definition file: a SIF that is made with apptainer, from an image
+// of a registry or what else it can start from.
 type DefinitionFile struct {
 	Name     string
 	Version  string
@@ -27,9 +27,10 @@ type DefinitionFile struct {
 // KindDefinitionFile is what records call such SIFs. They belong to no branch.
 const KindDefinitionFile = "apptainer"
 
-// BuildDefinitionFile makes the SIF of a definition file. Its source is resolved to a
-// digest first, which the file is then built from: a new image under the same
-// tag, or an edit of the text, is another build.
+// BuildDefinitionFile makes the SIF of a definition file. Images of registries
+// are resolved to a digest first, which the file is then built from: a new image
+// under the same tag, or an edit of the text, is another build. Of other sources
+// nothing tells whether they have changed.
 func (b Builder) BuildDefinitionFile(ctx context.Context, file DefinitionFile) (r Record, built bool, err error) {
 	apptainer, ok := b.Engine.(Apptainer)
 	if !ok {
@@ -44,7 +45,7 @@ func (b Builder) BuildDefinitionFile(ctx context.Context, file DefinitionFile) (
 		return Record{}, false, fmt.Errorf("%s: %w", file.Path, err)
 	}
 	if len(sources) == 0 {
-		return Record{}, false, fmt.Errorf("%s starts from no image of a registry: there is no digest to record", file.Path)
+		return Record{}, false, fmt.Errorf("%s has no Bootstrap", file.Path)
 	}
 	last := sources[len(sources)-1]
 	_, arch, _ := strings.Cut(file.Platform, "/")
@@ -52,13 +53,12 @@ func (b Builder) BuildDefinitionFile(ctx context.Context, file DefinitionFile) (
 	if err != nil {
 		return Record{}, false, err
 	}
-	inputs := append([]image.Input{{Kind: "template", Digest: template}, {Kind: "platform", Digest: file.Platform}}, file.Inputs...)
-	for _, s := range sources {
-		inputs = append(inputs, image.Input{Kind: "source", Name: s.ref, Digest: s.digest.String()})
-	}
 	r = Record{
 		File: name.String(), Name: file.Name, Version: file.Version, Platform: file.Platform, Kind: KindDefinitionFile,
-		Digest: last.digest.String(), Source: last.ref, BuildKey: image.BuildKey(inputs), Compression: b.Compression, Engine: b.Engine.Name(), SignedBy: b.Signer.Fingerprint(),
+		Digest: last.digest, Source: last.ref, BuildKey: file.buildKey(sources), Compression: b.Compression, Engine: b.Engine.Name(), SignedBy: b.Signer.Fingerprint(),
+	}
+	if last.digest == "" && b.Warn != nil {
+		b.Warn(fmt.Sprintf("%s starts from %s, which has no digest: it is built again when its text changes, or with --force", file.Path, last.ref))
 	}
 	if old, ok, err := b.there(r); ok || err != nil {
 		return old, false, err
@@ -85,68 +85,62 @@ func (b Builder) BuildDefinitionFile(ctx context.Context, file DefinitionFile) (
 	return r, true, err
 }
 
+// buildKey is the digest of all that decides what the SIF is.
+func (file DefinitionFile) buildKey(sources []stageSource) string {
+	inputs := append([]image.Input{{Kind: "template", Digest: template}, {Kind: "platform", Digest: file.Platform}}, file.Inputs...)
+	for _, s := range sources {
+		if s.digest != "" {
+			inputs = append(inputs, image.Input{Kind: "source", Name: s.ref, Digest: s.digest})
+		}
+	}
+	return image.BuildKey(inputs)
+}
+
 // A Pull opens the image of a registry that a reference means for a platform.
 type Pull func(ctx context.Context, ref string, platform v1.Platform) (v1.Image, error)
 
-// A pinnedSource is an image that a stage starts from.
-type pinnedSource struct {
-	ref    string // as written
-	digest v1.Hash
-	plain  bool // spoken to in plain http: a registry on loopback
+// A stageSource is what a stage starts from.
+type stageSource struct {
+	ref    string // as written; with its agent, library://ubuntu:22.04, where that is no registry's
+	digest string // of a registry's image; of others there is none
+	plain  bool   // spoken to in plain http: a registry on loopback
 }
 
-var headerLine = regexp.MustCompile(`^(\s*)(\w+)(\s*:\s*)(\S+)(.*)$`)
-
-// pin writes the digest of each source into a definition file. Stages whose
-// image is in several keys (Registry, Namespace) are refused.
-func (b Builder) pin(ctx context.Context, text, platform string) (string, []pinnedSource, error) {
-	var out strings.Builder
-	var sources []pinnedSource
-	agent, header := "", false
-	for line := range strings.Lines(text) {
-		m := headerLine.FindStringSubmatch(strings.TrimRight(line, "\r\n"))
-		key := ""
-		if m != nil {
-			key = strings.ToLower(m[2])
+// pin writes the digest of each image of a registry into a definition file.
+func (b Builder) pin(ctx context.Context, text, platform string) (string, []stageSource, error) {
+	var sources []stageSource
+	for _, stage := range definition.Stages([]byte(text)) {
+		if stage.Agent != "docker" {
+			sources = append(sources, stageSource{ref: strings.TrimSuffix(stage.Agent+"://"+stage.Image(), "://")})
+			continue
 		}
-		switch {
-		case strings.HasPrefix(strings.TrimSpace(line), "%"):
-			header = false
-		case key == "bootstrap":
-			agent, header = strings.ToLower(m[4]), true
-		case header && agent == "docker" && (key == "registry" || key == "namespace"):
-			return "", nil, fmt.Errorf("%s stands in a key of its own: write it into From, so that its digest can be told", m[2])
-		case header && agent == "docker" && key == "from":
-			source, digested, err := b.resolve(ctx, m[4], platform)
-			if err != nil {
-				return "", nil, err
-			}
-			sources = append(sources, source)
-			line = m[1] + m[2] + m[3] + digested + m[5] + "\n"
+		source, pinned, err := b.resolve(ctx, stage.Image(), platform)
+		if err != nil {
+			return "", nil, err
 		}
-		out.WriteString(line)
+		sources, text = append(sources, source), stage.WithImage(text, pinned)
 	}
-	return out.String(), sources, nil
+	return text, sources, nil
 }
 
 // resolve asks a registry which image a reference means for a platform.
-func (b Builder) resolve(ctx context.Context, text, platform string) (pinnedSource, string, error) {
+func (b Builder) resolve(ctx context.Context, text, platform string) (stageSource, string, error) {
 	ref, err := name.ParseReference(text)
 	if err != nil {
-		return pinnedSource{}, "", err
+		return stageSource{}, "", err
 	}
 	wanted, err := v1.ParsePlatform(platform)
 	if err != nil {
-		return pinnedSource{}, "", err
+		return stageSource{}, "", err
 	}
 	img, err := b.Pull(ctx, text, *wanted)
 	if err != nil {
-		return pinnedSource{}, "", fmt.Errorf("resolve %w", err)
+		return stageSource{}, "", fmt.Errorf("resolve %w", err)
 	}
 	digest, err := img.Digest()
 	if err != nil {
-		return pinnedSource{}, "", err
+		return stageSource{}, "", err
 	}
-	source := pinnedSource{ref: text, digest: digest, plain: ref.Context().Scheme() == "http"}
+	source := stageSource{ref: text, digest: digest.String(), plain: ref.Context().Scheme() == "http"}
 	return source, ref.Context().Digest(digest.String()).Name(), nil
 }

@@ -189,6 +189,27 @@ func install(t *testing.T, in Installer, want map[string]string) {
 	}
 }
 
+// A SIF of a definition file that starts from no image of a registry has no digest to compare: only
+// the same bytes are the same.
+func TestASIFWithoutADigest(t *testing.T) {
+	store, f := file.New(t.TempDir()), sif.Folder(t.TempDir())
+	unpinned := func(content string) sif.Record {
+		r := fake(t, f, "tool", "latest", "", "amd64", []byte(content))
+		r.Kind, r.Digest, r.BuildKey = sif.KindDefinitionFile, "", "key"
+		return r
+	}
+	one := unpinned("one")
+	for _, want := range []string{StateNew, StateSame} {
+		if state := upload(t, store, f, one, today); state != want {
+			t.Errorf("it is %s, want %s", state, want)
+		}
+	}
+	if state := upload(t, store, f, unpinned("two"), today); state != StateChanged {
+		t.Errorf("other bytes are %s", state)
+	}
+	install(t, Installer{From: store, Dir: t.TempDir(), Modules: ModulesLmod}, map[string]string{"tool__latest.sif": StateNew})
+}
+
 func TestABucketKeepsMetadata(t *testing.T) {
 	store, _ := bucket(t)
 	f := sif.Folder(t.TempDir())

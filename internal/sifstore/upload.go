@@ -27,6 +27,9 @@ func metadata(r sif.Record) map[string]string {
 		"sha256":             r.SHA256,
 		"platform":           r.Platform,
 	}
+	if r.Digest == "" {
+		delete(m, "digest")
+	}
 	if r.Lock != "" {
 		m["spack-lock-sha256"] = r.Lock
 	}
@@ -81,7 +84,7 @@ func (u Uploader) Plan(ctx context.Context, r sif.Record) (Upload, error) {
 // equivalent reports whether a stored SIF is as good as another one: made from the
 // same things. Apptainer never writes the same bytes twice.
 func equivalent(r, other sif.Record) bool {
-	return r.SHA256 == other.SHA256 || r.Digest == other.Digest && r.BuildKey == other.BuildKey && r.Lock == other.Lock &&
+	return r.SHA256 == other.SHA256 || r.Digest != "" && r.Digest == other.Digest && r.BuildKey == other.BuildKey && r.Lock == other.Lock &&
 		r.Compression == other.Compression && r.SignedBy == other.SignedBy && r.Engine == other.Engine
 }
 

@@ -18,7 +18,7 @@ var arrows = map[string][]string{
 	"internal/attest":     {"buildcache", "internal/image", "internal/registry"},
 	"internal/inspect":    {"buildcache", "internal/attest", "internal/image", "internal/registry"},
 	"internal/publish":    {"internal/attest", "internal/image", "internal/registry", "internal/publish/branch"},
-	"internal/sif":        {"internal/command", "internal/image", "internal/publish/branch", "internal/quote"},
+	"internal/sif":        {"internal/command", "internal/definition", "internal/image", "internal/publish/branch", "internal/quote"},
 	"internal/sifstore":   {"buildcache", "buildcache/file", "internal/image", "internal/publish/branch", "internal/sif", "internal/slurm", "internal/suggest"},
 	"internal/slurm":      {"internal/quote", "internal/suggest", "internal/yamlstrict"},
 	"internal/quote":      {},
