@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
-	"path/filepath"
 	"strings"
+
+	"github.com/openbraininstitute/spacktainers/internal/atomicfile"
 )
 
 // A Target is an object that S3 Batch Operations are to work on.
@@ -19,25 +19,15 @@ type Target struct {
 // WriteBatch writes a manifest for S3 Batch Operations to a file: whole, or
 // not at all. Either all targets have a version, or none has.
 func WriteBatch(file string, mirror Mirror, targets iter.Seq[Target]) error {
-	temp, err := os.CreateTemp(filepath.Dir(file), ".batch-*")
+	f, err := atomicfile.Create(file)
 	if err != nil {
 		return fmt.Errorf("batch manifest: %w", err)
 	}
-	defer os.Remove(temp.Name()) // gone if it was renamed
-	err = writeBatch(temp, mirror, targets)
-	if err == nil {
-		err = temp.Chmod(0o644)
+	defer f.Discard()
+	if err := writeBatch(f, mirror, targets); err != nil {
+		return fmt.Errorf("batch manifest %s: %w", file, err)
 	}
-	if err == nil {
-		err = temp.Sync()
-	}
-	if closed := temp.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(temp.Name(), file)
-	}
-	if err != nil {
+	if err := f.Commit(file, 0o644); err != nil {
 		return fmt.Errorf("batch manifest %s: %w", file, err)
 	}
 	return nil

@@ -95,17 +95,3 @@ func (s swap) undo() error {
 	}
 	return errors.Join(errs...)
 }
-
-// WriteFile writes a file whole or not at all: beside its place, then renamed.
-func WriteFile(path string, data []byte) error {
-	part, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.part")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(part.Name())
-	_, err = part.Write(data)
-	if err := errors.Join(err, part.Chmod(0o644), part.Close()); err != nil {
-		return err
-	}
-	return os.Rename(part.Name(), path)
-}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/openbraininstitute/spacktainers/internal/atomicfile"
 	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
@@ -107,7 +108,7 @@ func (s *Scheduler) lock(ctx context.Context, c *Container) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if err := image.WriteFile(path, text); err != nil {
+	if err := atomicfile.Write(path, text, 0o644); err != nil {
 		return err
 	}
 	return c.SetLock(text)

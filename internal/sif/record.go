@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/atomicfile"
 )
 
 // A Record says what a SIF file is. It lies beside the file, as FILE.json, and
@@ -118,13 +118,13 @@ func (f Folder) Create(r Record, write func(path string) error) (Record, error) 
 	if err != nil {
 		return Record{}, err
 	}
-	return r, image.WriteFile(f.recordPath(r.File), append(text, '\n'))
+	return r, atomicfile.Write(f.recordPath(r.File), append(text, '\n'), 0o644)
 }
 
 // Unfinished files begin with a dot and contain PartExt. What a killed process
 // left goes with the next build a day later: until then it may be at work.
 const (
-	PartExt = ".part"
+	PartExt = atomicfile.Part
 	PartAge = 24 * time.Hour
 )
 

@@ -3,7 +3,6 @@
 package sifstore
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"syscall"
@@ -20,14 +19,4 @@ func owner(info fs.FileInfo) (uid int, names uint64) {
 		return os.Getuid(), 1
 	}
 	return int(stat.Uid), uint64(stat.Nlink)
-}
-
-// lockPart keeps a second process from writing the same unfinished file. The
-// kernel gives it back when the process ends, however it ends.
-func lockPart(part *os.File) error {
-	err := syscall.Flock(int(part.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return errors.New("another process is fetching it: wait for it")
-	}
-	return nil // where there are no locks, the checksum tells
 }

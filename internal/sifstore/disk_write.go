@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/openbraininstitute/spacktainers/internal/filelock"
 )
 
 // part opens an unfinished file of our own folder, from which others are kept.
@@ -21,7 +23,13 @@ func (d *disk) part(name string) (*os.File, error) {
 		err = d.plain(filepath.Join(d.stageName(), name), info)
 	}
 	if err == nil {
-		err = lockPart(part)
+		err = filelock.File(part)
+	}
+	switch {
+	case errors.Is(err, filelock.ErrNone): // the checksum tells
+		err = nil
+	case errors.Is(err, filelock.ErrHeld):
+		err = errors.New("another process is fetching it: wait for it")
 	}
 	if err != nil {
 		return nil, errors.Join(err, part.Close())

@@ -9,6 +9,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/openbraininstitute/spacktainers/internal/filelock"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
@@ -37,6 +38,7 @@ func start() (*app, error) {
 	env := readEnvironment()
 	u := ui.New(os.Stdout, os.Stderr, ui.CI(env.CI), env.NoColor)
 	u.Summary = env.SummaryFile
+	filelock.Notice = func(sentence string) { u.Log.Warn(sentence) }
 	config, err := loadConfig(ConfigFile)
 	return &app{UI: u, config: config, env: env}, err
 }

@@ -7,8 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/openbraininstitute/spacktainers/internal/atomicfile"
 	"github.com/openbraininstitute/spacktainers/internal/definition"
-	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
 // Lock concretizes the environment of a container in the builder, and writes
@@ -45,7 +45,7 @@ func (Containers) Lock(ctx context.Context, name string,
 			errs = append(errs, err)
 		case or(save, false):
 			path := lockPath(defs[i])
-			errs = append(errs, image.WriteFile(path, lock))
+			errs = append(errs, atomicfile.Write(path, lock, 0o644))
 			a.Log.Info("saved", "lockfile", path)
 		default:
 			_, err = os.Stdout.Write(lock)

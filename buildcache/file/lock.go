@@ -1,5 +1,3 @@
-//go:build unix
-
 package file
 
 import (
@@ -7,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
+
+	"github.com/openbraininstitute/spacktainers/internal/filelock"
 )
 
 // lockName is a file that stays in the folder, empty. Folders themselves
@@ -18,26 +17,19 @@ const lockName = TempPrefix + "lock"
 // lock waits until no other writer, of this process or another, holds the
 // folder.
 func lock(ctx context.Context, root *os.Root) (unlock func(), err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	f, err := root.OpenFile(lockName, os.O_RDWR|os.O_CREATE, 0o666)
-	if err != nil {
-		return nil, err
-	}
 	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			f.Close()
+		l, err := filelock.Try(root, lockName)
+		if err == nil {
+			return func() { l.Close() }, nil
+		}
+		if !errors.Is(err, filelock.ErrHeld) {
 			return nil, fmt.Errorf("lock the folder: %w", err)
 		}
 		select {
 		case <-ctx.Done():
-			f.Close()
-			return nil, ctx.Err()
 		case <-time.After(2 * time.Millisecond):
 		}
 	}

@@ -1,5 +1,0 @@
-//go:build !unix
-
-package image
-
-func lockFolder(home, slug string) (unlock func(), err error) { return func() {}, nil }
