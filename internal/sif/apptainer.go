@@ -9,6 +9,9 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+
 	"github.com/openbraininstitute/spacktainers/internal/command"
 )
 
@@ -76,12 +79,28 @@ func probe(ctx context.Context, run command.Runner, argv func(...string) []strin
 func (a Apptainer) Name() string { return a.version }
 
 func (a Apptainer) write(ctx context.Context, b Builder, s source, path string) error {
-	layout, err := filepath.Abs(s.layout)
+	if s.layout == "" {
+		s.layout = path + ".oci"
+		defer os.RemoveAll(s.layout)
+		if err := writeLayout(s); err != nil {
+			return err
+		}
+	}
+	folder, err := filepath.Abs(s.layout)
 	if err != nil {
 		return err
 	}
 	_, arch, _ := strings.Cut(s.record.Platform, "/")
-	return a.build(ctx, b, buildArgs{arch: arch, from: "oci:" + layout, reads: layout}, path)
+	return a.build(ctx, b, buildArgs{arch: arch, from: "oci:" + folder, reads: folder}, path)
+}
+
+// writeLayout puts an image into a layout, from which apptainer can take it.
+func writeLayout(s source) error {
+	to, err := layout.Write(s.layout, empty.Index)
+	if err != nil {
+		return err
+	}
+	return to.AppendImage(s.image)
 }
 
 type buildArgs struct {

@@ -53,22 +53,17 @@ type Engine interface {
 type source struct {
 	image  v1.Image
 	record image.Record
-	layout string // folder of its layout
+	layout string // folder of its layout; empty: it is in none
 }
 
-// Build makes the SIF of an image. built is false where the same one was there
-// already.
+// Build makes the SIF of a container's image. built is false where the same one
+// was there already.
 func (b Builder) Build(ctx context.Context, images image.Tree, from image.Record, fromBranch string) (r Record, built bool, err error) {
-	_, arch, _ := strings.Cut(from.Platform, "/")
-	name, err := NewName(from.Name, from.Version, fromBranch, arch)
+	r, err = b.record(from, fromBranch)
 	if err != nil {
 		return Record{}, false, err
 	}
-	r = Record{
-		File: name.String(), Name: from.Name, Version: from.Version, Branch: fromBranch, Platform: from.Platform, Kind: "environment",
-		Digest: from.Digest.String(), BuildKey: from.BuildKey, Lock: from.Lock,
-		Compression: b.Compression, Engine: b.Engine.Name(), SignedBy: b.Signer.Fingerprint(),
-	}
+	r.Kind = "environment"
 	if old, ok, err := b.there(r); ok || err != nil {
 		return old, false, err
 	}
@@ -76,8 +71,42 @@ func (b Builder) Build(ctx context.Context, images image.Tree, from image.Record
 	if err != nil {
 		return Record{}, false, err
 	}
-	s := source{image: img, record: from, layout: images.Dir(from.Name, from.Platform)}
-	r, err = b.Folder.Create(r, func(path string) error {
+	return b.build(ctx, r, source{image: img, record: from, layout: images.Dir(from.Name, from.Platform)})
+}
+
+// KindImage is what records call SIFs of images that no container of ours was
+// built into. They are nobody's release.
+const KindImage = "image"
+
+// BuildImage makes the SIF of an image that no container of ours was built
+// into. from.Digest is the image's; where says where it comes from.
+func (b Builder) BuildImage(ctx context.Context, img v1.Image, from image.Record, where string) (r Record, built bool, err error) {
+	r, err = b.record(from, "")
+	if err != nil {
+		return Record{}, false, err
+	}
+	r.Kind, r.Source = KindImage, where
+	if old, ok, err := b.there(r); ok || err != nil {
+		return old, false, err
+	}
+	return b.build(ctx, r, source{image: img, record: from})
+}
+
+func (b Builder) record(from image.Record, fromBranch string) (Record, error) {
+	_, arch, _ := strings.Cut(from.Platform, "/")
+	name, err := NewName(from.Name, from.Version, fromBranch, arch)
+	if err != nil {
+		return Record{}, err
+	}
+	return Record{
+		File: name.String(), Name: from.Name, Version: from.Version, Branch: fromBranch, Platform: from.Platform,
+		Digest: from.Digest.String(), BuildKey: from.BuildKey, Lock: from.Lock,
+		Compression: b.Compression, Engine: b.Engine.Name(), SignedBy: b.Signer.Fingerprint(),
+	}, nil
+}
+
+func (b Builder) build(ctx context.Context, r Record, s source) (Record, bool, error) {
+	r, err := b.Folder.Create(r, func(path string) error {
 		if err := b.Engine.write(ctx, b, s, path); err != nil {
 			return err
 		}

@@ -26,7 +26,8 @@ var sifs = sif.Folder(filepath.Join(outDir, "sif"))
 
 // Build makes the SIF of a container below out/sif, from the image layout that
 // containers:build has left, or from an Apptainer definition file. NAME is the definition's, or that of its first
-// package. The same image gives the same file; what is there already is not
+// package, or any image: oci:DIR, a folder with a layout, or registry/name:tag.
+// The same image gives the same file; what is there already is not
 // built again.
 func (Sif) Build(ctx context.Context, name string,
 	platform *string, // linux/amd64 or linux/arm64 (default: all that it is defined for)
@@ -44,6 +45,16 @@ func (Sif) Build(ctx context.Context, name string,
 	builder, err := a.sifBuilder(ctx, engine, compression, sign, force)
 	if err != nil {
 		return err
+	}
+	if isImage(name) {
+		record, err := a.buildImageSIF(ctx, builder, name, platform)
+		if err != nil {
+			return fmt.Errorf("SIF of %s: %w", name, err)
+		}
+		if or(json, false) {
+			return a.JSON([]sif.Record{record})
+		}
+		return a.Print("%s", sifs.Path(record.File))
 	}
 	defs, err := a.find(name, platform)
 	if err != nil {

@@ -148,7 +148,7 @@ func sifRecord(d definition.Definition, branch string) (sif.Record, error) {
 		return sif.Record{}, err
 	}
 	for _, r := range records {
-		if r.Name != d.Name || r.Platform != d.Platform || r.Branch != branch && d.Kind != definition.Apptainer {
+		if r.Kind == sif.KindImage || r.Name != d.Name || r.Platform != d.Platform || r.Branch != branch && d.Kind != definition.Apptainer {
 			continue
 		}
 		version := r.Version
