@@ -203,7 +203,7 @@ func (s *Store) unanswered(err error) string {
 	var transport *url.Error
 	switch {
 	case strings.Contains(text, "get credentials") || strings.Contains(text, "get identity"):
-		return "no credentials found: set " + s.variable() + ", or say that the bucket is public"
+		return "no credentials found: set " + s.variable() + ", or log in as the AWS command line does"
 	case errors.As(err, &dns):
 		return fmt.Sprintf("no such host as %q: check the endpoint and the region", dns.Name)
 	case errors.As(err, &dial) && dial.Op == "dial":

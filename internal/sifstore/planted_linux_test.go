@@ -164,6 +164,14 @@ func TestUnfinishedFilesAreOursAlone(t *testing.T) {
 			}
 		})
 	}
+	t.Run("another's closed folder", func(t *testing.T) {
+		needRoot(t)
+		dir := t.TempDir()
+		must(t, os.Mkdir(filepath.Join(dir, stage), 0o700), os.Chown(filepath.Join(dir, stage), stranger, stranger))
+		if err := installInto(t, dir); err == nil || !strings.Contains(err.Error(), "no folder of ours alone") {
+			t.Errorf("got %v", err)
+		}
+	})
 	dir := t.TempDir()
 	must(t, installInto(t, dir))
 	if info, err := os.Stat(filepath.Join(dir, stage)); err != nil || info.Mode().Perm() != 0o700 {
