@@ -20,7 +20,7 @@ type Origin struct {
 	Source  string    // the git repository
 	Commit  string    // of it
 	Branch  string    // that it was built from
-	Builder string    // who or what built it: a CI job's address, or user@host
+	Builder string    // the address of the CI job that built it; anything else becomes LocalBuilder
 	Time    time.Time // of publishing
 }
 
@@ -37,6 +37,7 @@ type slsaPredicate struct {
 	Definition struct {
 		Type         string         `json:"buildType"`
 		Parameters   map[string]any `json:"externalParameters"`
+		Internal     *internals     `json:"internalParameters,omitempty"`
 		Dependencies []resource     `json:"resolvedDependencies"`
 	} `json:"buildDefinition"`
 	Run struct {
@@ -47,6 +48,12 @@ type slsaPredicate struct {
 			Finished time.Time `json:"finishedOn"`
 		} `json:"metadata"`
 	} `json:"runDetails"`
+}
+
+// internals are the inputs that are values and no materials, such as the
+// platform.
+type internals struct {
+	Inputs []image.Input `json:"inputs"`
 }
 
 type resource struct {
@@ -60,6 +67,12 @@ const (
 	statementType = "https://in-toto.io/Statement/v1"
 	slsaType      = "https://slsa.dev/provenance/v1"
 	buildType     = "https://github.com/openbraininstitute/spacktainers/build/v1"
+
+	// LocalBuilder is this tool, wherever it runs outside of a CI system: who ran
+	// it, on which machine and in which folder is nobody's business.
+	LocalBuilder = "https://github.com/openbraininstitute/spacktainers/builder/local"
+
+	dirty = "-dirty" // behind a commit: the checkout had changes on top
 )
 
 // NewProvenance writes the provenance of an image.
@@ -82,16 +95,26 @@ func NewProvenance(record image.Record, origin Origin) ([]byte, error) {
 		if origin.Source != "" {
 			source.URI = "git+" + origin.Source
 		}
-		if origin.Commit != "" {
-			source.Digest = map[string]string{"gitCommit": origin.Commit}
+		if commit, changed := strings.CutSuffix(origin.Commit, dirty); commit != "" {
+			source.Digest = map[string]string{"gitCommit": commit}
+			if changed {
+				source.Annotations = map[string]string{"dirty": "true"}
+			}
 		}
 		p.Definition.Dependencies = append(p.Definition.Dependencies, source)
 	}
 	for _, in := range record.Inputs {
-		p.Definition.Dependencies = append(p.Definition.Dependencies, resource{Name: "input",
-			Annotations: map[string]string{"kind": in.Kind, "name": in.Name, "digest": in.Digest}})
+		in.Name, in.Digest = public(in.Name), public(in.Digest)
+		if material, ok := materialOf(in); ok {
+			p.Definition.Dependencies = append(p.Definition.Dependencies, material)
+			continue
+		}
+		if p.Definition.Internal == nil {
+			p.Definition.Internal = &internals{}
+		}
+		p.Definition.Internal.Inputs = append(p.Definition.Internal.Inputs, in)
 	}
-	p.Run.Builder.ID = origin.Builder
+	p.Run.Builder.ID = builderID(origin.Builder)
 	p.Run.Metadata.Finished = origin.Time.UTC().Truncate(time.Second)
 	return json.Marshal(statement)
 }
@@ -116,6 +139,9 @@ func (p Provenance) Inputs() []image.Input {
 			inputs = append(inputs, image.Input{Kind: d.Annotations["kind"], Name: d.Annotations["name"], Digest: d.Annotations["digest"]})
 		}
 	}
+	if p.Predicate.Definition.Internal != nil {
+		inputs = append(inputs, p.Predicate.Definition.Internal.Inputs...)
+	}
 	return inputs
 }
 
@@ -125,6 +151,9 @@ func (p Provenance) Origin() Origin {
 	for _, d := range p.Predicate.Definition.Dependencies {
 		if d.Name == "source" {
 			o.Source, o.Commit = strings.TrimPrefix(d.URI, "git+"), d.Digest["gitCommit"]
+			if d.Annotations["dirty"] != "" {
+				o.Commit += dirty
+			}
 		}
 	}
 	return o

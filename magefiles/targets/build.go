@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
@@ -170,7 +168,7 @@ func (a *app) scheduler(ctx context.Context, defs []definition.Definition, o pod
 // containers describes what podman is to build, and what the builds may use.
 func (a *app) containers(ctx context.Context, defs []definition.Definition, o podmanOptions, isRelease bool, scope string) ([]podman.Container, error) {
 	offers := map[string]gateway.Build{}
-	revision, origin := provenance(ctx)
+	here := checkout(ctx)
 	var containers []podman.Container
 	for _, d := range defs {
 		var c podman.Container
@@ -191,7 +189,7 @@ func (a *app) containers(ctx context.Context, defs []definition.Definition, o po
 			}
 			offers[d.Platform] = offer
 		}
-		c.Offer, c.Scope, c.Revision, c.Origin = offer, scope, revision, origin
+		c.Offer, c.Scope, c.Revision, c.Origin = offer, scope, here.Commit, here.Remote
 		containers = append(containers, c)
 	}
 	return containers, nil
@@ -229,29 +227,6 @@ func readLock(d definition.Definition, given *string) (path string, text []byte,
 		return path, nil, fmt.Errorf("lockfile: %w", err)
 	}
 	return path, text, nil
-}
-
-// provenance is the commit and the URL of the repository that we are in; empty
-// where git does not know.
-func provenance(ctx context.Context) (revision, origin string) {
-	ask := func(args ...string) string {
-		text, err := command.Output(ctx, command.Exec(io.Discard), command.Cmd{Args: append([]string{"git"}, args...)})
-		if err != nil {
-			return ""
-		}
-		return text
-	}
-	return ask("rev-parse", "HEAD"), withoutUser(ask("config", "--get", "remote.origin.url"))
-}
-
-// withoutUser drops credentials from a URL: some CI systems clone with them.
-func withoutUser(url string) string {
-	scheme, rest, ok := strings.Cut(url, "://")
-	if !ok {
-		return url
-	}
-	host, path, _ := strings.Cut(rest, "/")
-	return scheme + "://" + host[strings.LastIndex(host, "@")+1:] + "/" + path
 }
 
 // podman is podman on this machine, with what it needs here.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/git"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
@@ -29,8 +30,8 @@ func packagesOf(ctx context.Context, repo string) (janitor.Packages, error) {
 	if !strings.Contains(repo, "://") {
 		return janitor.ReadPackages(repo)
 	}
-	if clean := withoutLogin(repo); clean != repo {
-		return nil, wrongCall("--repo=%s: give the login to git's credential helper, not in the URL", clean)
+	if err := git.CheckURL(repo); err != nil {
+		return nil, wrongCall("--repo: %v", err)
 	}
 	dir, err := os.MkdirTemp("", "spacktainers-repo-")
 	if err != nil {

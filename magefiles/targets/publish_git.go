@@ -3,15 +3,14 @@ package targets
 import (
 	"context"
 	"encoding/json"
-	"net/url"
 	"os"
-	"os/user"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/git"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
 )
 
@@ -24,7 +23,7 @@ func (a *app) gitRef(ctx context.Context, branch *string) publish.Ref {
 		ref.Default = defaultBranch(g.Event)
 	}
 	if ref.Default == "" {
-		ref.Default = strings.TrimPrefix(git(ctx, "symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"), "origin/")
+		ref.Default = checkout(ctx).Default
 	}
 	if ref.Default == "" {
 		ref.Default = "main"
@@ -33,7 +32,7 @@ func (a *app) gitRef(ctx context.Context, branch *string) publish.Ref {
 		ref.Branch, ref.Tag, ref.Pull = *branch, "", false
 	}
 	if ref.Branch == "" && ref.Tag == "" {
-		ref.Branch = git(ctx, "symbolic-ref", "--quiet", "--short", "HEAD")
+		ref.Branch = checkout(ctx).Branch
 	}
 	return ref
 }
@@ -55,47 +54,28 @@ func defaultBranch(event string) string {
 // origin says who publishes what, for the provenance.
 func (a *app) origin(ctx context.Context, ref publish.Ref) attest.Origin {
 	g := a.env.Git
-	o := attest.Origin{Source: g.Source, Commit: g.Commit, Branch: ref.Branch, Builder: g.Job, Time: time.Now()}
+	o := attest.Origin{Source: git.PublicURL(g.Source), Commit: g.Commit, Branch: ref.Branch, Builder: g.Job, Time: time.Now()}
+	here := checkout(ctx)
 	if o.Commit == "" {
-		o.Commit = git(ctx, "rev-parse", "HEAD")
-		if o.Commit != "" && git(ctx, "status", "--porcelain") != "" {
+		o.Commit = here.Commit
+		if here.Changed {
 			o.Commit += "-dirty"
 		}
 	}
 	if o.Source == "" {
-		o.Source = withoutLogin(git(ctx, "remote", "get-url", "origin"))
-	}
-	if o.Builder == "" {
-		o.Builder = somebody()
+		o.Source = here.Remote
 	}
 	return o
 }
 
-// withoutLogin removes a name and password that stand in an address.
-func withoutLogin(address string) string {
-	parsed, err := url.Parse(address)
-	if err != nil || parsed.User == nil {
-		return address
-	}
-	if parsed.Scheme == "ssh" {
-		parsed.User = url.User(parsed.User.Username())
-	} else {
-		parsed.User = nil
-	}
-	return parsed.String()
+// checkout is the git checkout that we are in.
+func checkout(ctx context.Context) git.Checkout {
+	return git.Describe(func(args ...string) string { return askGit(ctx, args...) })
 }
 
-func somebody() string {
-	host, _ := os.Hostname()
-	if u, err := user.Current(); err == nil {
-		return u.Username + "@" + host
-	}
-	return host
-}
-
-// git asks the checkout that we are in; where there is none, or it does not
+// askGit asks the checkout that we are in; where there is none, or it does not
 // know, the answer is empty.
-func git(ctx context.Context, args ...string) string {
+func askGit(ctx context.Context, args ...string) string {
 	out, err := command.Output(ctx, command.Exec(nil), command.Cmd{Args: append([]string{"git"}, args...)})
 	if err != nil {
 		return ""

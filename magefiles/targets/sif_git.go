@@ -15,7 +15,7 @@ func (a *app) sifBranch(ctx context.Context, flag *string) (string, error) {
 		return "", nil
 	case ref.Branch == ref.Default:
 		return "pull-" + ref.Branch, nil // a pull request from somebody's main is no release
-	case ref.Branch == "" && git(ctx, "rev-parse", "--git-dir") != "":
+	case ref.Branch == "" && askGit(ctx, "rev-parse", "--git-dir") != "":
 		return "", errors.New("which branch is this? the checkout is on none: give --branch=NAME")
 	}
 	return ref.Branch, nil
