@@ -44,13 +44,14 @@ func Publish(ctx context.Context,
 	json *bool, // for machines
 	allowPartial *bool, // publish also where a platform is not built
 	force *bool, // replace versions that were published from another build
+	release *bool, // at a shell: this is a release; CI says so itself
 	registry *string, // a registry's prefix, such as 127.0.0.1:5000/ (default: all configured)
 	environment *string, // only to the registries of an environment, such as staging
 	branch *string, // that is published (default: CI's, or the checkout's)
 	sign *string, // sign with this private key file, as cosign does; COSIGN_PASSWORD opens it
 	documents *string, // none: attach nothing to the images, for registries that take no such things
 ) error {
-	return targets.Bare{}.Publish(ctx, dryRun, json, allowPartial, force, registry, environment, branch, sign, documents)
+	return targets.Bare{}.Publish(ctx, dryRun, json, allowPartial, force, release, registry, environment, branch, sign, documents)
 }
 
 // Sif makes and uploads the SIFs of all containers that are built.

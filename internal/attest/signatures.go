@@ -31,6 +31,7 @@ const (
 	typeSimpleSigning   = types.MediaType("application/vnd.dev.cosign.simplesigning.v1+json")
 	annotationSignature = "dev.cosignproject.cosign/signature"
 	signatureKind       = "cosign container image signature"
+	optionalBuildKey    = "org.openbraininstitute.spacktainers.build-key"
 )
 
 // A Signer signs with a private key.
@@ -112,9 +113,13 @@ type simpleSigning struct {
 	Optional map[string]any `json:"optional"`
 }
 
-// Sign adds a signature of a manifest to those that are there.
-func Sign(ctx context.Context, c *registry.Client, repository name.Repository, subject v1.Descriptor, signer *Signer) error {
+// Sign adds a signature of a manifest to those that are there. It says of which
+// build key the manifest is the build.
+func Sign(ctx context.Context, c *registry.Client, repository name.Repository, subject v1.Descriptor, buildKey string, signer *Signer) error {
 	var content simpleSigning
+	if buildKey != "" {
+		content.Optional = map[string]any{optionalBuildKey: buildKey}
+	}
 	content.Critical.Identity.Reference = repository.String()
 	content.Critical.Image.Digest = subject.Digest.String()
 	content.Critical.Type = signatureKind
@@ -169,6 +174,20 @@ var ErrUnsigned = errors.New("not signed by this key")
 
 // CheckSignature looks for a signature of a digest by a key.
 func CheckSignature(ctx context.Context, c *registry.Client, repository name.Repository, digest v1.Hash, verifier *Verifier) error {
+	return checkSignature(ctx, c, repository, digest, verifier, "")
+}
+
+// CheckBuild looks for the signed statement that a digest is the build of a
+// build key. ErrUnsigned is the error where there is none: labels and tags say
+// that too, but anybody who may write to a registry writes those.
+func CheckBuild(ctx context.Context, c *registry.Client, repository name.Repository, digest v1.Hash, verifier *Verifier, buildKey string) error {
+	if buildKey == "" {
+		return fmt.Errorf("%s@%s: %w: it has no build key", repository, digest, ErrUnsigned)
+	}
+	return checkSignature(ctx, c, repository, digest, verifier, buildKey)
+}
+
+func checkSignature(ctx context.Context, c *registry.Client, repository name.Repository, digest v1.Hash, verifier *Verifier, buildKey string) error {
 	tag := SignatureTag(repository, digest)
 	found, err := c.Get(ctx, tag)
 	if err != nil {
@@ -193,20 +212,22 @@ func CheckSignature(ctx context.Context, c *registry.Client, repository name.Rep
 		if err != nil {
 			return c.Explain(repository.RegistryStr(), fmt.Errorf("read signature %s: %w", tag, err))
 		}
-		if verifier.signed(payload, layer.Annotations[annotationSignature], digest) {
+		if verifier.signed(payload, layer.Annotations[annotationSignature], digest, buildKey) {
 			return nil
 		}
 	}
 	return fmt.Errorf("%s@%s: %w: it has %d others", repository, digest, ErrUnsigned, len(m.Layers))
 }
 
-// signed says whether a payload is about the digest and signed by the key.
-func (v *Verifier) signed(payload []byte, signature string, digest v1.Hash) bool {
+// signed reports whether a payload is about the digest, and the build key if
+// one is given, and signed by the key.
+func (v *Verifier) signed(payload []byte, signature string, digest v1.Hash, buildKey string) bool {
 	raw, err := base64.StdEncoding.DecodeString(signature)
 	sum := sha256.Sum256(payload)
 	if err != nil || !ecdsa.VerifyASN1(v.key, sum[:], raw) {
 		return false
 	}
 	var content simpleSigning
-	return json.Unmarshal(payload, &content) == nil && content.Critical.Type == signatureKind && content.Critical.Image.Digest == digest.String()
+	return json.Unmarshal(payload, &content) == nil && content.Critical.Type == signatureKind && content.Critical.Image.Digest == digest.String() &&
+		(buildKey == "" || content.Optional[optionalBuildKey] == buildKey)
 }

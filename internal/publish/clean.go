@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -19,6 +20,7 @@ type Retention struct {
 	Branches []string      // that exist; none is an error, since a listing that went wrong looks the same
 	Grace    time.Duration // manifests that are younger stay, whatever else holds
 	Now      time.Time
+	Scoped   bool // the repository is the branches' own: its tags are theirs
 }
 
 // A Cleaning is what goes from a repository, and what stays though it should
@@ -114,13 +116,19 @@ func (p *Cleaning) sort(digest v1.Hash, reason string, age time.Duration, grace 
 // goneTags returns the tags of branches that are gone, with the reason, and the
 // build keys that came with them.
 func goneTags(ctx context.Context, c *registry.Client, g *graph, r Retention) (map[string]string, error) {
-	exists := map[string]bool{}
+	exists, tagged := map[string]bool{}, map[string]bool{}
 	for _, b := range r.Branches {
 		exists[branch.Slug(b)] = true
+		tagged[branch.Tag(b)] = true
 	}
 	going := map[string]string{}
 	reached := map[v1.Hash]bool{}
 	for tag, digest := range g.tags {
+		if r.Scoped && strings.HasPrefix(tag, "branch") && !tagged[tag] {
+			going[tag] = "its branch is gone"
+			g.reach(digest, reached)
+			continue
+		}
 		if _, slug, ok := branch.Cut(tag); ok && slug != "" && !exists[slug] {
 			going[tag] = fmt.Sprintf("branch %s is gone", slug)
 			g.reach(digest, reached)

@@ -27,7 +27,8 @@ type Plan struct {
 
 	base      name.Repository     // a repository of the same registry that may have the base image's blobs
 	manifests []registry.Manifest // to write before any tag, in this order
-	sign      []v1.Descriptor     // what a signature is missing on
+	replace   bool                // what is there under the build key
+	sign      []signing           // what a signature is missing on
 	signer    *attest.Signer
 }
 
@@ -57,6 +58,9 @@ type Request struct {
 	Origin attest.Origin
 	Signer *attest.Signer // nil: do not sign
 
+	Branch   bool             // it is no release: no tags of build keys, which others would take for theirs
+	Verifier *attest.Verifier // of releases; nil: whoever may write to the repository is trusted
+
 	NoDocuments bool // leave out what is attached to images: some registries take no such things
 }
 
@@ -78,13 +82,26 @@ func NewPlan(ctx context.Context, c *registry.Client, repository name.Repository
 	}
 	plan := Plan{Repository: repository, Digest: index.Digest, signer: request.Signer, base: baseOf(release, repository)}
 	key := keyTag(release.BuildKey())
+	if request.Branch {
+		key = request.Tags[0] // it tells as well that all is there, since it is written last
+	}
 	whole, err := c.HeadForPush(ctx, repository.Tag(key))
 	if err != nil {
 		return plan, err
 	}
+	plan.replace = request.Force || request.Branch
+	if whole != nil && whole.Digest != index.Digest && !plan.replace && request.Verifier != nil {
+		err := attest.CheckBuild(ctx, c, repository, whole.Digest, request.Verifier, release.BuildKey())
+		if err != nil && !errors.Is(err, attest.ErrUnsigned) {
+			return plan, err
+		}
+		if plan.replace = err != nil; plan.replace {
+			c.Notice(fmt.Sprintf("%s is not the release builder's: it is replaced by this build", repository.Tag(key)))
+		}
+	}
 	target := index
 	switch {
-	case whole == nil || request.Force && whole.Digest != index.Digest:
+	case whole == nil || plan.replace && whole.Digest != index.Digest:
 		if err := planContent(ctx, c, &plan, release, index, request); err != nil {
 			return plan, err
 		}
@@ -103,7 +120,7 @@ func NewPlan(ctx context.Context, c *registry.Client, repository name.Repository
 	if err := planTags(ctx, c, &plan, release, target, key, request); err != nil {
 		return plan, err
 	}
-	return plan, planSignatures(ctx, c, &plan, target)
+	return plan, planSignatures(ctx, c, &plan, target, release.BuildKey())
 }
 
 // planTags finds the tags that name something else. The images' own build keys
@@ -112,7 +129,7 @@ func NewPlan(ctx context.Context, c *registry.Client, repository name.Repository
 func planTags(ctx context.Context, c *registry.Client, plan *Plan, release Release, target registry.Manifest, key string, request Request) error {
 	wanted := []Tag{}
 	for _, built := range release.Images {
-		if plan.Adopted {
+		if plan.Adopted || request.Branch {
 			break // they were tagged with what is there
 		}
 		m, err := registry.ManifestOf(built.Image)
@@ -121,7 +138,9 @@ func planTags(ctx context.Context, c *registry.Client, plan *Plan, release Relea
 		}
 		wanted = append(wanted, Tag{Name: keyTag(built.Record.BuildKey), target: m})
 	}
-	wanted = append(wanted, Tag{Name: key, target: target})
+	if !request.Branch {
+		wanted = append(wanted, Tag{Name: key, target: target})
+	}
 	for _, tag := range request.Tags {
 		wanted = append(wanted, Tag{Name: tag, target: target})
 	}
@@ -141,7 +160,7 @@ func planTags(ctx context.Context, c *registry.Client, plan *Plan, release Relea
 		if found[i] != nil {
 			tag.Was = found[i].Digest
 		}
-		if tag.Was == tag.target.Digest || isKeyTag(tag.Name) && tag.Was != (v1.Hash{}) && !request.Force {
+		if tag.Was == tag.target.Digest || isKeyTag(tag.Name) && tag.Was != (v1.Hash{}) && !plan.replace {
 			continue
 		}
 		if request.Fixed && !request.Force && len(request.Tags) > 0 && tag.Name == request.Tags[0] && tag.Was != (v1.Hash{}) {

@@ -31,7 +31,7 @@ func (plan Plan) Apply(ctx context.Context, c *registry.Client) error {
 		return err
 	}
 	for _, subject := range plan.sign {
-		if err := attest.Sign(ctx, c, plan.Repository, subject, plan.signer); err != nil {
+		if err := attest.Sign(ctx, c, plan.Repository, subject.subject, subject.key, plan.signer); err != nil {
 			return err
 		}
 	}

@@ -35,7 +35,8 @@ type Config struct {
 	Platforms  map[string]Platform `yaml:"platforms"`
 	Branches   Branches            `yaml:"branches"`
 	SIFs       string              `yaml:"sifs"`
-	SIFKey     string              `yaml:"sif_key"` // file of the public key that lists of SIFs must be signed with
+	ImageKey   string              `yaml:"image_key"` // file of the public key that releases of images must be signed with
+	SIFKey     string              `yaml:"sif_key"`   // file of the public key that lists of SIFs must be signed with
 	Janitor    JanitorRules        `yaml:"janitor"`
 }
 

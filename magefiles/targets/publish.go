@@ -27,10 +27,10 @@ type Publish mg.Namespace
 // Publish sends the images of all containers from their layouts to the
 // registries.
 func (Bare) Publish(ctx context.Context,
-	dryRun, json, allowPartial, force *bool,
+	dryRun, json, allowPartial, force, release *bool,
 	registry, environment, branch, sign, documents *string,
 ) error {
-	return publishAll(ctx, nil, publishOptions{dryRun, json, allowPartial, force, registry, environment, branch, sign, documents})
+	return publishAll(ctx, nil, publishOptions{dryRun, json, allowPartial, force, release, registry, environment, branch, sign, documents})
 }
 
 // Container sends the images of one container, for all its platforms under one
@@ -40,19 +40,20 @@ func (Publish) Container(ctx context.Context, name string,
 	json *bool, // for machines
 	allowPartial *bool, // publish also where a platform is not built
 	force *bool, // replace a version that was published from another build
+	release *bool, // at a shell: this is a release; CI says so itself
 	registry *string, // a registry's prefix, such as 127.0.0.1:5000/ (default: all configured)
 	environment *string, // only to the registries of an environment, such as staging
 	branch *string, // that is published (default: CI's, or the checkout's)
 	sign *string, // sign with this private key file, as cosign does; COSIGN_PASSWORD opens it
 	documents *string, // none: attach nothing to the images, for registries that take no such things
 ) error {
-	return publishAll(ctx, &name, publishOptions{dryRun, json, allowPartial, force, registry, environment, branch, sign, documents})
+	return publishAll(ctx, &name, publishOptions{dryRun, json, allowPartial, force, release, registry, environment, branch, sign, documents})
 }
 
 type publishOptions struct {
-	dryRun, json, allowPartial, force   *bool
-	registry, environment, branch, sign *string
-	documents                           *string
+	dryRun, json, allowPartial, force, release *bool
+	registry, environment, branch, sign        *string
+	documents                                  *string
 }
 
 // A publishedContainer is a line of the result.
@@ -75,7 +76,15 @@ func publishAll(ctx context.Context, container *string, o publishOptions) error 
 	if o.documents != nil && *o.documents != "none" {
 		return wrongCall("--documents=%s: only none may be given: what is attached otherwise is all there is", *o.documents)
 	}
-	registries, err := a.registries(o.registry, o.environment)
+	ref := a.gitRef(ctx, o.branch)
+	to, err := a.destination(ctx, ref, o)
+	if err != nil {
+		return err
+	}
+	if len(to.registries) == 0 {
+		return a.showPublished([]publishedContainer{}, or(o.json, false))
+	}
+	verifier, err := a.releaseVerifier()
 	if err != nil {
 		return err
 	}
@@ -87,7 +96,6 @@ func publishAll(ctx context.Context, container *string, o publishOptions) error 
 	if len(releases) == 0 && unready != nil {
 		return unready
 	}
-	ref := a.gitRef(ctx, o.branch)
 	origin := a.origin(ctx, ref)
 	client, end, err := a.registryClient()
 	if err != nil {
@@ -97,12 +105,12 @@ func publishAll(ctx context.Context, container *string, o publishOptions) error 
 	results := []publishedContainer{}
 	errs := []error{unready} // the others are published nevertheless
 	for _, release := range releases {
-		tags, err := ref.Tags(release.Version)
+		tags, err := to.tags(release.Version)
 		if err != nil {
 			return callError{err}
 		}
-		request := publish.Request{Tags: tags, Fixed: ref.Fixed(), Force: or(o.force, false), Origin: origin, Signer: signer, NoDocuments: o.documents != nil}
-		for _, registry := range registries {
+		request := publish.Request{Tags: tags, Fixed: to.release, Branch: !to.release, Verifier: verifier, Force: or(o.force, false), Origin: origin, Signer: signer, NoDocuments: o.documents != nil}
+		for _, registry := range to.registries {
 			result, err := a.publishOne(ctx, client, registry, release, request, or(o.dryRun, false))
 			if ctx.Err() != nil {
 				return ctx.Err()

@@ -40,6 +40,10 @@ func (Publish) Clean(ctx context.Context,
 	if err != nil {
 		return err
 	}
+	branchesOwn := a.config.Branches.Registry
+	if registry == nil && branchesOwn != "" {
+		registries = append(registries, publishRegistry(branchesOwn))
+	}
 	containers, err := a.containersToClean(name)
 	if err != nil {
 		return err
@@ -57,6 +61,7 @@ func (Publish) Clean(ctx context.Context,
 			if err != nil {
 				return err
 			}
+			retention.Scoped = branchesOwn != "" && registry.Prefix == branchesOwn
 			plan, err := publish.NewCleaning(ctx, client, repository, retention)
 			if neverPublished(err) && name == nil {
 				a.Log.Info("never published", "repository", repository)
@@ -74,6 +79,9 @@ func (Publish) Clean(ctx context.Context,
 	}
 	return errors.Join(append(errs, a.showCleanings(plans, or(dryRun, false), or(json, false)))...)
 }
+
+// publishRegistry is a registry of which only the prefix is known.
+func publishRegistry(prefix string) registry.Registry { return registry.Registry{Prefix: prefix} }
 
 // neverPublished reports whether an error is that a repository does not exist.
 func neverPublished(err error) bool { return registry.IsNotFound(err) }

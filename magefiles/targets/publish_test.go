@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,7 +44,7 @@ func openShop(t *testing.T) shop {
 	for _, arch := range []string{"amd64", "arm64"} {
 		writeFile(t, "container_definitions/"+arch+"/tool.yaml", "spack:\n  specs: [qs-server]\n")
 	}
-	writeFile(t, ConfigFile, fmt.Sprintf("registries:\n- {prefix: %s/org/, environments: [staging]}\n- {prefix: %s/org/, environments: [production]}\n", s.staging, s.production))
+	writeFile(t, ConfigFile, fmt.Sprintf("registries:\n- {prefix: %s/org/, environments: [staging]}\n- {prefix: %s/org/, environments: [production]}\nbranches: {registry: %s/branch-}\n", s.staging, s.production, s.staging))
 	s.build(t, root, "linux/amd64", "a")
 	return s
 }
@@ -126,7 +127,7 @@ func TestPublishingFromLayoutsToProduction(t *testing.T) {
 	s := openShop(t)
 	ctx := context.Background()
 	container := func(o ...func(*publishOptions)) ([]publishedContainer, error) {
-		options := publishOptions{json: on(true), environment: on("staging"), branch: on("main")}
+		options := publishOptions{json: on(true), environment: on("staging"), branch: on("main"), release: on(true)}
 		for _, set := range o {
 			set(&options)
 		}
@@ -153,8 +154,12 @@ func TestPublishingFromLayoutsToProduction(t *testing.T) {
 	if results, err = container(partial); err != nil || results[0].State != "unchanged" {
 		t.Errorf("again: %+v, %v", results, err)
 	}
-	if results, err = container(partial, func(o *publishOptions) { o.branch = on("feature/x") }); err != nil || !slices.Equal(results[0].Tags, []string{"1.0__feature-x"}) {
+	fromBranch := func(o *publishOptions) { o.branch, o.release, o.environment = on("feature/x"), nil, nil }
+	if results, err = container(partial, fromBranch); err != nil || len(results) != 1 || results[0].Ref != s.staging+"/branch-tool:branch-feature_2fx" || len(results[0].Tags) != 1 {
 		t.Errorf("from a branch: %+v, %v", results, err)
+	}
+	if results, err = container(partial, fromBranch); err != nil || results[0].State != "unchanged" {
+		t.Errorf("from a branch again: %+v, %v", results, err)
 	}
 
 	text, err := printed(t, func() error {
@@ -182,9 +187,9 @@ func TestPublishingFromLayoutsToProduction(t *testing.T) {
 
 	writeFile(t, "branches", "main\n")
 	text, err = printed(t, func() error {
-		return Publish{}.Clean(ctx, nil, on(true), on("branches"), nil, nil, on(s.staging+"/org/"), nil)
+		return Publish{}.Clean(ctx, nil, on(true), on("branches"), nil, nil, nil, nil)
 	})
-	if err != nil || !strings.Contains(text, "would remove") || !strings.Contains(text, "1.0__feature-x") || strings.Contains(text, "1.0 ") {
+	if err != nil || !strings.Contains(text, "would remove") || !strings.Contains(text, "branch-feature_2fx") || strings.Contains(text, "1.0 ") {
 		t.Errorf("clean --dry-run: %s, %v", text, err)
 	}
 	writeFile(t, "empty", "\n")
@@ -194,7 +199,9 @@ func TestPublishingFromLayoutsToProduction(t *testing.T) {
 	if _, err = printed(t, func() error { return Publish{}.Clean(ctx, nil, nil, on("branches"), nil, on("0"), nil, nil) }); err != nil {
 		t.Errorf("clean: %v", err)
 	}
-	if text, err = printed(t, func() error { return Containers{}.Show(ctx, "tool:1.0__feature-x", nil, nil, nil) }); err == nil {
+	if text, err = printed(t, func() error {
+		return Containers{}.Show(ctx, s.staging+"/branch-tool:branch-feature_2fx", nil, nil, nil)
+	}); err == nil {
 		t.Errorf("the branch's tag is still there: %s", text)
 	}
 }
@@ -203,8 +210,10 @@ func TestUnknownContainersAndEnvironmentsAreWrongCalls(t *testing.T) {
 	openShop(t)
 	ctx := context.Background()
 	for name, call := range map[string]func() error{
-		"container":   func() error { return publishAll(ctx, on("tol"), publishOptions{}) },
-		"environment": func() error { return publishAll(ctx, on("tool"), publishOptions{environment: on("stagin")}) },
+		"container": func() error { return publishAll(ctx, on("tol"), publishOptions{release: on(true)}) },
+		"environment": func() error {
+			return publishAll(ctx, on("tool"), publishOptions{release: on(true), environment: on("stagin")})
+		},
 	} {
 		err := call()
 		var wrong callError
@@ -228,7 +237,7 @@ func TestAMisspeltEnvironmentReachesNoRegistry(t *testing.T) {
 		}
 		for name, call := range map[string]func() error{
 			"publish": func() error {
-				return publishAll(ctx, on("tool"), publishOptions{branch: on("main"), environment: on("stagin")})
+				return publishAll(ctx, on("tool"), publishOptions{branch: on("main"), release: on(true), environment: on("stagin")})
 			},
 			"promote --from": func() error { return Publish{}.Promote(ctx, "tool", on("stagin"), on("staging"), nil, nil, nil, nil) },
 			"promote --to":   func() error { return Publish{}.Promote(ctx, "tool", on("staging"), on("stagin"), nil, nil, nil, nil) },
@@ -243,6 +252,75 @@ func TestAMisspeltEnvironmentReachesNoRegistry(t *testing.T) {
 	if _, err := printed(t, func() error { return Publish{}.Verify(ctx, "tool", nil, nil, nil, nil) }); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("something was published: %v", err)
 	}
+}
+
+// What is no release reaches no registry that releases are read from, whoever
+// asks for it in whatever way.
+func TestABranchPublishesToItsOwnRegistryOrNowhere(t *testing.T) {
+	ci := map[string]string{"GITHUB_ACTIONS": "true", "GITHUB_REF_NAME": "main", "GITHUB_REF_TYPE": "branch"}
+	for name, c := range map[string]struct {
+		env      map[string]string
+		options  publishOptions
+		branches bool
+		wrong    bool
+		tag      string // of the branch; empty: nothing is published
+	}{
+		"at a shell":                  {wrong: true},
+		"a branch at a shell":         {options: publishOptions{branch: on("x")}, branches: true, tag: "branch-x"},
+		"called main":                 {options: publishOptions{branch: on("main")}, branches: true, tag: "branch-main"},
+		"to a registry of its choice": {options: publishOptions{branch: on("x"), environment: on("production")}, branches: true, wrong: true},
+		"a release of a branch":       {options: publishOptions{branch: on("x"), release: on(true)}, branches: true, wrong: true},
+		"CI, nothing protected":       {env: ci},
+		"CI with a pull request":      {env: map[string]string{"GITHUB_ACTIONS": "true", "GITHUB_HEAD_REF": "main", "GITHUB_REF_PROTECTED": "true"}, branches: true, tag: "pull-main"},
+		"CI and --release":            {env: ci, options: publishOptions{release: on(true)}, wrong: true},
+		"CI, forced":                  {env: ci, options: publishOptions{force: on(true), branch: on("main")}, branches: true, tag: "branch-main"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openShop(t)
+			s.build(t, s.root, "linux/arm64", "a")
+			config := fmt.Sprintf("registries:\n- {prefix: %s/org/, environments: [production]}\n", s.production)
+			if c.branches {
+				config += fmt.Sprintf("branches: {registry: %s/branch-}\n", s.staging)
+			}
+			writeFile(t, ConfigFile, config)
+			for variable, value := range c.env {
+				t.Setenv(variable, value)
+			}
+			_, err := printed(t, func() error { return publishAll(t.Context(), on("tool"), c.options) })
+			var wrong callError
+			if c.wrong != errors.As(err, &wrong) || !c.wrong && err != nil {
+				t.Errorf("got %v", err)
+			}
+			if tags := tagsAt(t, s.production, "org/tool"); len(tags) > 0 {
+				t.Errorf("the releases' registry has %q", tags)
+			}
+			want := []string{}
+			if c.tag != "" {
+				want = append(want, c.tag)
+			}
+			tags := slices.DeleteFunc(tagsAt(t, s.staging, "branch-tool"), func(tag string) bool { return strings.HasPrefix(tag, "sha256-") })
+			if !slices.Equal(tags, want) {
+				t.Errorf("the branches' registry has %q, want %q", tags, want)
+			}
+		})
+	}
+}
+
+// tagsAt are the tags of a repository, asked without any code of ours.
+func tagsAt(t *testing.T, host, repository string) []string {
+	t.Helper()
+	response, err := http.Get("http://" + host + "/v2/" + repository + "/tags/list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	list := struct{ Tags []string }{Tags: []string{}}
+	if response.StatusCode == http.StatusOK {
+		if err := json.NewDecoder(response.Body).Decode(&list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return list.Tags
 }
 
 func TestTheBranchComesFromFlagThenCIThenGit(t *testing.T) {

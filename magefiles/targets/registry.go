@@ -2,12 +2,14 @@ package targets
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/term"
 
+	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
@@ -84,6 +86,30 @@ func (a *app) published(prefix *string) func(context.Context, image.Record) (*im
 		if err != nil {
 			return nil, err
 		}
-		return client.Published(ctx, registry.Registry(r), want)
+		found, err := client.Published(ctx, registry.Registry(r), want)
+		if found == nil || err != nil {
+			return nil, err
+		}
+		return a.trusted(ctx, client, registry.Registry(r), want.Name, found)
 	}
+}
+
+// trusted returns what was found if the release builder has signed that it is
+// the build of its key, or if no key is configured; else nothing: it is built
+// again.
+func (a *app) trusted(ctx context.Context, client *registry.Client, in registry.Registry, container string, found *image.Record) (*image.Record, error) {
+	verifier, err := a.releaseVerifier()
+	if verifier == nil || err != nil {
+		return found, err
+	}
+	repository, err := in.Repository(container)
+	if err != nil {
+		return nil, err
+	}
+	err = attest.CheckBuild(ctx, client, repository, found.Digest, verifier, found.BuildKey)
+	if errors.Is(err, attest.ErrUnsigned) {
+		a.Log.Warn("what is published is not the release builder's: it does not count", "image", repository, "digest", found.Digest)
+		return nil, nil
+	}
+	return found, err
 }
