@@ -172,9 +172,18 @@ func SignatureTag(repository name.Repository, digest v1.Hash) name.Tag {
 // ErrUnsigned is the error for a manifest without a signature by the key.
 var ErrUnsigned = errors.New("not signed by this key")
 
-// CheckSignature looks for a signature of a digest by a key.
+// CheckSignature looks for a signature of a digest by a key: under the tag that
+// cosign 2 keeps them, or attached as cosign 3 does.
 func CheckSignature(ctx context.Context, c *registry.Client, repository name.Repository, digest v1.Hash, verifier *Verifier) error {
-	return checkSignature(ctx, c, repository, digest, verifier, "")
+	err := checkSignature(ctx, c, repository, digest, verifier, "")
+	if !errors.Is(err, ErrUnsigned) {
+		return err
+	}
+	signed, bundleErr := checkBundles(ctx, c, repository, digest, verifier)
+	if signed || bundleErr != nil {
+		return bundleErr
+	}
+	return err
 }
 
 // CheckBuild looks for the signed statement that a digest is the build of a

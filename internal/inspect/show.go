@@ -129,7 +129,7 @@ func showAttached(ctx context.Context, c *registry.Client, repository name.Repos
 	if err != nil {
 		return err
 	}
-	shown.Signed = signature != nil
+	shown.Signed = signature != nil || slices.ContainsFunc(attached, attest.IsSignature)
 	text, err := c.Document(ctx, repository, attached, attest.TypeProvenance)
 	if err != nil {
 		return err
