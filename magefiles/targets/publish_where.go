@@ -37,7 +37,7 @@ func (a *app) destination(ctx context.Context, ref publish.Ref, o publishOptions
 		a.Log.Warn("nothing is published: this is no release, and branches have no registry of their own", "this", scope, "configuration", "branches: {registry: PREFIX}")
 		return to, nil
 	case prefix == "":
-		return to, wrongCall("this is no release but %s: give --release to publish one, or name a registry for branches in %s: branches: {registry: PREFIX}", scope, ConfigFile)
+		return to, wrongCall("this is no release (%s): give --release to publish one, or name a registry for branches in %s: branches: {registry: PREFIX}", scope, ConfigFile)
 	case o.registry != nil || o.environment != nil:
 		return to, wrongCall("--registry and --environment are for releases (--release): what is none goes to %s", prefix)
 	case ref.Branch == "":
