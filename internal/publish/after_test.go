@@ -30,7 +30,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
 )
 
-var origin = attest.Origin{Source: "https://git.example/org/containers", Commit: strings.Repeat("c0ffee", 6) + "c0ff", Branch: "main", Builder: "tester@example",
+var origin = attest.Origin{Source: "https://git.example/org/containers", Commit: strings.Repeat("c0ffee", 6) + "c0ff", Branch: "main", Builder: "https://ci.example/jobs/7",
 	Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 
 // keys writes a key pair as cosign does, the private half behind a password.

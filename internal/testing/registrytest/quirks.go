@@ -115,10 +115,11 @@ func Quirks() []Quirk {
 		{Name: "referrers as JSON", wrap: only("referrers", edit(contentType("application/json")))},
 		{Name: "no digest", wrap: only("manifests", edit(func(h http.Header, _ *bytes.Buffer) { h.Del("Docker-Content-Digest") }))},
 		{Name: "HEAD without a length", wrap: only("manifests", func(q *quirky, w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodHead {
-				w.Header().Set("Transfer-Encoding", "chunked")
-			}
-			q.inner.ServeHTTP(w, r)
+			edit(func(h http.Header, _ *bytes.Buffer) {
+				if r.Method == http.MethodHead {
+					h.Del("Content-Length")
+				}
+			})(q, w, r)
 		})},
 		{Name: "HEAD is not allowed", wrap: only("manifests", func(q *quirky, w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodHead {
