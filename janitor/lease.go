@@ -34,7 +34,7 @@ type lease struct {
 	store Store
 	claim claim
 
-	mu      sync.Mutex
+	busy    chan struct{} // of one, guards what follows: a caller who waits while another one asks the store heeds its context
 	etag    string
 	wrote   time.Time // by j.Now, before the last write
 	real    time.Time // the same by this machine's monotonic clock
@@ -71,7 +71,7 @@ func (j *Janitor) leased(ctx context.Context, what string, f func(context.Contex
 // ends when the lease is lost. On the way it finds out how to write to the
 // store, and what time it is there.
 func (j *Janitor) take(ctx context.Context, run string) (context.Context, *lease, error) {
-	l := &lease{j: j, store: j.Store, claim: claim{Owner: j.Owner, Nonce: rand.Text(), Run: run}}
+	l := &lease{j: j, store: j.Store, busy: make(chan struct{}, 1), claim: claim{Owner: j.Owner, Nonce: rand.Text(), Run: run}}
 	cond, err := l.free(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -230,8 +230,8 @@ func (l *lease) left() time.Duration {
 
 // remaining is left for other goroutines.
 func (l *lease) remaining() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.busy <- struct{}{}
+	defer func() { <-l.busy }()
 	return l.left()
 }
 
@@ -240,8 +240,12 @@ var errLapsed = errors.New("the lease has run out while this process was stopped
 // hold makes sure that the lease is still ours and lasts for a batch or a
 // write. It is looked at before each.
 func (l *lease) hold(ctx context.Context) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	select {
+	case l.busy <- struct{}{}:
+		defer func() { <-l.busy }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	if l.left() < margins {
 		l.stop(errLapsed)
 		return errLapsed
