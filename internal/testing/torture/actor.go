@@ -26,9 +26,9 @@ type Actor struct {
 
 	w         *World
 	kill      context.CancelCauseFunc
-	intent    map[string]bool // hashes that the root set which it writes is to hold
-	tested    time.Time       // a push: when it has looked what is there already
-	announced bool            // and whether it had left a root set before
+	intent    func() map[string]bool // hashes that the root set which it writes is to hold
+	tested    time.Time              // a push: when it has looked what is there already
+	announced bool                   // and whether it had left a root set before
 	dead      bool
 	until     time.Time      // it is stopped
 	inFlight  bool           // the request that takes effect was under way when the program was stopped

@@ -113,11 +113,14 @@ func (d *drawing) near() time.Duration {
 	if d.one(3) {
 		return d.between(0, time.Duration(d.weeks)*week)
 	}
-	return max(0, pick(d, d.nights...)+d.between(-30*time.Minute, 30*time.Minute))
+	// The first night deletes nothing, and from the fourth on there is little left.
+	from := min(d.h.Repos, len(d.nights)-1)
+	night := d.nights[from+d.IntN(min(len(d.nights), 3*d.h.Repos+1)-from)]
+	return max(0, night+pick(d, d.between(-90*time.Minute, 30*time.Minute), d.between(-5*time.Minute, 13*time.Minute)))
 }
 
 func (d *drawing) push() {
-	s := Step{At: d.near(), Do: "push", Repo: d.IntN(d.h.Repos), Env: d.IntN(4), Layout: pick(d, d.h.Layouts...), Announce: !d.one(4), Update: d.one(2),
+	s := Step{At: d.near(), Do: "push", Repo: d.IntN(d.h.Repos), Env: d.IntN(9), Layout: pick(d, d.h.Layouts...), Announce: !d.one(4), Update: d.one(2),
 		Pause: pick(d, 0, d.between(0, 2*time.Minute), d.between(0, time.Hour), d.between(0, 10*time.Hour)).Round(time.Second),
 		Each:  pick(d, 0, d.between(0, 5*time.Minute).Round(time.Second))}
 	if d.one(8) {
@@ -128,13 +131,13 @@ func (d *drawing) push() {
 		s.Do, s.Announce = "copy", false
 	}
 	d.add(s)
-	if s.Announce && s.Die == 0 && !d.one(3) {
+	if s.Announce && s.Die == 0 && d.one(2) {
 		d.add(Step{At: s.At + s.Pause + d.between(time.Minute, 20*time.Hour), Do: "lock", Repo: s.Repo, Env: s.Env})
 	}
 }
 
 func (d *drawing) other() {
-	s := Step{At: d.near(), Repo: d.IntN(d.h.Repos), Env: d.IntN(5)}
+	s := Step{At: d.near(), Repo: d.IntN(d.h.Repos), Env: d.IntN(9)}
 	switch d.IntN(12) {
 	case 0, 1, 2:
 		s.Do, s.Layout, s.Pause = "update-index", pick(d, d.h.Layouts...), d.between(0, 15*time.Minute).Round(time.Second)

@@ -58,14 +58,15 @@ func newGraph(seed uint64, n int) *Graph {
 		name := fmt.Sprintf([]string{"qs-a%d", "py-b%d-2", "lib-%d", "r-c-%d-x"}[i%4], i/2)
 		version := fmt.Sprintf([]string{"%d.1", "2.%d-rc1", "develop-%d"}[i%3], r.IntN(20))
 		deps := []Edge{{runtime, []string{"link"}}, {glibc, []string{"link"}}, {gcc, []string{"build"}}, {wrapper, []string{"build"}}}
+		// Most stay within a family, such that not everything hangs on everything.
+		family := i % (2 + n/10)
 		for range r.IntN(4) {
-			if i == 0 {
-				break
+			on := family + r.IntN(2+n/10)*btoi(r.IntN(8) == 0)
+			if steps := i / (2 + n/10); steps > 0 {
+				on += (2 + n/10) * max(0, steps-1-r.IntN(1+r.IntN(3)))
 			}
-			// Near ones mostly, so that chains become long.
-			on := g.Specs[4+max(0, i-1-r.IntN(1+r.IntN(8)))]
-			if !slices.ContainsFunc(deps, func(e Edge) bool { return e.On == on }) {
-				deps = append(deps, Edge{on, edgeTypes[r.IntN(len(edgeTypes))]})
+			if on < i && !slices.ContainsFunc(deps, func(e Edge) bool { return e.On == g.Specs[4+on] }) {
+				deps = append(deps, Edge{g.Specs[4+on], edgeTypes[r.IntN(len(edgeTypes))]})
 			}
 		}
 		add(name, version, false, deps...)

@@ -30,10 +30,11 @@ type Outcome struct {
 // running is a history while it runs.
 type running struct {
 	History
-	w      *World
-	under  Janitor
-	envs   []Env
-	locked []map[int]bool // by repository: which environments it has lockfiles of
+	w        *World
+	under    Janitor
+	envs     []Env
+	memories []any          // by repository: see Call
+	locked   []map[int]bool // by repository: which environments it has lockfiles of
 }
 
 // Run lets a history happen in a bubble of virtual time.
@@ -41,7 +42,7 @@ func (h History) Run(t *testing.T, j Janitor, log io.Writer) (out Outcome) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)))
 		w := newWorld(h.Setting, graphOf(h.Setting), log)
-		r := &running{History: h, w: w, under: j}
+		r := &running{History: h, w: w, under: j, memories: make([]any, h.Repos)}
 		r.populate()
 		var all sync.WaitGroup
 		for _, s := range h.Steps {
@@ -75,7 +76,7 @@ func graphOf(s Setting) *Graph {
 func (r *running) populate() {
 	w, x := r.w, rand.New(rand.NewPCG(r.Seed, 1))
 	own := w.Graph.Specs[4:]
-	for range 4 + x.IntN(5) {
+	for range 5 + x.IntN(5) {
 		var env Env
 		for range 1 + x.IntN(3) {
 			env = append(env, own[x.IntN(len(own))])
@@ -85,7 +86,9 @@ func (r *running) populate() {
 	for range r.Repos {
 		locked := map[int]bool{}
 		for i := range r.envs {
-			locked[i] = x.IntN(3) == 0
+			if x.IntN(3+2*r.Repos) == 0 {
+				locked[i] = true
+			}
 		}
 		locked[x.IntN(len(r.envs))] = true // an empty root set is an error
 		r.locked = append(r.locked, locked)
@@ -93,7 +96,7 @@ func (r *running) populate() {
 	for _, layout := range r.Layouts {
 		there := map[*Spec]bool{}
 		for _, env := range r.envs {
-			if x.IntN(5) == 0 {
+			if x.IntN(3) == 0 {
 				continue // will be pushed later
 			}
 			age := 3*day + time.Duration(x.IntN(60))*day
@@ -182,17 +185,7 @@ func (r *running) calm() {
 	var roots []*Spec
 	for round := range 5 {
 		for repo := range r.Repos {
-			a, ctx := r.w.newActor(context.Background(), fmt.Sprintf("calm%d.%d", round, repo), r.Seed+uint64(round*10+repo), Faults{})
-			run := &Run{Kind: "prune", Repo: r.call(a, repo).Repo, Roots: hashes(closure(r.roots(repo), false))}
-			a.intent = run.Roots
-			r.w.begin(a, run)
-			err := r.under.Prune(ctx, r.call(a, repo))
-			r.w.end(run, err)
-			if err != nil && r.Conditions == "" && r.Jump == 0 {
-				r.w.mu.Lock()
-				r.w.oracle.fail("converge", "a prune in good weather: %v", err)
-				r.w.mu.Unlock()
-			}
+			r.calmPrune(round, repo)
 			time.Sleep(5 * time.Hour)
 		}
 		time.Sleep(week - time.Duration(r.Repos)*5*time.Hour)
@@ -203,6 +196,21 @@ func (r *running) calm() {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
 	r.w.oracle.final(roots)
+}
+
+func (r *running) calmPrune(round, repo int) {
+	a, ctx := r.w.newActor(context.Background(), fmt.Sprintf("calm%d.%d", round, repo), r.Seed+uint64(round*10+repo), Faults{})
+	defer r.w.caught(a)
+	run := &Run{Kind: "prune", Repo: r.call(a, repo).Repo, Roots: hashes(closure(r.roots(repo), false))}
+	a.intent = func() map[string]bool { return run.Roots }
+	r.w.begin(a, run)
+	err := r.under.Prune(ctx, r.call(a, repo))
+	r.w.end(run, err)
+	if err != nil && r.Conditions == "" && r.Jump == 0 {
+		r.w.mu.Lock()
+		defer r.w.mu.Unlock()
+		r.w.oracle.fail("converge", "a prune in good weather: %v", err)
+	}
 }
 
 // String is the history as a scene that can be run again.

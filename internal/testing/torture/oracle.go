@@ -104,6 +104,13 @@ func (o *oracle) afterRemove(a *Actor, key string) {
 		}
 	}
 	o.refer(key, nil)
+	if k == specFile || k == specManifest {
+		for index, named := range o.spacks {
+			if !o.inLayout(hash, index) { // if it comes again, Spack has to name it again
+				delete(named, hash)
+			}
+		}
+	}
 	if a.Run != nil {
 		o.deleted[key] = departure{time.Now(), a.Run}
 		if hash != "" && k != tarball && !o.present(hash) {
@@ -215,8 +222,11 @@ func (o *oracle) setWritten(a *Actor, key string, obj *object) {
 		force = buildSet
 	}
 	o.sets[key] = append(sets, rootSet{hashes: set, from: obj.written, force: obj.mod.Add(min(force, repositorySet))})
-	for hash := range a.intent {
-		if !set[hash] {
+	if a.intent == nil {
+		return
+	}
+	for hash := range a.intent() {
+		if !set[hash] && (a.Run == nil || a.Run.Kind == "spare" || a.Run.Roots[hash]) {
 			o.fail("root set", "%s was written without %s, which it was to hold", key, hash)
 			return
 		}

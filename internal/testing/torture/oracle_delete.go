@@ -37,7 +37,7 @@ func (o *oracle) beforeRemove(a *Actor, key string, obj *object) {
 	case o.w.storeTime().Sub(obj.mod) < grace-time.Minute && o.clockSteady():
 		o.fail("young", "%s was deleted %v after it was written", key, time.Since(obj.written).Round(time.Minute))
 	}
-	if age := time.Since(r.lastLook(key)); !a.inFlight && age > lookAge+2*time.Minute && r.Kind == "prune" {
+	if age := time.Since(r.lastLook()); !a.inFlight && age > lookAge+2*time.Minute && r.Kind == "prune" {
 		o.fail("old look", "%s was deleted when the last look was %v old", key, age.Round(time.Second))
 	}
 	switch k {

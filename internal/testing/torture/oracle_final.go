@@ -32,7 +32,7 @@ func (o *oracle) final(roots []*Spec) {
 			continue
 		}
 		k, hash := sortKey(key)
-		if k == blobObject && o.refs[key] == nil || k == tarball && !o.hasSpecFile(hash) && !o.w.keeps(hash) {
+		if k == blobObject && o.refs[key] == nil || k == tarball && !o.present(hash) && !may[hash] && !o.w.keeps(hash) {
 			o.fail("garbage", "%s belongs to nothing and stays", key)
 		}
 	}

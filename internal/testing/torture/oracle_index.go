@@ -37,7 +37,7 @@ func (o *oracle) indexWritten(a *Actor, key string) {
 	}
 	before, after := o.indexes[key], o.named(key)
 	if a.Run == nil {
-		o.spacks[key] = after
+		o.spacks[key] = maps.Clone(after)
 	} else if after == nil {
 		o.fail("index", "%s was written such that it cannot be read", key)
 	} else {
@@ -55,6 +55,10 @@ func (o *oracle) indexWritten(a *Actor, key string) {
 }
 
 func (o *oracle) judgeIndex(r *Run, key string, before, after map[string]bool) {
+	// A store that lies in one listing makes entries leave or come until the next look: what stays wrong is for final.
+	if r.actor.Faults.Lie > 0 {
+		return
+	}
 	for _, hash := range slices.Sorted(maps.Keys(after)) {
 		gone, ours := o.deleted[hash]
 		if ours && !o.inLayout(hash, key) && gone.at.Before(r.begun) {
@@ -106,6 +110,17 @@ func (o *oracle) pushed(a *Actor, key string, obj *object) {
 	for need := range s.needs {
 		if gone, ours := o.deleted[need]; ours && !o.present(need) && gone.at.After(a.tested) {
 			o.window([]string{"hole by a plain push", "hole by an announced push"}[btoi(a.announced)], gone.at.Sub(a.tested))
+		}
+	}
+}
+
+// pushEnded measures what a push has found in the cache and relied on, and was deleted before it ended.
+func (w *World) pushEnded(a *Actor, env Env) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for hash := range hashes(closure(env, false)) {
+		if gone, ours := w.oracle.deleted[hash]; ours && !w.oracle.present(hash) && gone.at.After(a.tested) {
+			w.oracle.window([]string{"relied on by a plain push", "relied on by an announced push"}[btoi(a.announced)], gone.at.Sub(a.tested))
 		}
 	}
 }

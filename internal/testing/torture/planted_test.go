@@ -135,7 +135,7 @@ func TestTheOracleSeesWhatIsPlanted(t *testing.T) {
 				return err
 			}
 			time.Sleep(time.Minute)
-			return a.Delete(ctx, there[1:2])
+			return a.Delete(ctx, there[len(there)-1:])
 		}, "settle"},
 		"cannot": {3, func(context.Context, *Actor, int) error { return errDenied }, "converge"},
 	} {

@@ -47,10 +47,10 @@ func (r *Run) looked(key string) time.Time {
 	return seen
 }
 
-// lastLook returns when the run last ended to list where a key is.
-func (r *Run) lastLook(key string) (seen time.Time) {
+// lastLook returns when the run's last look ended: that with its last listing, since slow ones make a look long.
+func (r *Run) lastLook() (seen time.Time) {
 	for _, l := range r.listings {
-		if strings.HasPrefix(key, l.prefix) && l.ended.After(seen) {
+		if l.ended.After(seen) {
 			seen = l.ended
 		}
 	}

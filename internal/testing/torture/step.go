@@ -3,6 +3,7 @@ package torture
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -34,6 +35,7 @@ type Call struct {
 	Locks    func() [][]byte // spack.lock texts, read anew whenever the command looks
 	MaxAge   time.Duration
 	Fraction float64 // the brake
+	Memory   *any    // what a repository's runs remember from one to the next on their machine; nil is nothing
 }
 
 // A Janitor is what is tortured: the commands that a history uses.
@@ -70,7 +72,11 @@ func (h *running) do(ctx context.Context, s Step) {
 		updateIndex(ctx, a, s.Layout, viewName(s.View), s.Pause)
 	case "lock", "unlock":
 		w.mu.Lock()
-		h.locked[s.Repo][s.Env] = s.Do == "lock"
+		if was := h.locked[s.Repo][s.Env]; s.Do == "lock" {
+			h.locked[s.Repo][s.Env] = true
+		} else if was && len(h.locked[s.Repo]) > 1 { // a repository that has nothing is refused
+			delete(h.locked[s.Repo], s.Env)
+		}
 		w.mu.Unlock()
 	default:
 		h.janitor(ctx, a, s)
@@ -94,7 +100,7 @@ func (h *running) push(ctx context.Context, a *Actor, s Step) {
 				all = append(all, spec.Hash)
 			}
 		}
-		a.intent = hashes(closure(env, true))
+		a.intent = func() map[string]bool { return hashes(closure(env, true)) }
 		if err := h.under.Announce(ctx, h.call(a, s.Repo), all); err != nil {
 			h.w.log(a, "announce: "+err.Error())
 		} else {
@@ -105,14 +111,18 @@ func (h *running) push(ctx context.Context, a *Actor, s Step) {
 	err := push{specs: closure(env, s.ID%2 == 0), layout: s.Layout, signed: h.Signed, force: s.Force, build: s.Pause, each: s.Each,
 		dieBehind: s.Die, update: s.Update}.run(ctx, a)
 	h.w.log(a, "ends: "+errorText(err))
+	if err == nil {
+		h.w.pushEnded(a, env)
+	}
 }
 
 // janitor is a command of the janitor.
 func (h *running) janitor(ctx context.Context, a *Actor, s Step) {
+	defer h.w.caught(a)
 	c := h.call(a, s.Repo)
 	roots := h.roots(s.Repo)
 	run := &Run{Kind: s.Do, Repo: c.Repo, Roots: hashes(closure(roots, false))}
-	a.intent = hashes(closure(roots, false))
+	a.intent = func() map[string]bool { return hashes(closure(h.rootsNow(s.Repo), false)) }
 	hash := h.w.Graph.Specs[s.Env%len(h.w.Graph.Specs)].Hash
 	if s.Do == "apply" || s.Do == "dry" {
 		run.Dry = true
@@ -141,7 +151,7 @@ func (h *running) janitor(ctx context.Context, a *Actor, s Step) {
 	case "purge":
 		err = h.under.Purge(ctx, c, hash)
 	case "spare":
-		a.intent = map[string]bool{hash: true}
+		a.intent = func() map[string]bool { return map[string]bool{hash: true} }
 		err = h.under.Spare(ctx, c, hash)
 	case "publish":
 		err = h.under.PublishRoots(ctx, c)
@@ -153,8 +163,21 @@ func (h *running) janitor(ctx context.Context, a *Actor, s Step) {
 	h.w.end(run, err)
 }
 
+// caught makes a panic of the janitor a promise that is broken.
+func (w *World) caught(a *Actor) {
+	if p := recover(); p != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.oracle.fail("panic", "%s: %v\n%s", a.Name, p, debug.Stack())
+	}
+}
+
 func (h *running) call(a *Actor, repo int) Call {
-	return Call{Actor: a, Repo: fmt.Sprintf("repo%d", repo), MaxAge: h.MaxAge, Fraction: 1, Locks: func() (texts [][]byte) {
+	var memory *any
+	if repo%2 == 0 {
+		memory = &h.memories[repo]
+	}
+	return Call{Actor: a, Repo: fmt.Sprintf("repo%d", repo), MaxAge: h.MaxAge, Fraction: 1, Memory: memory, Locks: func() (texts [][]byte) {
 		h.w.mu.Lock()
 		defer h.w.mu.Unlock()
 		for i, env := range h.envs {
@@ -167,9 +190,13 @@ func (h *running) call(a *Actor, repo int) Call {
 }
 
 // roots returns what a repository's lockfiles ask for now.
-func (h *running) roots(repo int) (specs []*Spec) {
+func (h *running) roots(repo int) []*Spec {
 	h.w.mu.Lock()
 	defer h.w.mu.Unlock()
+	return h.rootsNow(repo)
+}
+
+func (h *running) rootsNow(repo int) (specs []*Spec) {
 	for i, env := range h.envs {
 		if h.locked[repo][i] {
 			specs = append(specs, env...)

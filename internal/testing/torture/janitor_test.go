@@ -1,0 +1,106 @@
+package torture
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor"
+)
+
+// product is package janitor, called as the targets call it.
+type product struct{}
+
+func (product) of(c Call) janitor.Janitor {
+	var scan janitor.ScanOptions
+	if c.Memory != nil {
+		if *c.Memory == nil {
+			*c.Memory = janitor.OpenKnown("")
+		}
+		scan.Known = (*c.Memory).(*janitor.Known)
+	}
+	return janitor.Janitor{
+		Scan:  scan,
+		Store: c.Actor, Mirror: c.Actor.String(), Owner: c.Actor.Name, Repository: c.Repo,
+		Policy: janitor.Policy{Grace: grace, Wait: wait, MaxAge: c.MaxAge, MaxFraction: c.Fraction},
+		Now:    c.Actor.Now,
+		Log:    func(format string, args ...any) { c.Actor.w.log(c.Actor, fmt.Sprintf(format, args...)) },
+		Roots: func(context.Context) (roots janitor.Roots, err error) {
+			for i, text := range c.Locks() {
+				lock, err := janitor.ParseLock(fmt.Sprintf("lock %d", i), text)
+				if err != nil {
+					return roots, err
+				}
+				roots.Locks = append(roots.Locks, lock)
+			}
+			return roots, nil
+		},
+	}
+}
+
+func (p product) Prune(ctx context.Context, c Call) error {
+	_, err := p.of(c).Prune(ctx)
+	return err
+}
+
+func (p product) DryRun(ctx context.Context, c Call) error {
+	_, err := p.of(c).Plan(ctx)
+	return err
+}
+
+func (p product) Plan(ctx context.Context, c Call) ([]byte, error) {
+	plan, err := p.of(c).Plan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	err = plan.WriteJSON(&text)
+	return text.Bytes(), err
+}
+
+func (p product) ApplyPlan(ctx context.Context, c Call, text []byte) error {
+	reviewed, err := janitor.ReadPlan(bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	plan, err := p.of(c).PlanReviewed(ctx, reviewed)
+	if err != nil {
+		return err
+	}
+	_, err = p.of(c).Apply(ctx, plan)
+	return err
+}
+
+func (p product) Purge(ctx context.Context, c Call, hash string) error {
+	plan, err := p.of(c).PlanPurge(ctx, janitor.Purge{Pin: janitor.Pin(hash), Dependents: true})
+	if err != nil {
+		return err
+	}
+	_, err = p.of(c).Apply(ctx, plan)
+	return err
+}
+
+func (p product) Spare(ctx context.Context, c Call, hash string) error {
+	_, err := p.of(c).Spare(ctx, []janitor.Pin{janitor.Pin(hash)})
+	return err
+}
+
+func (p product) Announce(ctx context.Context, c Call, names []string) error {
+	var hashes []buildcache.Hash
+	for _, name := range names {
+		hashes = append(hashes, buildcache.Hash(name))
+	}
+	_, err := p.of(c).Announce(ctx, c.Actor.Name, hashes)
+	return err
+}
+
+func (p product) PublishRoots(ctx context.Context, c Call) error {
+	_, err := p.of(c).PublishRoots(ctx)
+	return err
+}
+
+func (p product) Reindex(ctx context.Context, c Call) error {
+	_, err := p.of(c).Reindex(ctx, false)
+	return err
+}
