@@ -1,6 +1,7 @@
 package assemble
 
 import (
+	"archive/tar"
 	"context"
 	"io/fs"
 	"os"
@@ -83,7 +84,7 @@ func (b *bench) mustBuild(c Container) Result {
 	return result
 }
 
-// open returns the image as whoever reads the layout next would see it.
+// open returns the image as the next reader of the layout sees it.
 func (b *bench) open(result Result) v1.Image {
 	b.t.Helper()
 	record, err := b.tree.Read(result.Name, result.Platform)
@@ -218,6 +219,36 @@ func TestDamagedBlobInTheWorkFolderIsFetchedAgain(t *testing.T) {
 		t.Errorf("fetched %d packages, want the damaged one", second.Fetched)
 	}
 	b.open(second)
+}
+
+// A note about a blob could be forged together with it: only the digest counts.
+func TestAnotherTarballInTheWorkFolderIsNotBelieved(t *testing.T) {
+	b := newBench(t, fixtures+"/v3-signed/cache")
+	lock := fixtures + "/v3-signed/locks/env-a.spack.lock"
+	first := b.mustBuild(b.container(lock))
+	layers, err := b.open(first).Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := layers[0].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := blobStore(filepath.Join(b.work, "blobs")).path(digest)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := rewrite(t, data, func(h *tar.Header, body []byte) (tar.Header, []byte) { return *h, body })
+	if err := os.Remove(path); err != nil { // layouts share the file by hard links
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, forged, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if second := b.mustBuild(b.container(lock)); second.Fetched != 1 || second.Digest != first.Digest {
+		t.Errorf("fetched %d packages, want the one whose tarball is another", second.Fetched)
+	}
 }
 
 func TestEnvironmentIsTheViewsOnTopOfTheBases(t *testing.T) {

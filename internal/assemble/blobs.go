@@ -15,14 +15,14 @@ import (
 
 // A blobStore keeps blobs by digest, so that a second build fetches and
 // compresses nothing that the first one had. Layouts share its files by hard
-// links; nobody may write to them.
+// links; they are never written to.
 type blobStore string
 
 func (s blobStore) path(digest v1.Hash) string {
 	return filepath.Join(string(s), digest.Algorithm, digest.Hex)
 }
 
-// holds says whether the blob is here, whole and unchanged.
+// holds reports whether the blob is here, whole and unchanged.
 func (s blobStore) holds(digest v1.Hash) bool {
 	file, err := os.Open(s.path(digest))
 	if err != nil {

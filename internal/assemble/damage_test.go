@@ -173,7 +173,7 @@ func TestTarballsAreRefused(t *testing.T) {
 		"behind a link, far":         {entries: []tar.Header{symlink(at+"/lib", "/etc"), file(at + "/lib/a/b/c")}, want: "no folder"},
 		"link over a folder":         {entries: []tar.Header{file(at + "/lib/a"), symlink(at+"/lib", "/etc")}, want: "there twice"},
 		"the same folder twice":      {entries: []tar.Header{{Name: at + "/lib/", Typeflag: tar.TypeDir}, {Name: at + "/lib", Typeflag: tar.TypeDir}}, want: "there twice"},
-		"somebody's file":            {entries: []tar.Header{{Name: at + "/a", Typeflag: tar.TypeReg, Uid: 1234}}, want: "not to root"},
+		"a user's file":              {entries: []tar.Header{{Name: at + "/a", Typeflag: tar.TypeReg, Uid: 1234}}, want: "not to root"},
 		"setuid":                     {entries: []tar.Header{{Name: at + "/a", Typeflag: tar.TypeReg, Mode: 0o4755}}, want: "another's rights"},
 		"capability":                 {entries: []tar.Header{{Name: at + "/a", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"SCHILY.xattr.security.capability": "x"}}}, want: "security.capability"},
 		"the same file twice":        {entries: []tar.Header{file(at + "/a"), file(at + "/a")}, want: "there twice"},
@@ -205,7 +205,7 @@ func TestTarballsAreRefused(t *testing.T) {
 	}
 }
 
-// Whatever a tarball says, what is taken from it lies in its prefix, and no
+// Whatever a tarball says, what is taken from it is in its prefix, and no
 // entry stands behind a link.
 func FuzzReadContents(f *testing.F) {
 	for _, headers := range [][]tar.Header{

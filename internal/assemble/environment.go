@@ -13,7 +13,7 @@ import (
 
 // Paths of the image that name nothing of Spack's.
 const (
-	environmentDir = "/opt/spack-environment" // spack.lock: what is in here, for whoever asks later
+	environmentDir = "/opt/spack-environment" // spack.lock: what the image holds
 	profileScript  = "/etc/profile.d/spacktainer.sh"
 	entrypoint     = "/entrypoint.sh"
 )

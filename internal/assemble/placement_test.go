@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/views"
 )
 
 const (
@@ -125,5 +126,13 @@ func TestTheAnalogOfASplicedDependency(t *testing.T) {
 	}
 	if got := analog(lock, specs[1], lock.Specs["zlib1"]); got != "zlib1" {
 		t.Errorf("of a package that is not spliced: %s", got)
+	}
+}
+
+// Spack lists one of several hard links: all of them are the same file.
+func TestAFileIsRelocatedUnderAnyNameOfIts(t *testing.T) {
+	p := payload{contents: contents{Files: []views.File{{Path: "bin/one"}, {Path: "bin/two", Same: "bin/one"}, {Path: "bin/other"}}}}
+	if got := p.listed([]string{"bin/two"}); !got["bin/one"] || len(got) != 1 {
+		t.Errorf("got %v", got)
 	}
 }

@@ -109,6 +109,6 @@ func TestWhatKilledBuildsLeftInTheStoreIsSwept(t *testing.T) {
 		t.Error("a part of long ago is still there")
 	}
 	if _, err := os.Stat(fresh); err != nil {
-		t.Error("a part that somebody may be writing is gone")
+		t.Error("a part that another process may be writing is gone")
 	}
 }

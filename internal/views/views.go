@@ -31,7 +31,7 @@ type File struct {
 	Kind Kind
 	Link string // of a symbolic link: what it leads to, as it is written
 	Same string // of a further hard link: the path of the first one
-	Run  bool   // of a regular file: it has a mode that lets somebody run it
+	Run  bool   // of a regular file: its mode lets it be run
 	Bang bool   // of a regular file: it begins with #!
 }
 

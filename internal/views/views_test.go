@@ -73,7 +73,7 @@ func TestTheFirstOfTwoFilesIsInTheViewAndTheOtherIsReported(t *testing.T) {
 	}
 }
 
-// Of a link and the file that it leads to the file is better, whoever comes
+// Of a link and the file that it leads to the file is better, whichever comes
 // first; python-venv's bin/python3.11 leads to python's.
 func TestALinkGivesWayToTheFileThatItLeadsTo(t *testing.T) {
 	link, file := pkg("venv", "bin/", "bin/python -> /opt/software/python/bin/python"), pkg("python", "bin/", "bin/python")
