@@ -65,18 +65,26 @@ func (u *UI) Print(format string, args ...any) error {
 	return err
 }
 
-// Text writes lines of result to standard output, each made safe by Line but for its tabs.
+// Text writes lines of result to standard output, made safe by PlainLines.
 func (u *UI) Text(lines string) error {
+	_, err := io.WriteString(u.Out, strings.TrimSuffix(PlainLines(lines), "\n")+"\n")
+	return err
+}
+
+// PlainLines makes each line of a text safe by Line, but for its tabs.
+func PlainLines(text string) string {
 	var b strings.Builder
-	for line := range strings.Lines(lines) {
-		for i, part := range strings.Split(strings.TrimSuffix(line, "\n"), "\t") {
+	for line := range strings.Lines(text) {
+		body, ended := strings.CutSuffix(line, "\n")
+		for i, part := range strings.Split(body, "\t") {
 			if i > 0 {
 				b.WriteByte('\t')
 			}
 			b.WriteString(Line(part))
 		}
-		b.WriteByte('\n')
+		if ended {
+			b.WriteByte('\n')
+		}
 	}
-	_, err := io.WriteString(u.Out, b.String())
-	return err
+	return b.String()
 }

@@ -21,7 +21,8 @@ func (Bare) Base(ctx context.Context,
 	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
 	force *bool, // build them anew
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	return buildBases(ctx, []string{podman.Builder, podman.Runtime}, platform, force, json)
 }
 
@@ -31,7 +32,8 @@ func (Base) Build(ctx context.Context, name string,
 	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
 	force *bool, // build it anew, with the system's packages of today
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	if !slices.Contains(podman.Bases, name) {
 		return unknown("base image", name, podman.Bases)
 	}

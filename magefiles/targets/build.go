@@ -29,7 +29,8 @@ func (Bare) Containers(ctx context.Context,
 	gitCredentials *bool, // read the private hosts of the configuration also where this is no release
 	isolated *bool, // refuse to build in a network that is not the build's own (default: if possible)
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

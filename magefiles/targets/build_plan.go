@@ -17,7 +17,8 @@ func (Containers) Plan(ctx context.Context,
 	mirror *string, // build cache whose packages are preferred (default: the platform's)
 	registry *string, // prefix to ask what is there (default: the first configured one; none: ask nobody)
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

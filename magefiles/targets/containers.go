@@ -21,7 +21,8 @@ type Containers mg.Namespace
 // List shows the containers that are defined: name, platform, kind and specs.
 func (Containers) List(ctx context.Context,
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
@@ -65,7 +66,8 @@ func listed(defs []definition.Definition) []listedContainer {
 func (Containers) Check(ctx context.Context,
 	name *string, // the container to look at (default: all); may stand without its flag
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
@@ -131,7 +133,8 @@ func (Containers) Build(ctx context.Context, name string,
 	gitCredentials *bool, // podman: read the private hosts of the configuration also where this is no release
 	isolated *bool, // podman: refuse to build in a network that is not the build's own (default: if possible)
 	json *bool, // print the records, for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

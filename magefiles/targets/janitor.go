@@ -41,7 +41,8 @@ func (Janitor) Prune(ctx context.Context,
 	dryRun *bool, // show the plan only
 	json *bool, // for machines
 	yes *bool, // do not ask
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
@@ -80,7 +81,8 @@ func (Janitor) Why(ctx context.Context, what string,
 	accessLog *string, // for --used-since
 	keepLast *int, // newest versions of each package that stay
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
@@ -110,7 +112,8 @@ func (Janitor) Purge(ctx context.Context, spec string,
 	dryRun *bool, // show the plan only
 	json *bool, // for machines
 	yes *bool, // do not ask
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
@@ -128,7 +131,8 @@ func (Janitor) Purge(ctx context.Context, spec string,
 func (Janitor) Spare(ctx context.Context, what string,
 	mirror *string, // build caches, by commas (default: those of the platforms)
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
@@ -153,7 +157,8 @@ func (Janitor) Spare(ctx context.Context, what string,
 func (Janitor) Reindex(ctx context.Context,
 	mirror *string, // build caches, by commas (default: those of the platforms)
 	dryRun *bool, // say only how many specs it would have
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
@@ -179,7 +184,8 @@ func (Janitor) Verify(ctx context.Context,
 	deep *bool, // check checksums, too, and signatures if there is a key
 	key *string, // public key files, by commas: each package must be signed by one of them
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

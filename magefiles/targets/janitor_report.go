@@ -25,7 +25,8 @@ func (Janitor) Report(ctx context.Context,
 	ignoreUnlabelled *bool, // pass over images that have no lockfile attached
 	top *int, // so many packages and specs (default: 10; 0: all)
 	json *bool, // for machines, with all packages
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

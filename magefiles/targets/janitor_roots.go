@@ -157,7 +157,8 @@ func (Janitor) Roots(ctx context.Context,
 	ignoreUnlocked *bool, // pass over definitions that have neither a lockfile nor a published image
 	keepList *bool, // print the hashes of all sets that count, one a line, as spack buildcache prune -k wants them
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

@@ -17,7 +17,8 @@ func (Containers) Lock(ctx context.Context, name string,
 	platform *string, // linux/amd64 or linux/arm64 (default: all that it is defined for)
 	mirror *string, // build cache whose packages are preferred (default: the platform's)
 	save *bool, // write it beside the definition instead, to be committed
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

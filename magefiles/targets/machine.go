@@ -16,7 +16,8 @@ import (
 // the one command that mends it.
 func Doctor(ctx context.Context,
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
@@ -69,7 +70,8 @@ func (a *app) showFindings(findings []doctor.Finding) error {
 // user is root; elsewhere it prints the commands.
 func Setup(ctx context.Context,
 	dryRun *bool, // print the commands only
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
@@ -87,7 +89,8 @@ func machine(a *app) doctor.Machine {
 func Test(ctx context.Context,
 	all *bool, // everything that CI runs: half an hour
 	long *bool, // also the long torture and fuzzing: many hours
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

@@ -29,7 +29,8 @@ type Publish mg.Namespace
 func (Bare) Publish(ctx context.Context,
 	dryRun, json, allowPartial, force, release *bool,
 	registry, environment, branch, sign, documents *string,
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	return publishAll(ctx, nil, publishOptions{dryRun, json, allowPartial, force, release, registry, environment, branch, sign, documents})
 }
 
@@ -46,7 +47,8 @@ func (Publish) Container(ctx context.Context, name string,
 	branch *string, // that is published (default: CI's, or the checkout's)
 	sign *string, // sign with this private key file, as cosign does; COSIGN_PASSWORD opens it
 	documents *string, // none: attach nothing to the images, for registries that take no such things
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	return publishAll(ctx, &name, publishOptions{dryRun, json, allowPartial, force, release, registry, environment, branch, sign, documents})
 }
 
@@ -313,7 +315,8 @@ func (Publish) Promote(ctx context.Context, name string,
 	force *bool, // replace a version that is another build there
 	dryRun *bool, // say what would be copied, and copy nothing
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
@@ -384,7 +387,8 @@ func (Publish) Verify(ctx context.Context, name string,
 	key *string, // public key file: index and images must be signed by it
 	registry *string, // a registry's prefix (default: all configured)
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

@@ -22,7 +22,8 @@ func (Publish) Clean(ctx context.Context,
 	grace *string, // manifests younger than this stay, such as 48h (default: the janitor's)
 	registry *string, // a registry's prefix (default: all configured)
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

@@ -37,7 +37,8 @@ const (
 
 // Quickstart goes the whole way once, at small scale: a container definition
 // and a Spack build cache become a published container. It needs Go alone.
-func Quickstart(ctx context.Context) error {
+func Quickstart(ctx context.Context) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

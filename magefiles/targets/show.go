@@ -19,7 +19,8 @@ func (Containers) Show(ctx context.Context, name string,
 	tag *string, // to show (default: latest)
 	registry *string, // a registry's prefix (default: the first configured)
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
@@ -95,7 +96,8 @@ func (Containers) Diff(ctx context.Context, a, b string,
 	registry *string, // a registry's prefix (default: the first configured)
 	markdown *bool, // for a merge request
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	app, err := start()
 	if err != nil {
 		return err

@@ -37,7 +37,8 @@ func (Sif) Build(ctx context.Context, name string,
 	sign *string, // sign with the PGP private key in this file; SIF_KEY_PASSPHRASE opens it
 	force *bool, // build also what is there
 	json *bool, // print the records, for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

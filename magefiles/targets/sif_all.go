@@ -14,7 +14,8 @@ import (
 func (Bare) Sif(ctx context.Context,
 	engine, compression, branch, sifs, sign *string,
 	dryRun, json *bool,
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

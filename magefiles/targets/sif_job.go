@@ -25,7 +25,8 @@ func (Sif) Job(ctx context.Context, name string,
 	image *string, // the SIF, or the reference for sarus (default: what sif:install leaves, or the first registry)
 	bind *string, // folders of the cluster that the program sees besides the site's, by commas
 	arguments *string, // that the program always has: write them behind --, as they are
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

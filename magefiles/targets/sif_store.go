@@ -83,7 +83,8 @@ func (Sif) Upload(ctx context.Context, name string,
 	adoptUnsigned *bool, // sign also a NAME.json that has no signature yet: look at it before
 	dryRun *bool, // say what would be sent, and send nothing
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
@@ -192,7 +193,8 @@ func (Sif) Install(ctx context.Context, dir string,
 	allowOlder *bool, // take a NAME.json that is older than what is installed
 	dryRun *bool, // say what would be fetched, and fetch nothing
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
@@ -255,7 +257,8 @@ func (Sif) Clean(ctx context.Context,
 	git *string, // repository to ask for its branches (default: origin)
 	dryRun *bool, // say what would go, and remove nothing
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err

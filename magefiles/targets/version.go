@@ -24,7 +24,8 @@ type buildVersion struct {
 // from, and that of Go.
 func Version(ctx context.Context,
 	json *bool, // for machines
-) error {
+) (err error) {
+	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
