@@ -2,6 +2,8 @@ package abstract
 
 import (
 	"testing"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
 func parse(t *testing.T, text string, legacy bool) Spec {
@@ -58,6 +60,48 @@ func TestVersionsAreInRangesAsSpackHasThem(t *testing.T) {
 	} {
 		if got := versionIn(test.version, test.list); got != test.want {
 			t.Errorf("%s in %s: got %d, want %d", test.version, test.list, got, test.want)
+		}
+	}
+}
+
+// What is asked of nodes of env-a, answered by Spack 1.3.0.dev0.
+func TestNodesSatisfyWhatSpackSaysTheyDo(t *testing.T) {
+	lock, err := buildcache.ReadLockfile("../../testdata/spack/v3-unsigned/locks/env-a.spack.lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := map[string]*buildcache.Spec{}
+	for _, node := range lock.Specs {
+		nodes[node.Name] = node
+	}
+	for _, test := range []struct {
+		text, node string
+		want       Answer
+	}{
+		{"qs-hash@: ^gcc-runtime@12 %gcc", "qs-hash", Yes},
+		{"qs-codegen ^quickstart.qs-lex %gcc", "qs-codegen", Yes},
+		{"qs-report@:", "qs-report", Yes},
+		{"quickstart.qs-tls ^gcc-runtime@1.0,12.2 %gcc", "qs-tls", Yes},
+		{"qs-hash ^glibc arch=linux-debian12-x86_64_v3", "qs-hash", Yes},
+		{"quickstart.qs-net@:", "qs-net", Yes},
+		{"qs-config@0.9:1.2", "qs-config", Yes},
+		{"qs-lex@:1.0", "qs-lex", Yes},
+		{"qs-net@:2", "qs-net", Yes},
+		{"qs-report@:1.1 ^qs-client %gcc", "qs-report", Yes},
+		{"gcc-runtime@2,1.1 ^gcc -libsanitizer target=x86_64_v3", "gcc-runtime", No},
+		{"qs-lex ^gcc@:2.0 -binutils target=x86_64_v3 %gcc@=1", "qs-lex", No},
+		{"gcc-runtime@1.0 ^gcc", "gcc-runtime", No},
+		{"qs-lex@: ^gcc~libsanitizer~nvptx", "qs-lex", No},
+		{"gcc~nvptx -bootstrap target=x86_64_v3 ^qs-vendor", "gcc", No},
+		{"qs-hash ^compiler-wrapper@=1 target=x86_64_v3", "qs-hash", No},
+		{"qs-net@3.3,4.3 ^gcc+strip mold=true", "qs-net", No},
+		{"qs-report@1.2,2 ^qs-net", "qs-report", No},
+		{"gcc@1.0 target=x86_64_v3 ^qs-tls@:", "gcc", No},
+		{"qs-server@1.0:1 platform=linux ^quickstart.glibc", "qs-server", No},
+		{"qs-client ^qs-codegen", "qs-client", No}, // a tool that its dependencies are built with
+	} {
+		if got := parse(t, test.text, false).Satisfied(lock, nodes[test.node]); got != test.want {
+			t.Errorf("%s for %s: got %d, want %d", test.text, test.node, got, test.want)
 		}
 	}
 }

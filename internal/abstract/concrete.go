@@ -122,11 +122,13 @@ func containsAll(list, wanted []string) bool {
 	return !slices.ContainsFunc(wanted, func(w string) bool { return !slices.Contains(list, w) })
 }
 
-// below returns the edges that lead from a node: its own, or those of its whole closure.
+// below returns the edges that lead from a node: its own, or those of its whole closure. Since Spack 1.0 that is what it
+// links and runs with, and what it is built with itself, but not what that is built with in turn.
 func below(lock *buildcache.Lockfile, node *buildcache.Spec, direct bool) (edges []buildcache.Dependency) {
 	if direct {
 		return node.Dependencies
 	}
+	all := node.Compiler != ""
 	seen := map[buildcache.Hash]bool{}
 	var visit func(*buildcache.Spec)
 	visit = func(s *buildcache.Spec) {
@@ -135,8 +137,13 @@ func below(lock *buildcache.Lockfile, node *buildcache.Spec, direct bool) (edges
 		}
 		seen[s.Hash] = true
 		for _, d := range s.Dependencies {
-			edges = append(edges, d)
-			visit(lock.Specs[d.Hash])
+			runtime := d.Types&buildcache.Runtime != 0
+			if all || runtime || s == node {
+				edges = append(edges, d)
+			}
+			if all || runtime {
+				visit(lock.Specs[d.Hash])
+			}
 		}
 	}
 	visit(node)

@@ -39,6 +39,9 @@ func (n Node) canonical() string {
 
 // canonicalVersions sorts a list of versions, without order of its own and with 2.0:2.0 as 2.0.
 func canonicalVersions(list string) string {
+	if list == ":" { // any
+		list = ""
+	}
 	parts := strings.Split(list, ",")
 	for i, part := range parts {
 		if low, high, ok := strings.Cut(part, ":"); ok && low == high && low != "" {
