@@ -230,6 +230,33 @@ func TestAJanitorThatWasStoppedDoesNotGoOn(t *testing.T) {
 	})
 }
 
+// Nor does one that was stopped between its last look and the first batch.
+func TestAJanitorThatWasStoppedBeforeABatchDoesNotGoOn(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, root, d := condemnedStage(t, layout)
+		stopped := 0
+		s.m.reading = func(key string) error {
+			if stopped == 0 && strings.Contains(key, "index") && !s.indexed(d) {
+				stopped++
+				s.at = s.at.Add(11 * time.Minute)
+				other := s.janitor()
+				roots := janitor.Roots{Locks: []janitor.Lock{s.lock("env", root), s.lock("more", d)}}
+				other.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
+				if _, err := other.Prune(t.Context()); err != nil {
+					t.Errorf("the other one: %v", err)
+				}
+			}
+			return nil
+		}
+		if _, err := s.janitor().Prune(t.Context()); err == nil || stopped != 1 {
+			t.Errorf("it went on: %v, stopped %d", err, stopped)
+		}
+		if !s.installs(d) {
+			t.Error("d went, though the other one has kept it")
+		}
+	})
+}
+
 // D is pushed again while it goes: after its manifest, before its blobs.
 func TestAPushAgainWhileBlobsGo(t *testing.T) {
 	both(t, func(t *testing.T, layout int) {
