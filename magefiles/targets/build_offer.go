@@ -29,7 +29,7 @@ func (a *app) offer(ctx context.Context, mirror string, isRelease, withGit bool)
 	}
 	if isRelease {
 		if released != nil {
-			b.Push, err = a.releaseDestination(released, keys)
+			b.Push, err = a.releaseDestination(mirror, released, keys)
 		}
 	} else if a.config.Branches.Mirror != "" {
 		var own store
@@ -44,15 +44,19 @@ func (a *app) offer(ctx context.Context, mirror string, isRelease, withGit bool)
 	return b, err
 }
 
-// readable opens a build cache; nil where there is none, or no way to it.
+// readable opens a build cache; nil where there is none, or where credentials that
+// it takes are missing.
 func (a *app) readable(ctx context.Context, url string) (store, error) {
 	if url == "" {
 		return nil, nil
 	}
-	if strings.HasPrefix(url, "s3://") {
-		_, credentials := a.mirrorSettings(url)
-		if id, _, _ := a.env.keys(credentials); id == "" {
-			a.Log.Warn(fmt.Sprintf("no build cache: it needs %[1]s_ACCESS_KEY_ID and %[1]s_SECRET_ACCESS_KEY", credentials), "mirror", url)
+	at, err := a.location(url)
+	if err != nil {
+		return nil, fmt.Errorf("mirror: %w", err)
+	}
+	if at.IsBucket() && !at.Anonymous {
+		if id, _, _ := a.env.keys(at.Credentials); id == "" {
+			a.Log.Warn(fmt.Sprintf("no build cache: it needs %[1]s_ACCESS_KEY_ID and %[1]s_SECRET_ACCESS_KEY", at.Credentials), "mirror", url)
 			return nil, nil
 		}
 	}
@@ -64,8 +68,17 @@ func (a *app) readable(ctx context.Context, url string) (store, error) {
 }
 
 // releaseDestination is where packages of releases go: signed where there is a
-// key, and nowhere if that is missing while signatures are asked for.
-func (a *app) releaseDestination(to store, keys *buildcache.Keyring) (*gateway.Destination, error) {
+// key, and nowhere if that is missing while signatures are asked for, or if nobody
+// says who we are.
+func (a *app) releaseDestination(mirror string, to store, keys *buildcache.Keyring) (*gateway.Destination, error) {
+	at, err := a.location(mirror)
+	if err != nil {
+		return nil, err
+	}
+	if at.Anonymous {
+		a.Log.Warn("packages are not pushed: the configuration says anonymous: true, so no credentials are used", "mirror", mirror)
+		return nil, nil
+	}
 	private := a.env.Files[privateKeyVariable]
 	if !private.given() {
 		if keys != nil {

@@ -56,6 +56,18 @@ func TestBranchesAndReleasesShareNoBytes(t *testing.T) {
 	}
 }
 
+// A bucket that everybody may read takes no credentials, and no packages.
+func TestAnAnonymousMirrorIsReadWithoutCredentials(t *testing.T) {
+	a := &app{UI: ui.New(os.Stdout, os.Stderr, "", true), env: environment{Files: map[string]secretFile{}}}
+	for anonymous, want := range map[bool]int{true: 1, false: 0} {
+		a.config.Platforms = map[string]Platform{"linux/amd64": {Mirror: "s3://cache", Endpoint: "http://127.0.0.1:1", Anonymous: anonymous}}
+		offer, err := a.offer(t.Context(), "s3://cache", true, false)
+		if err != nil || len(offer.Mirrors) != want || offer.Push != nil {
+			t.Errorf("anonymous %v: reads %d mirrors, pushes: %v, %v", anonymous, len(offer.Mirrors), offer.Push != nil, err)
+		}
+	}
+}
+
 // Git's credentials are for the hosts that the configuration names, and for releases or who asks for them.
 func TestGitCredentialsAreForNamedHostsAndReleases(t *testing.T) {
 	a := &app{UI: ui.New(os.Stdout, os.Stderr, "", true), env: environment{Files: map[string]secretFile{

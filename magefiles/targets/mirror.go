@@ -35,16 +35,6 @@ func (a *app) openStore(ctx context.Context, address string) (s store, requests 
 	return bucket, bucket.Requests(), nil
 }
 
-// mirrorSettings are what the configuration says of a mirror beside its address: the
-// endpoint, and the name of the variables with its credentials.
-func (a *app) mirrorSettings(address string) (endpoint, credentials string) {
-	at, err := a.location(address)
-	if err != nil {
-		return "", defaultCredentials
-	}
-	return at.Endpoint, at.Credentials
-}
-
 // openCache opens a mirror. keyFiles, by commas, are the public keys of which
 // one must have signed each package; without any, signatures are not asked for.
 func (a *app) openCache(ctx context.Context, mirror, keyFiles string) (*buildcache.Cache, error) {
