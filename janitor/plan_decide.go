@@ -78,7 +78,7 @@ func (p *Plan) know() {
 	if len(l.roots.Unknown) > 0 {
 		p.Policy.Hold = "it is not known what all roots need"
 		for _, what := range l.roots.Unknown {
-			p.note("%s: nothing is condemned or deleted, unless --ignore-unlocked passes over it", what)
+			p.note("nothing is condemned or deleted: %s", what)
 		}
 	}
 	l.notes(p.now.store(), p.note)

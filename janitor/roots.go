@@ -108,6 +108,8 @@ func (r Roots) check(s *Scan, noRoots bool) error {
 		return fmt.Errorf("%w: lockfiles are given, and also that there are none", ErrRefused)
 	case noRoots:
 		return nil
+	case len(r.Locks) == 0 && len(r.Unknown) > 0:
+		return nil // nothing is condemned, and the plan says why
 	case len(r.Locks) == 0:
 		return fmt.Errorf("%w: no lockfiles, so that nothing says what is needed: give them, or say --no-roots to go by age alone", ErrRefused)
 	}

@@ -138,6 +138,10 @@ func TestPurge(t *testing.T) {
 		if _, err := purge(janitor.Purge{Pin: "lib", Dependents: true}); !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), "pin app needs") {
 			t.Errorf("what a pin needs: %v", err)
 		}
+		roots = janitor.Roots{Unknown: []string{"the images of app cannot be read"}}
+		if _, err := purge(janitor.Purge{Pin: "lib", Dependents: true}); !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), "images of app") {
+			t.Errorf("where it is not known what roots need: %v", err)
+		}
 		p, err := purge(janitor.Purge{Pin: "lib", Dependents: true, EvenIfNeeded: true})
 		if err != nil {
 			t.Fatal(err)

@@ -133,7 +133,7 @@ func Sign(ctx context.Context, c *registry.Client, repository name.Repository, s
 		return fmt.Errorf("sign %s: %w", subject.Digest, err)
 	}
 	tag := SignatureTag(repository, subject.Digest)
-	var there v1.Image = mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	there := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	found, err := c.Get(ctx, tag)
 	if err != nil {
 		return err

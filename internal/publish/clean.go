@@ -203,21 +203,21 @@ func (p *Cleaning) dropHelpers(g *graph) {
 // Apply removes what a plan says: tags first, then from the top down, so that
 // nothing that is left names what is gone. It goes on after an error, except
 // that a manifest stays whose tag could not be removed.
-func (plan Cleaning) Apply(ctx context.Context, c *registry.Client) error {
-	if err := unchanged(ctx, c, plan); err != nil {
+func (p Cleaning) Apply(ctx context.Context, c *registry.Client) error {
+	if err := unchanged(ctx, c, p); err != nil {
 		return err
 	}
 	var errs []error
 	stuck := map[v1.Hash]bool{}
 	done := map[v1.Hash]bool{}
-	for _, removal := range plan.Remove {
+	for _, removal := range p.Remove {
 		if err := ctx.Err(); err != nil {
 			return errors.Join(append(errs, err)...)
 		}
 		if stuck[removal.Digest] || removal.Tag == "" && done[removal.Digest] {
 			continue
 		}
-		err := remove(ctx, c, plan.store, removal)
+		err := remove(ctx, c, p.store, removal)
 		if removal.Tag == "" {
 			done[removal.Digest] = true
 		}
@@ -227,7 +227,7 @@ func (plan Cleaning) Apply(ctx context.Context, c *registry.Client) error {
 			if what == "" {
 				what = removal.Digest.String()
 			}
-			errs = append(errs, c.Explain(plan.Repository.RegistryStr(), fmt.Errorf("remove %s of %s: %w", what, plan.Repository, err)))
+			errs = append(errs, c.Explain(p.Repository.RegistryStr(), fmt.Errorf("remove %s of %s: %w", what, p.Repository, err)))
 		}
 	}
 	return errors.Join(errs...)

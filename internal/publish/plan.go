@@ -256,9 +256,6 @@ func documents(ctx context.Context, c *registry.Client, repository name.Reposito
 	return documents, add(attest.TypeProvenance, text)
 }
 
-// titles are the file names that tools give to attached documents.
-var titles = map[string]string{attest.TypeLock: "spack.lock", attest.TypeSPDX: "attest.spdx.json", attest.TypeCycloneDX: "attest.cdx.json", attest.TypeProvenance: "provenance.json"}
-
 // baseOf is the repository of the base image, if it is in the same registry.
 func baseOf(release Release, repository name.Repository) name.Repository {
 	for _, built := range release.Images {

@@ -17,26 +17,26 @@ import (
 // index, then signatures, then tags. Documents are looked up again from what
 // they are about, since one that a registry does not list is as good as lost. Broken off anywhere, it has tagged
 // nothing that is not whole, and the next plan holds the rest.
-func (plan Plan) Apply(ctx context.Context, c *registry.Client) error {
-	if plan.Empty() {
+func (p Plan) Apply(ctx context.Context, c *registry.Client) error {
+	if p.Empty() {
 		return nil
 	}
-	if err := c.EnsureRepository(ctx, plan.Repository); err != nil {
+	if err := c.EnsureRepository(ctx, p.Repository); err != nil {
 		return err
 	}
-	if err := c.Upload(ctx, plan.Repository, plan.base, plan.Blobs); err != nil {
+	if err := c.Upload(ctx, p.Repository, p.base, p.Blobs); err != nil {
 		return err
 	}
-	if err := putManifests(ctx, c, plan.Repository, plan.manifests); err != nil {
+	if err := putManifests(ctx, c, p.Repository, p.manifests); err != nil {
 		return err
 	}
-	for _, subject := range plan.sign {
-		if err := attest.Sign(ctx, c, plan.Repository, subject.subject, subject.key, plan.signer); err != nil {
+	for _, subject := range p.sign {
+		if err := attest.Sign(ctx, c, p.Repository, subject.subject, subject.key, p.signer); err != nil {
 			return err
 		}
 	}
-	for _, tag := range plan.Tags {
-		if err := c.Put(ctx, plan.Repository.Tag(tag.Name), tag.target); err != nil {
+	for _, tag := range p.Tags {
+		if err := c.Put(ctx, p.Repository.Tag(tag.Name), tag.target); err != nil {
 			return err
 		}
 	}

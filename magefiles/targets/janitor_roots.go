@@ -67,7 +67,8 @@ func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlo
 		return err
 	}
 	defer end()
-	var unread []string                      // what no flag may pass over
+	var unlocked []string                    // definitions of which nothing is known
+	unread := map[string][]string{}          // definitions of which no flag may pass over the images, by cause
 	published := map[string][]janitor.Lock{} // by name: platforms share a repository
 	for _, d := range defs {
 		if d.Kind != definition.Environment {
@@ -94,7 +95,7 @@ func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlo
 				return ctx.Err()
 			}
 			if err != nil && !registry.IsNotFound(err) {
-				unread = append(unread, fmt.Sprintf("the images in %s cannot be read (%v): give --lock and --image to go by those alone", repository, err))
+				unread[err.Error()] = append(unread[err.Error()], d.Name)
 			}
 			published[d.Name] = nil
 			for _, lock := range found {
@@ -115,8 +116,11 @@ func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlo
 			known = known || strings.HasSuffix(l.Name, " for "+d.Platform)
 		}
 		if !known {
-			roots.Unknown = append(roots.Unknown, d.Path+" has no lockfile, and no image of it for "+d.Platform+" is published")
+			unlocked = append(unlocked, d.Path)
 		}
+	}
+	if len(unlocked) > 0 {
+		roots.Unknown = append(roots.Unknown, "no lockfile is beside "+someOf(unlocked)+", and no image of it is published: --ignore-unlocked passes over that")
 	}
 	if ignoreUnlocked {
 		for _, what := range roots.Unknown {
@@ -124,8 +128,18 @@ func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlo
 		}
 		roots.Unknown = nil
 	}
-	roots.Unknown = append(roots.Unknown, unread...)
+	for _, cause := range slices.Sorted(maps.Keys(unread)) {
+		roots.Unknown = append(roots.Unknown, fmt.Sprintf("the images of %s cannot be read (%s): --lock and --image go by what they name alone", someOf(unread[cause]), cause))
+	}
 	return nil
+}
+
+// someOf names the first of many things, and says how many more there are.
+func someOf(names []string) string {
+	if len(names) < 3 {
+		return strings.Join(names, " and ")
+	}
+	return fmt.Sprintf("%s and %d others", names[0], len(names)-1)
 }
 
 // repository names this repository among others that share a mirror: by the

@@ -169,15 +169,17 @@ func (o *oracle) tarballGoes(r *Run, key, hash string, obj *object) {
 
 // blobGoes judges the deletion of a blob.
 func (o *oracle) blobGoes(r *Run, key string, obj *object) {
-	for _, k := range slices.Sorted(maps.Keys(o.refs[key])) {
+	named := slices.Sorted(maps.Keys(o.refs[key]))
+	for _, k := range named {
 		if m := o.manifests[k]; m.written.Before(r.looked(k)) || m.by == r.actor {
 			o.fail("hole", "%s was deleted, which %s names", key, k)
 		} else {
 			o.window("manifest pushed after the look", time.Since(m.written))
 		}
-		return
 	}
-	o.orphanGoes(r, key, "", obj)
+	if len(named) == 0 {
+		o.orphanGoes(r, key, "", obj)
+	}
 }
 
 // orphanGoes judges the deletion of what nothing refers to: rest of a spec that went, or an orphan that has waited.

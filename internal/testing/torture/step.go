@@ -52,34 +52,34 @@ type Janitor interface {
 }
 
 // do does a step and returns when it is done.
-func (h *running) do(ctx context.Context, s Step) {
-	w := h.w
-	s.Repo, s.Env = s.Repo%h.Repos, s.Env%max(len(h.envs), 1+len(w.Graph.Specs)*btoi(s.Do == "purge" || s.Do == "spare"))
-	if !slices.Contains(h.Layouts, s.Layout) {
-		s.Layout = h.Layouts[0]
+func (r *running) do(ctx context.Context, s Step) {
+	w := r.w
+	s.Repo, s.Env = s.Repo%r.Repos, s.Env%max(len(r.envs), 1+len(w.Graph.Specs)*btoi(s.Do == "purge" || s.Do == "spare"))
+	if !slices.Contains(r.Layouts, s.Layout) {
+		s.Layout = r.Layouts[0]
 	}
 	f := Faults{}
 	if s.Faults != nil {
 		f = *s.Faults
 	}
-	a, ctx := w.newActor(ctx, fmt.Sprintf("%s#%d", s.Do, s.ID), h.Seed<<16+uint64(s.ID), f)
+	a, ctx := w.newActor(ctx, fmt.Sprintf("%s#%d", s.Do, s.ID), r.Seed<<16+uint64(s.ID), f)
 	switch s.Do {
 	case "push":
-		h.push(ctx, a, s)
+		r.push(ctx, a, s)
 	case "copy":
-		mirrorCopy(ctx, a, closure(h.envs[s.Env], false), s.Layout, h.Signed, s.Each)
+		mirrorCopy(ctx, a, closure(r.envs[s.Env], false), s.Layout, r.Signed, s.Each)
 	case "update-index":
 		updateIndex(ctx, a, s.Layout, viewName(s.View), s.Pause)
 	case "lock", "unlock":
 		w.mu.Lock()
-		if was := h.locked[s.Repo][s.Env]; s.Do == "lock" {
-			h.locked[s.Repo][s.Env] = true
-		} else if was && len(h.locked[s.Repo]) > 1 { // a repository that has nothing is refused
-			delete(h.locked[s.Repo], s.Env)
+		if was := r.locked[s.Repo][s.Env]; s.Do == "lock" {
+			r.locked[s.Repo][s.Env] = true
+		} else if was && len(r.locked[s.Repo]) > 1 { // a repository that has nothing is refused
+			delete(r.locked[s.Repo], s.Env)
 		}
 		w.mu.Unlock()
 	default:
-		h.janitor(ctx, a, s)
+		r.janitor(ctx, a, s)
 	}
 }
 
@@ -91,8 +91,8 @@ func viewName(view int) string {
 }
 
 // push is a build: it says what it relies on, if it is one of ours, and pushes its environment.
-func (h *running) push(ctx context.Context, a *Actor, s Step) {
-	env := h.envs[s.Env]
+func (r *running) push(ctx context.Context, a *Actor, s Step) {
+	env := r.envs[s.Env]
 	if s.Announce {
 		var all []string
 		for _, spec := range closure(env, true) {
@@ -101,66 +101,66 @@ func (h *running) push(ctx context.Context, a *Actor, s Step) {
 			}
 		}
 		a.intent = func() map[string]bool { return hashes(closure(env, true)) }
-		if err := h.under.Announce(ctx, h.call(a, s.Repo), all); err != nil {
-			h.w.log(a, "announce: "+err.Error())
+		if err := r.under.Announce(ctx, r.call(a, s.Repo), all); err != nil {
+			r.w.log(a, "announce: "+err.Error())
 		} else {
 			a.announced = true
 		}
 		a.intent = nil
 	}
-	err := push{specs: closure(env, s.ID%2 == 0), layout: s.Layout, signed: h.Signed, force: s.Force, build: s.Pause, each: s.Each,
+	err := push{specs: closure(env, s.ID%2 == 0), layout: s.Layout, signed: r.Signed, force: s.Force, build: s.Pause, each: s.Each,
 		dieBehind: s.Die, update: s.Update}.run(ctx, a)
-	h.w.log(a, "ends: "+errorText(err))
+	r.w.log(a, "ends: "+errorText(err))
 	if err == nil {
-		h.w.pushEnded(a, env)
+		r.w.pushEnded(a, env)
 	}
 }
 
 // janitor is a command of the janitor.
-func (h *running) janitor(ctx context.Context, a *Actor, s Step) {
-	defer h.w.caught(a)
-	c := h.call(a, s.Repo)
-	roots := h.roots(s.Repo)
+func (r *running) janitor(ctx context.Context, a *Actor, s Step) {
+	defer r.w.caught(a)
+	c := r.call(a, s.Repo)
+	roots := r.roots(s.Repo)
 	run := &Run{Kind: s.Do, Repo: c.Repo, Roots: hashes(closure(roots, false))}
-	a.intent = func() map[string]bool { return hashes(closure(h.rootsNow(s.Repo), false)) }
-	hash := h.w.Graph.Specs[s.Env%len(h.w.Graph.Specs)].Hash
+	a.intent = func() map[string]bool { return hashes(closure(r.rootsNow(s.Repo), false)) }
+	hash := r.w.Graph.Specs[s.Env%len(r.w.Graph.Specs)].Hash
 	if s.Do == "apply" || s.Do == "dry" {
 		run.Dry = true
 	}
 	var err error
 	if s.Do == "apply" {
 		run.Kind = "dry"
-		h.w.begin(a, run)
-		plan, err := h.under.Plan(ctx, c)
-		h.w.end(run, err)
+		r.w.begin(a, run)
+		plan, err := r.under.Plan(ctx, c)
+		r.w.end(run, err)
 		if err != nil {
 			return
 		}
 		time.Sleep(s.Pause)
-		run = &Run{Kind: "prune", Repo: c.Repo, Roots: hashes(closure(h.roots(s.Repo), false))}
-		h.w.begin(a, run)
-		h.w.end(run, h.under.ApplyPlan(ctx, c, plan))
+		run = &Run{Kind: "prune", Repo: c.Repo, Roots: hashes(closure(r.roots(s.Repo), false))}
+		r.w.begin(a, run)
+		r.w.end(run, r.under.ApplyPlan(ctx, c, plan))
 		return
 	}
-	h.w.begin(a, run)
+	r.w.begin(a, run)
 	switch s.Do {
 	case "prune":
-		err = h.under.Prune(ctx, c)
+		err = r.under.Prune(ctx, c)
 	case "dry":
-		err = h.under.DryRun(ctx, c)
+		err = r.under.DryRun(ctx, c)
 	case "purge":
-		err = h.under.Purge(ctx, c, hash)
+		err = r.under.Purge(ctx, c, hash)
 	case "spare":
 		a.intent = func() map[string]bool { return map[string]bool{hash: true} }
-		err = h.under.Spare(ctx, c, hash)
+		err = r.under.Spare(ctx, c, hash)
 	case "publish":
-		err = h.under.PublishRoots(ctx, c)
+		err = r.under.PublishRoots(ctx, c)
 	case "reindex":
-		err = h.under.Reindex(ctx, c)
+		err = r.under.Reindex(ctx, c)
 	default:
 		panic("no such step: " + s.Do)
 	}
-	h.w.end(run, err)
+	r.w.end(run, err)
 }
 
 // caught makes a panic of the janitor a promise that is broken.
@@ -172,16 +172,16 @@ func (w *World) caught(a *Actor) {
 	}
 }
 
-func (h *running) call(a *Actor, repo int) Call {
+func (r *running) call(a *Actor, repo int) Call {
 	var memory *any
 	if repo%2 == 0 {
-		memory = &h.memories[repo]
+		memory = &r.memories[repo]
 	}
-	return Call{Actor: a, Repo: fmt.Sprintf("repo%d", repo), MaxAge: h.MaxAge, Fraction: 1, Memory: memory, Locks: func() (texts [][]byte) {
-		h.w.mu.Lock()
-		defer h.w.mu.Unlock()
-		for i, env := range h.envs {
-			if h.locked[repo][i] {
+	return Call{Actor: a, Repo: fmt.Sprintf("repo%d", repo), MaxAge: r.MaxAge, Fraction: 1, Memory: memory, Locks: func() (texts [][]byte) {
+		r.w.mu.Lock()
+		defer r.w.mu.Unlock()
+		for i, env := range r.envs {
+			if r.locked[repo][i] {
 				texts = append(texts, lockfile(env, 5+btoi(i%2 == 0)))
 			}
 		}
@@ -190,15 +190,15 @@ func (h *running) call(a *Actor, repo int) Call {
 }
 
 // roots returns what a repository's lockfiles ask for now.
-func (h *running) roots(repo int) []*Spec {
-	h.w.mu.Lock()
-	defer h.w.mu.Unlock()
-	return h.rootsNow(repo)
+func (r *running) roots(repo int) []*Spec {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	return r.rootsNow(repo)
 }
 
-func (h *running) rootsNow(repo int) (specs []*Spec) {
-	for i, env := range h.envs {
-		if h.locked[repo][i] {
+func (r *running) rootsNow(repo int) (specs []*Spec) {
+	for i, env := range r.envs {
+		if r.locked[repo][i] {
 			specs = append(specs, env...)
 		}
 	}

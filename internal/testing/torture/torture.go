@@ -21,8 +21,6 @@ const (
 	// settle is how long spec files and manifests stay after their entries left the index: as long as Spack's clients
 	// keep a copy of it.
 	settle = 10 * time.Minute
-	// unchangedSlack is by how much an object may be younger than the run that condemned its spec.
-	unchangedSlack = time.Hour
 	// buildSet and repositorySet are how long root sets are in force.
 	buildSet      = 48 * time.Hour
 	repositorySet = 90 * day
