@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"time"
 
@@ -67,6 +68,21 @@ func reach(ctx context.Context, url string) error {
 	}
 	return nil
 }
+
+// torture has random histories happen to the janitor, without the race detector, under which they take ten times as long.
+func torture(ctx context.Context, o Options) (string, error) {
+	out, err := command.Output(ctx, o.Run, command.Cmd{
+		Args: []string{"go", "test", "-count=1", "-v", "-timeout=" + timeouts[o.Size], "-run=^TestHistories$", "./internal/testing/torture"},
+		Dir:  o.Dir, Env: []string{SizeVariable + "=" + o.Size.String()},
+	})
+	if err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return histories.FindString(out), nil
+}
+
+// histories is what the torture says at its end of what it has tried.
+var histories = regexp.MustCompile(`\d+ histories from seed .*`)
 
 // timeouts are for the tests of one package. A test that hangs is ended and named.
 var timeouts = map[Size]string{Quick: "10m", All: "40m", Long: "24h"}

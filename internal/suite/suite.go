@@ -56,6 +56,7 @@ var steps = []step{
 	{"staticcheck", All, analyse("go", "tool", "staticcheck")},
 	{"govulncheck", All, vulnerabilities},
 	{"fuzz", All, fuzz},
+	{"torture", All, torture},
 }
 
 // Run does all steps, also after one has failed, and closes its report with the line

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,7 +66,7 @@ func only(keep func(command.Cmd) bool, noted *[]string) command.Runner {
 	}
 }
 
-func isTest(c command.Cmd) bool { return c.Args[1] == "test" }
+func isTest(c command.Cmd) bool { return c.Args[1] == "test" && slices.Contains(c.Args, "-json") }
 
 var mixed = map[string]string{
 	"good/good_test.go": `package good
@@ -173,7 +174,7 @@ func TestEveryStepRunsAndOneFailureIsEnough(t *testing.T) {
 	db := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
 	defer db.Close()
 	dir := module(t, map[string]string{"magefiles/magefile.go": "package main\n", "magefile.go": "package main\n"})
-	for _, wrong := range []string{"go vet", "staticcheck", "govulncheck", "go test"} {
+	for _, wrong := range []string{"go vet", "staticcheck", "govulncheck", "go test -json"} {
 		var out bytes.Buffer
 		var ran []string
 		run := func(_ context.Context, c command.Cmd) error {
@@ -185,7 +186,7 @@ func TestEveryStepRunsAndOneFailureIsEnough(t *testing.T) {
 			return nil
 		}
 		err := Run(t.Context(), Options{Size: All, Dir: dir, Run: run, Out: &out, Vulnerabilities: db.URL})
-		if want := "test: not in order: " + wrong; err == nil || err.Error() != want {
+		if want := "test: not in order: " + strings.TrimSuffix(wrong, " -json"); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 		for _, want := range []string{
@@ -214,7 +215,7 @@ func TestAQuickRunSaysWhatItLeavesOut(t *testing.T) {
 	if err := Run(t.Context(), Options{Dir: module(t, map[string]string{}), Run: run, Out: &out}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"staticcheck", "govulncheck", "fuzz", "the race detector"} {
+	for _, want := range []string{"staticcheck", "govulncheck", "fuzz", "torture", "the race detector"} {
 		if !strings.Contains(out.String(), "left out  "+want+": it is part of test --all\n") {
 			t.Errorf("does not say that it leaves out %s:\n%s", want, &out)
 		}

@@ -36,6 +36,9 @@ func TestHistories(t *testing.T) {
 	n := *count
 	if n == 0 {
 		n = size.Pick(200, 1000, 20000)
+		if size.Race {
+			n = 60 // the suite runs all of them without the race detector as well
+		}
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // little lives long here
 	begun := time.Now()
