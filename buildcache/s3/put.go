@@ -17,7 +17,7 @@ import (
 const (
 	partSize        = 64 << 20 // at least
 	multipartFrom   = 128 << 20
-	conditionalFrom = 1 << 20
+	conditionalFrom = 256 << 10
 	maxParts        = 10_000
 )
 

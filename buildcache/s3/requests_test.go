@@ -83,7 +83,7 @@ func TestRefusalOfABigObjectIsHeard(t *testing.T) {
 	body := big(20 << 20)
 	servers(t, func(t *testing.T, server *s3test.Server, bucket string) {
 		s := open(t, "s3://"+bucket, options(server))
-		for _, size := range []int{1, 1 << 20, 1<<20 + 1, len(body)} {
+		for _, size := range []int{1, 256 << 10, 256<<10 + 1, len(body)} {
 			put := func(cond buildcache.Condition) error {
 				_, err := s.Put(t.Context(), fmt.Sprint(size), bytes.NewReader(body), int64(size), buildcache.PutOptions{Condition: cond})
 				return err
