@@ -25,27 +25,27 @@ func writeObject(w io.Writer, head any, lists ...func(*bufio.Writer) error) erro
 		return err
 	}
 	out := bufio.NewWriterSize(w, 1<<16)
-	out.Write(bytes.TrimSuffix(text, []byte("}"))) //nolint:errcheck // Flush tells
+	out.Write(bytes.TrimSuffix(text, []byte("}"))) // Flush tells
 	for _, list := range lists {
 		if err := list(out); err != nil {
 			return err
 		}
 	}
-	out.WriteString("}\n") //nolint:errcheck // Flush tells
+	out.WriteString("}\n") // Flush tells
 	return out.Flush()
 }
 
 // inLines writes a member of an object, a line for each element.
 func inLines[T any](name string, list iter.Seq[T]) func(*bufio.Writer) error {
 	return func(out *bufio.Writer) error {
-		out.WriteString(",\n" + `"` + name + `":[`) //nolint:errcheck // Flush tells
+		out.WriteString(",\n" + `"` + name + `":[`) // Flush tells
 		sep := "\n"
 		for v := range list {
 			line, err := json.Marshal(v)
 			if err != nil {
 				return err
 			}
-			out.WriteString(sep) //nolint:errcheck // Flush tells
+			out.WriteString(sep) // Flush tells
 			if _, err := out.Write(line); err != nil {
 				return err
 			}

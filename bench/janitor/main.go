@@ -88,7 +88,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	flags.IntVar(&b.repeat, "repeat", 3, "how often steps run that only read")
 	dir := flags.String("dir", os.TempDir(), "where the server keeps its data; 2 GB for each 100000 specs")
 	asJSON := flags.Bool("json", false, "print JSON")
-	flags.Parse(args) //nolint:errcheck // it exits
+	flags.Parse(args) // it exits
 	for text, to := range map[*string]*[]int{specs: &b.specs, layouts: &b.layouts, parse: &b.parse} {
 		if *to, err = numbers(*text); err != nil {
 			return err

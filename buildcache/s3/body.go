@@ -16,7 +16,7 @@ func (s *Store) body(ctx context.Context, o buildcache.Object, r io.ReadCloser, 
 
 // A body goes on after a broken connection and ends only at its end.
 type body struct {
-	ctx    context.Context //nolint:containedctx // readers have no other way to get it
+	ctx    context.Context // readers have no other way to get it
 	store  *Store
 	object buildcache.Object
 	r      io.ReadCloser
@@ -47,7 +47,7 @@ func (b *body) Read(p []byte) (int, error) {
 
 // resume asks for the rest.
 func (b *body) resume(err error) error {
-	if err == io.EOF { //nolint:errorlint // as io.Reader says
+	if err == io.EOF { // as io.Reader says
 		err = io.ErrUnexpectedEOF
 	}
 	if b.broken++; b.broken >= b.store.attempts {

@@ -119,7 +119,7 @@ func (s *Store) cause(op operation, e *Error) error {
 
 func (s *Store) reason(op operation, e *Error, err error) string {
 	switch {
-	case e.cause == errors.ErrUnsupported: //nolint:errorlint // the very value
+	case e.cause == errors.ErrUnsupported: // the very value
 		return remark(e, err)
 	case e.cause != nil:
 		return e.cause.Error()

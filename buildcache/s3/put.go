@@ -60,7 +60,7 @@ type exactly struct{ *io.SectionReader }
 
 func (e *exactly) Read(p []byte) (int, error) {
 	n, err := e.SectionReader.Read(p)
-	if at, _ := e.Seek(0, io.SeekCurrent); err == io.EOF && at < e.Size() { //nolint:errorlint // as io.Reader says
+	if at, _ := e.Seek(0, io.SeekCurrent); err == io.EOF && at < e.Size() { // as io.Reader says
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err

@@ -17,7 +17,7 @@ func (r *rawPage) scan(body []byte) (err error) {
 	s := &scanner{rest: body, plain: r.plain[:0]}
 	defer func() {
 		if r := recover(); r != nil {
-			if r != errUnusual { //nolint:errorlint // the very value
+			if r != errUnusual { // the very value
 				panic(r)
 			}
 			err = errUnusual

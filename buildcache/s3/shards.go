@@ -110,7 +110,7 @@ type lister struct {
 	store  *Store
 	shards []string
 	group  *errgroup.Group
-	ctx    context.Context //nolint:containedctx // of one call
+	ctx    context.Context // of one call
 	slots  chan struct{}   // one for each listing under way
 	pages  chan []buildcache.Object
 }

@@ -83,7 +83,7 @@ func (b *bounded) Do(req *http.Request) (*http.Response, error) {
 // the reader's.
 type idleBody struct {
 	io.ReadCloser
-	ctx    context.Context //nolint:containedctx // of the request
+	ctx    context.Context // of the request
 	cancel context.CancelCauseFunc
 	idle   time.Duration
 	left   int64 // bytes that may come yet; -1 is no limit
@@ -102,7 +102,7 @@ func (b *idleBody) Read(p []byte) (int, error) {
 	if b.left > 0 {
 		b.left -= int64(n)
 	}
-	if err != nil && err != io.EOF && context.Cause(b.ctx) == errIdle { //nolint:errorlint // the very value
+	if err != nil && err != io.EOF && context.Cause(b.ctx) == errIdle { // the very value
 		err = fmt.Errorf("%w, for %v", errIdle, b.idle)
 	}
 	return n, err

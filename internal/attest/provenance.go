@@ -223,7 +223,7 @@ func Inputs(ctx context.Context, c *registry.Client, repository name.Repository,
 	}
 	p, err := ParseProvenance(text)
 	if err != nil {
-		return nil, nil //nolint:nilerr // somebody else's provenance says nothing of our inputs
+		return nil, nil // somebody else's provenance says nothing of our inputs
 	}
 	return p.Inputs(), nil
 }

@@ -98,7 +98,7 @@ func described(response *http.Response) (*http.Response, error) {
 	response.Header.Set("Content-Length", strconv.Itoa(len(raw)))
 	kind, err := mediaTypeOf(raw, types.MediaType(response.Header.Get("Content-Type")))
 	if err != nil {
-		return response, nil //nolint:nilerr // who reads it will see
+		return response, nil // who reads it will see
 	}
 	response.Header.Set("Content-Type", string(kind))
 	if !kind.IsSchema1() { // its digest is not that of its bytes

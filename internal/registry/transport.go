@@ -219,7 +219,7 @@ func (i *incoming) Read(p []byte) (int, error) {
 	i.timer.Reset(i.idle)
 	n, err := i.ReadCloser.Read(p)
 	i.timer.Stop()
-	if err != nil && err != io.EOF { //nolint:errorlint // readers return it as it is
+	if err != nil && err != io.EOF { // readers return it as it is
 		err = idleOr(i.ctx, err)
 	}
 	return n, err

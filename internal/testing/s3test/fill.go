@@ -45,7 +45,7 @@ func (s *Server) Fill(ctx context.Context, bucket string, fill func(PutFunc) err
 // A filler is one call of Fill.
 type filler struct {
 	*Server
-	ctx    context.Context //nolint:containedctx // of one call
+	ctx    context.Context // of one call
 	bucket string
 	group  *errgroup.Group
 	batch  []object
