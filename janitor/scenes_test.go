@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -410,6 +411,13 @@ func TestMetadataThatIsNotKnownKeepsItsPackage(t *testing.T) {
 	}
 	if s.m.data(all[0].key) == nil || s.m.data(yaml) == nil || !s.indexed(d) {
 		t.Error("a package of an old Spack went")
+	}
+	scan, err := janitor.NewScan(t.Context(), s.m, janitor.ScanOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := janitor.Verify(scan); len(f.Orphans) > 0 || !slices.Contains(f.Unknown, yaml) {
+		t.Errorf("verify calls %v orphans and %v unknown", f.Orphans, f.Unknown)
 	}
 }
 

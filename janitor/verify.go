@@ -52,7 +52,7 @@ func Verify(s *Scan) Findings {
 		}
 	}
 	for i := range s.of(Tarball, Blob) {
-		if o := s.objects.at(i); o.kind == Blob && o.of == 0 || o.kind == Tarball && !s.owned(i) {
+		if o := s.objects.at(i); o.kind == Blob && o.of == 0 || o.kind == Tarball && !s.owned(i) && !s.odd[o.of-1] {
 			f.Orphans = append(f.Orphans, s.objects.key(i))
 		}
 	}

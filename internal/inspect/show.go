@@ -109,7 +109,10 @@ func showImage(ctx context.Context, c *registry.Client, repository name.Reposito
 	labels := config.Config.Labels
 	shown.BuildKey = cmp.Or(published.Key, labels[image.LabelBuildKey])
 	if base := labels["org.opencontainers.image.base.name"]; base != "" {
-		shown.Base = base + "@" + labels["org.opencontainers.image.base.digest"]
+		shown.Base = base
+		if digest := labels["org.opencontainers.image.base.digest"]; digest != "" { // scratch has none
+			shown.Base += "@" + digest
+		}
 	}
 	shown.Source, shown.Commit = labels["org.opencontainers.image.source"], labels["org.opencontainers.image.revision"]
 	return shown, config, showAttached(ctx, c, repository, &shown)
