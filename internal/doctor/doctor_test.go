@@ -359,3 +359,20 @@ func TestNoAdviceRunsADownload(t *testing.T) {
 		}
 	}
 }
+
+func TestDoctorSaysWhereBuildsAreNotIsolated(t *testing.T) {
+	f := newFake(t, map[string]string{"proc/self/ns/net": "x"})
+	f.UID = 0
+	if got := f.find(t, "isolated builds"); got.Missing != "" {
+		t.Errorf("root on Linux: %+v", got)
+	}
+	f.UID = 1000
+	if got := f.find(t, "isolated builds"); !strings.Contains(got.Missing, "not isolated") || got.Fatal() || !strings.Contains(got.Mend, "--isolated") {
+		t.Errorf("another user: %+v", got)
+	}
+	f = newFake(t, nil)
+	f.UID = 0
+	if got := f.find(t, "isolated builds"); !strings.Contains(got.Missing, "not isolated") {
+		t.Errorf("no namespaces: %+v", got)
+	}
+}

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"runtime"
@@ -23,6 +24,7 @@ var Needs = []Need{
 	{What: "gcc", Targets: []string{"test"}, Optional: "finds data races", Probe: version("gcc", "--version"), Debian: []string{"gcc", "libc6-dev"}},
 	{What: "podman", Targets: []string{"quickstart", "base", "containers", "containers:build"}, Optional: "has Spack build containers, and runs them", Probe: version("podman", "--version"), Debian: rootlessPodman},
 	{What: PodmanRun, Targets: []string{"quickstart", "containers:build", "containers"}, Optional: "starts containers, not only loads them", Probe: podmanRun, Debian: []string{"podman", "runc"}},
+	{What: "isolated builds", Targets: []string{"containers", "containers:build", "base"}, Optional: "give builds a network of their own, in which only packages and sources are reached", Probe: isolated, Advice: "build as root on Linux; --isolated refuses to build elsewhere"},
 	{What: "skopeo", Targets: []string{"containers:build"}, Optional: "looks into the image layout and copies it elsewhere", Probe: version("skopeo", "--version"), Debian: []string{"skopeo"}},
 	{What: "mmdebstrap", Targets: []string{"base", "containers", "containers:build"}, Optional: "makes base images without a registry", Probe: version("mmdebstrap", "--version"), Debian: []string{"mmdebstrap"}},
 	{What: "ssh", Targets: []string{"containers", "containers:build"}, Optional: "builds on other hosts", Probe: sshVersion, Debian: []string{"openssh-client"}},
@@ -38,6 +40,15 @@ var rootlessPodman = []string{"podman", "netavark", "uidmap", "slirp4netns", "fu
 
 func goVersion(context.Context, Machine) (string, error) {
 	return strings.TrimPrefix(runtime.Version(), "go"), nil
+}
+
+// isolated looks whether builds get a network namespace of their own. Elsewhere they share that of this machine, and reach
+// what it reaches, such as the metadata of a cloud.
+func isolated(_ context.Context, m Machine) (string, error) {
+	if m.UID != 0 || !m.exists("proc/self/ns/net") {
+		return "", errors.New("not isolated: builds share the network of this machine")
+	}
+	return "by a network namespace", nil
 }
 
 // sshVersion asks ssh, which tells its version on standard error.
