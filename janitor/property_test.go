@@ -156,6 +156,9 @@ func TestPromisesHoldInRandomCaches(t *testing.T) {
 
 func seeds(t testing.TB) int {
 	t.Helper()
+	if size.Race {
+		return 30
+	}
 	return size.Pick(15, 300, 3000)
 }
 
