@@ -149,6 +149,7 @@ func openParents(t *testing.T, dir string) {
 // SIGTERM to the program that was called, mage or the go command, ends the
 // target too, which cleans up.
 func TestTerminationReachesTheTarget(t *testing.T) {
+	size.Need(t, size.All) // compiles the targets twice
 	// A registry that takes a question and never answers.
 	asked, gone := make(chan struct{}, 10), make(chan struct{}, 10)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -169,6 +170,9 @@ func TestTerminationReachesTheTarget(t *testing.T) {
 			args := append(call[1:], "containers:build", "hello-spack", "--mirror="+quickstartMirror, "--base="+listener.Addr().String()+"/base:1")
 			cmd := exec.CommandContext(ctx, call[0], args...)
 			cmd.Dir = clone(t)
+			if err := os.CopyFS(filepath.Join(cmd.Dir, "container_definitions"), os.DirFS(filepath.Join(cmd.Dir, "testdata/quickstart/container_definitions"))); err != nil {
+				t.Fatal(err)
+			}
 			cmd.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false")
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
