@@ -44,11 +44,19 @@ func fuzz(ctx context.Context, o Options) (string, error) {
 		args := []string{"go", "test", "-run=^$", "-fuzz=^" + f.name + "$", "-fuzztime=" + f.time(o.Size, len(tests)).String(),
 			"-fuzzminimizetime=5x", // else a minute goes by in shortening the first inputs
 			f.pkg}
-		if out, err := command.Output(ctx, o.Run, command.Cmd{Args: args, Dir: o.Dir}); err != nil {
+		if out, err := command.Output(ctx, o.Run, command.Cmd{Args: args, Dir: o.Dir}); err != nil && !onlyTimeUp(out) {
 			errs = append(errs, fmt.Errorf("%s %s: %w\n%s", f.pkg, f.name, err, out))
 		}
 	}
 	return fmt.Sprintf("%d fuzz tests", len(tests)), errors.Join(errs...)
+}
+
+// onlyTimeUp reports whether a fuzz test failed for nothing but the end of its time, which Go before 1.27 takes for a
+// failure now and then (go.dev/issue/75804): what is found by fuzzing is written to a file, and the file named.
+func onlyTimeUp(out string) bool {
+	_, failure, _ := strings.Cut(out, "--- FAIL: ")
+	_, why, _ := strings.Cut(failure, "\n")
+	return strings.HasPrefix(strings.TrimSpace(why), "context deadline exceeded\nFAIL\n")
 }
 
 func (o Options) dir() string {

@@ -40,6 +40,28 @@ func TestWhatFuzzingFindsIsAFailure(t *testing.T) {
 	}
 }
 
+// Go before 1.27 now and then says so when the time is up.
+func TestTheEndOfTheTimeIsNoFinding(t *testing.T) {
+	const head = "fuzz: elapsed: 16s, execs: 161054 (0/sec), new interesting: 3 (total: 300)\n--- FAIL: FuzzX (16.03s)\n"
+	const tail = "FAIL\nexit status 1\nFAIL\texample.org/x\t16.041s\n"
+	for out, want := range map[string]bool{
+		head + "    context deadline exceeded\n" + tail: true,
+		head + "    --- FAIL: FuzzX (0.00s)\n        x_test.go:9: context deadline exceeded\n\n    Failing input written to testdata/fuzz/FuzzX/1\n" + tail: false,
+		head + "    fuzzing process hung or terminated unexpectedly: exit status 2\n    context deadline exceeded\n" + tail:                                 false,
+		"--- FAIL: FuzzX (0.01s)\n    --- FAIL: FuzzX/seed#0 (0.00s)\n        x_test.go:9: no\n" + tail:                                                     false,
+		head + "    context deadline exceeded\n    Failing input written to testdata/fuzz/FuzzX/1\n" + tail:                                                 false,
+		"x_test.go:9: undefined: y\nFAIL\texample.org/x [build failed]\n":                                                                                   false,
+	} {
+		o := Options{Dir: "../..", Size: All, Run: func(_ context.Context, c command.Cmd) error {
+			_, _ = c.Stdout.Write([]byte(out))
+			return errors.New("exit status 1")
+		}}
+		if _, err := fuzz(t.Context(), o); (err == nil) != want {
+			t.Errorf("%q: got %v", out, err)
+		}
+	}
+}
+
 func TestFuzzingTogetherStaysInItsBudget(t *testing.T) {
 	cache, other := fuzzTest{pkg: "./buildcache/index"}, fuzzTest{pkg: "./internal/sif"}
 	for _, n := range []int{1, 10, 40} {
