@@ -6,7 +6,7 @@
 // not know is an error, not ignored. It builds nothing.
 package definition
 
-import "gopkg.in/yaml.v3"
+import "go.yaml.in/yaml/v3"
 
 // The folders of a repository in which users work.
 const (

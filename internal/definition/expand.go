@@ -3,7 +3,7 @@ package definition
 import (
 	"strings"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/openbraininstitute/spacktainers/internal/abstract"
 )

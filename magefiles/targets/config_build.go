@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strconv"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/openbraininstitute/spacktainers/internal/podman"
 	"github.com/openbraininstitute/spacktainers/internal/suggest"
