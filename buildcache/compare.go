@@ -8,7 +8,7 @@ import (
 )
 
 // FindSigned is Find for a spec of a lockfile, for which keys must be given. A signature says nothing
-// about a lockfile: whoever can write that could have another version's name on a signed binary, or
+// about a lockfile: anyone who can write that could have another version's name on a signed binary, or
 // leave a dependency out. So every node of the lockfile that the signed spec file has too must say
 // the same in all that a build goes by: else it is ErrSignature.
 //

@@ -37,7 +37,7 @@ func (e edge) dependency() (Dependency, error) {
 	return Dependency{Name: e.Name, Hash: hash, Types: types, Virtuals: e.Parameters.Virtuals}, nil
 }
 
-// parseDepTypes refuses an unknown type: whoever leaves an edge out takes
+// parseDepTypes refuses an unknown type: a caller that leaves an edge out takes
 // what it leads to for unused.
 func parseDepTypes(names []string) (DepTypes, error) {
 	var types DepTypes

@@ -42,7 +42,7 @@ var impolite = regexp.MustCompile(`[^A-Za-z0-9_+.-]`)
 // version git.main=1.0.
 func polite(s string) string { return impolite.ReplaceAllString(s, "_") }
 
-// The keys below are where Spack puts things. Nobody relies on them alone:
+// The keys below are where Spack puts things. No caller relies on them alone:
 // what is not found there is looked for by its hash.
 
 func manifestFolder(s *Spec) string { return "v3/manifests/spec/" + polite(s.Name) + "/" }

@@ -14,7 +14,7 @@ import (
 )
 
 // A Keyring holds the OpenPGP public keys whose signatures are believed.
-// Where they come from is the caller's business: a key that lies in the cache
+// Where they come from is the caller's business: a key that is in the cache
 // itself proves nothing about it.
 type Keyring struct {
 	keys openpgp.EntityList

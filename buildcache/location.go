@@ -114,7 +114,7 @@ func (l Location) Same(other Location) bool {
 
 func trimmed(endpoint string) string { return strings.TrimRight(endpoint, "/") }
 
-// Contains reports whether the other mirror is this one or lies in it.
+// Contains reports whether the other mirror is this one or is in it.
 func (l Location) Contains(other Location) bool {
 	if l.IsBucket() != other.IsBucket() || l.Bucket != other.Bucket {
 		return false

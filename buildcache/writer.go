@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// ErrChanged is a condition of a write that does not hold: somebody else wrote
+// ErrChanged is a condition of a write that does not hold: another process wrote
 // the object meanwhile. Read it again and decide anew. What is there can even
 // be what this very call wrote, if the first reply was lost and the request
 // repeated.

@@ -62,7 +62,7 @@ func (p *reader) id(h hash) (uint32, error) {
 
 // push appends v. Where there is no room, it makes enough for what the whole
 // file holds if its first read bytes of size are typical: to copy a big array
-// costs its memory again, and room that nobody enters costs none.
+// costs its memory again, and room that is never used costs none.
 func push[T any](list []T, v T, size, read int64) []T {
 	if n := len(list); n == cap(list) {
 		bigger := make([]T, n, n+room(n, size, read)) // slices.Grow would write to all of it

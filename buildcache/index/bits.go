@@ -11,7 +11,7 @@ type Bits []uint64
 // NewBits returns an empty set for a graph of that many nodes.
 func NewBits(nodes int) Bits { return make(Bits, (nodes+63)/64) }
 
-// Has says whether a node is in the set.
+// Has reports whether a node is in the set.
 func (b Bits) Has(id uint32) bool {
 	return int(id/64) < len(b) && b[id/64]>>(id%64)&1 != 0
 }

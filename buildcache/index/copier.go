@@ -14,7 +14,7 @@ type copier struct {
 	size int64 // of src
 	at   int64 // the next byte to copy
 	buf  []byte
-	base int64 // where buf lies in src
+	base int64 // where buf is in src
 	err  error
 }
 

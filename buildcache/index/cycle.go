@@ -44,7 +44,7 @@ func (p *lockReader) cycle() error {
 }
 
 // A walk goes through a graph depth first. It does not call itself, since
-// nobody knows how deep the graph is.
+// it is unknown how deep the graph is.
 type walk struct {
 	g          *Graph
 	open, done Bits

@@ -98,7 +98,7 @@ func (p *reader) parameters() (types buildcache.DepTypes, err error) {
 	}
 }
 
-// types refuses a type that it does not know: whoever leaves an edge out takes
+// types refuses a type that it does not know: a caller that leaves an edge out takes
 // what it leads to for unused. It refuses an empty list: to some readers that
 // overrides the list of the older form, to others it does not.
 func (p *reader) types() (types buildcache.DepTypes, err error) {

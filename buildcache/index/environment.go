@@ -22,7 +22,7 @@ type root struct {
 	at   int64 // offset behind it
 }
 
-// before says whether e comes before another one of the same lockfile: an
+// before reports whether e comes before another one of the same lockfile: an
 // environment before those that it includes, these by their paths.
 func (e *environment) before(other *environment) bool {
 	a, b := e, other

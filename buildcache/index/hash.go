@@ -63,7 +63,7 @@ func (h hash) text() buildcache.Hash {
 	return buildcache.Hash(alphabet.EncodeToString(b[:]))
 }
 
-// mix returns bits that depend on a seed, so that nobody can choose hashes
+// mix returns bits that depend on a seed, so that no writer can choose hashes
 // that collide.
 func (h hash) mix(seed [2]uint64) uint64 {
 	hi, lo := bits.Mul64(uint64(h.a)<<32|uint64(h.b)^seed[0], uint64(h.c)<<32|uint64(h.d)^seed[1])

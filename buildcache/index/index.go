@@ -2,7 +2,7 @@
 // one that remains when specs go.
 //
 // An index of a million specs is 2 GB of JSON. Read keeps about 110 bytes of
-// each: what the graph needs, and where the record lies in the file. Rewrite
+// each: what the graph needs, and where the record is in the file. Rewrite
 // copies the records that stay, byte for byte as Spack wrote them. ReadLock
 // reads a lockfile in the same way: it holds the same nodes.
 //
@@ -123,11 +123,11 @@ func (g *Graph) Name(id uint32) string { return g.names.all[g.nodes[id].name] }
 // VersionOf returns the version of the package, or "" if the node is missing.
 func (g *Graph) VersionOf(id uint32) string { return g.names.all[g.nodes[id].version] }
 
-// InCache says whether the index has the binary in the cache. Entries that are
-// not are externals, or dependencies that nobody has pushed.
+// InCache reports whether the index has the binary in the cache. Entries that are
+// not are externals, or dependencies that were never pushed.
 func (g *Graph) InCache(id uint32) bool { return g.nodes[id].flags&inCache != 0 }
 
-// External says whether the system provides the spec.
+// External reports whether the system provides the spec.
 func (g *Graph) External(id uint32) bool { return g.nodes[id].flags&isExternal != 0 }
 
 // RefCount returns the number of dependents that the index claims.
@@ -154,7 +154,7 @@ func (g *Graph) BuildSpec(id uint32) (buildSpec uint32, ok bool) {
 	return 0, false
 }
 
-// Record returns where an entry lies in the file: "HASH":{…} in so many bytes
+// Record returns where an entry is in the file: "HASH":{…} in so many bytes
 // from offset on. A missing node has none.
 func (g *Graph) Record(id uint32) (offset int64, size int) {
 	return g.nodes[id].at, int(g.nodes[id].size)

@@ -26,7 +26,7 @@ const manyKeys = 64 // more than those are too many
 func newKeys() *keys { return &keys{seed: maphash.MakeSeed()} }
 
 // has takes a key of the innermost object, of which n were there before: the
-// first one opens it. It says whether the object has that key already.
+// first one opens it. It reports whether the object has that key already.
 func (k *keys) has(n int, key []byte) bool {
 	if k == nil {
 		return false

@@ -56,7 +56,7 @@ func (p *reader) record(value func() error) error {
 	return nil
 }
 
-// within returns where the next byte lies in the record.
+// within returns where the next byte is in the record.
 func (p *reader) within() uint32 { return uint32(p.offset(p.i) - p.rec.at) }
 
 // values reads what belongs to an entry of an index.

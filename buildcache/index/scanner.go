@@ -33,7 +33,7 @@ func newScanner(what string, src io.Reader, size int64) *scanner {
 	return &scanner{what: what, src: src, buf: make([]byte, 0, size)}
 }
 
-// offset returns where buf[i] lies in the file.
+// offset returns where buf[i] is in the file.
 func (s *scanner) offset(i int) int64 { return s.base + int64(i) }
 
 // whole parses what is not longer than maxWindow. parse must begin anew each

@@ -80,7 +80,7 @@ func (c columns) object(row []string, m Mirror) (o buildcache.Object, ok bool, e
 	return o, true, nil
 }
 
-// there says whether a row is what a reader of the bucket finds.
+// there reports whether a row is what a reader of the bucket finds.
 func (c columns) there(row []string) (bool, error) {
 	is := func(column int, otherwise bool) (bool, error) {
 		if column < 0 {

@@ -31,7 +31,7 @@ type Store interface {
 	Get(ctx context.Context, key string) (io.ReadCloser, buildcache.Object, error)
 }
 
-// A Mirror is the part of a bucket that a build cache lies in.
+// A Mirror is the part of a bucket that a build cache is in.
 type Mirror struct {
 	Bucket string
 	Prefix string // "" is the whole bucket

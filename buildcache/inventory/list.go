@@ -21,7 +21,7 @@ import (
 
 // List yields the objects of the mirror whose keys begin with prefix, in the
 // order of the inventory, which is none. Each call reads all parts, a part at a
-// time: whoever wants several prefixes lists their common one, and chooses.
+// time: a caller that wants several prefixes lists their common one, and chooses.
 //
 // Whether a part is what S3 wrote is known at its end only. An error ends the
 // sequence, and what came before it is then not all there is, nor certain.
@@ -123,7 +123,7 @@ func (c *checked) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// check reads the rest, and says whether all of it is what the manifest means.
+// check reads the rest, and reports whether all of it is what the manifest means.
 func (c *checked) check(p part) error {
 	if _, err := io.Copy(io.Discard, c); err != nil {
 		return err

@@ -52,7 +52,7 @@ func Push(ctx context.Context, store Store, signer *Signer, p Package) error {
 }
 
 // pushV2 writes the tarball, then the spec file. Only its name links the two: where another pusher has written its own
-// tarball meanwhile, ours is written again, so that whoever comes last leaves a pair.
+// tarball meanwhile, ours is written again, so that the last writer leaves a pair.
 func pushV2(ctx context.Context, store Store, signer *Signer, p Package) error {
 	text, err := specFileV2(p)
 	if err != nil {

@@ -35,7 +35,7 @@ func ReadSigner(armored []byte) (*Signer, error) {
 	case key.PrivateKey == nil:
 		return nil, errors.New("signing key: this is a public key: give the private one")
 	case key.PrivateKey.Encrypted:
-		return nil, errors.New("signing key: it has a passphrase, which nobody could type here: give one without")
+		return nil, errors.New("signing key: it has a passphrase, which cannot be typed here: give one without")
 	}
 	return s, nil
 }

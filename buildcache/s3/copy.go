@@ -29,7 +29,7 @@ func (s *Store) copyFrom(ctx context.Context, op operation, from target, to stri
 	if err == nil && (out.CopyObjectResult == nil || deref(out.CopyObjectResult.ETag) == "") {
 		err = cutf("the server does not confirm the copy") // the SDK takes an empty reply for success
 	}
-	if status(err) == http.StatusBadRequest { // perhaps for its size, which nobody has asked for so far
+	if status(err) == http.StatusBadRequest { // perhaps for its size, which was not asked for so far
 		if o, head := s.head(ctx, from); head == nil && deref(o.ContentLength) > maxCopy {
 			return s.copyParts(ctx, op, from, o, to)
 		}

@@ -91,7 +91,7 @@ func (u *upload) complete(ctx context.Context, parts []types.CompletedPart, cond
 	return unquote(*out.ETag), nil
 }
 
-// abort lets the server throw the parts away, even if ctx has ended: nobody
+// abort lets the server throw the parts away, even if ctx has ended: no reader
 // sees them, but they are paid for.
 func (u *upload) abort(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)

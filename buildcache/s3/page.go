@@ -157,7 +157,7 @@ func (t *texts) add(text []byte) string {
 	return t.all.String()[from:]
 }
 
-// unescape undoes encoding-type=url, which servers echo if they heed it.
+// unescape undoes encoding-type=url, which servers echo if they honour it.
 func (t *texts) unescape(key []byte) (string, error) {
 	if t.encoding == "" || bytes.IndexByte(key, '%') < 0 && bytes.IndexByte(key, '+') < 0 {
 		return t.add(key), nil

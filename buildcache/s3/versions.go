@@ -15,7 +15,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// Versioning says whether the bucket keeps what is overwritten or deleted.
+// Versioning reports whether the bucket keeps what is overwritten or deleted.
 func (s *Store) Versioning(ctx context.Context) (bool, error) {
 	out, err := s.client.GetBucketVersioning(ctx, &awss3.GetBucketVersioningInput{Bucket: &s.bucket})
 	if err != nil {

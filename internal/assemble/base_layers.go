@@ -64,7 +64,7 @@ func (b Builder) readBase(ctx context.Context, base Base) (baseLayers, error) {
 }
 
 // readBaseLayer brings one layer into the store, checks both of its digests,
-// and notes what is in it.
+// and records what is in it.
 func (b Builder) readBaseLayer(ctx context.Context, l v1.Layer, digest, diffID v1.Hash, found *baseLayers) error {
 	mediaType, err := l.MediaType()
 	if err != nil {
@@ -151,7 +151,7 @@ func ociType(t types.MediaType) types.MediaType {
 // shellMark is how links remembers a file that matters.
 const shellMark = "\x00file"
 
-// look notes the folders and links of a layer, and whether it brings a shell or
+// look records the folders and links of a layer, and whether it brings a shell or
 // takes it away.
 func (g *baseLayers) look(r *tar.Reader) error {
 	for {

@@ -69,7 +69,7 @@ const (
 	buildType     = "https://github.com/openbraininstitute/spacktainers/build/v1"
 
 	// LocalBuilder is this tool, wherever it runs outside of a CI system: who ran
-	// it, on which machine and in which folder is nobody's business.
+	// it, on which machine and in which folder is not published.
 	LocalBuilder = "https://github.com/openbraininstitute/spacktainers/builder/local"
 
 	dirty = "-dirty" // behind a commit: the checkout had changes on top
@@ -204,7 +204,7 @@ func Differences(old, new []image.Input) []string {
 	return found
 }
 
-// Inputs are what a published image was made from; none where nobody says.
+// Inputs are what a published image was made from; none where the image has no record of them.
 func Inputs(ctx context.Context, c *registry.Client, repository name.Repository, img registry.PlatformImage) ([]image.Input, error) {
 	config, err := c.Config(ctx, repository, img.Descriptor)
 	if err != nil {
@@ -223,7 +223,7 @@ func Inputs(ctx context.Context, c *registry.Client, repository name.Repository,
 	}
 	p, err := ParseProvenance(text)
 	if err != nil {
-		return nil, nil // somebody else's provenance says nothing of our inputs
+		return nil, nil // another tool's provenance says nothing of our inputs
 	}
 	return p.Inputs(), nil
 }

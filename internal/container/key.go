@@ -70,7 +70,7 @@ type Concretizer struct {
 
 // ConcretizationKey names all that is known to decide a lockfile: the definition with its files, the merged environment,
 // the target, and what concretizes. The lockfile is no function of it, since a solver may choose among equals, and
-// that is what the key is for: whoever finds a lockfile that was published under it takes that and solves nothing.
+// that is what the key is for: a build that finds a lockfile that was published under it takes that and solves nothing.
 //
 // A concretizer of which something is not known has no key, and that is an error.
 func (c Container) ConcretizationKey(by Concretizer) (string, error) {

@@ -36,7 +36,7 @@ func (c Container) ImageLabels(record image.Record, base Base, created time.Time
 		ours["org.opencontainers.image.created"] = created.UTC().Format(time.RFC3339)
 	}
 	for name := range labels {
-		if definition.OwnLabel(name) { // its check refuses them; this is for whoever comes another way
+		if definition.OwnLabel(name) { // its check refuses them; this is for callers that skip it
 			delete(labels, name)
 		}
 	}

@@ -101,7 +101,7 @@ func (l *loader) checkSource(p *problems, item *yaml.Node, source string) (ok bo
 }
 
 // resolve follows the links in the path of a source that was checked, so that
-// whoever copies it finds no link but those below it.
+// a copy of it finds no link but those below it.
 func (l *loader) resolve(source string) string {
 	folder, err := filepath.EvalSymlinks(filepath.Join(l.root, FilesFolder))
 	if err != nil {

@@ -20,7 +20,7 @@ type Machine struct {
 	UID      int
 	Run      command.Runner
 	LookPath func(name string) (string, error)
-	HasEnv   func(name string) bool // is the variable set, and not empty? its value is nobody's business here
+	HasEnv   func(name string) bool // is the variable set, and not empty? its value is never read
 }
 
 // Here returns the machine that this process runs on.

@@ -40,7 +40,7 @@ func podmanRun(_ context.Context, m Machine) (string, error) {
 // obstacles lists what keeps podman's defaults from working.
 func (m Machine) obstacles() []string {
 	var list []string
-	const sysResource = 24 // CAP_SYS_RESOURCE: without it nobody may raise a limit, as podman does by default
+	const sysResource = 24 // CAP_SYS_RESOURCE: without it no process may raise a limit, as podman does by default
 	bounds, err := strconv.ParseUint(m.fields("proc/self/status", ":")["CapBnd"], 16, 64)
 	if err == nil && bounds&(1<<sysResource) == 0 {
 		list = append(list, "no CAP_SYS_RESOURCE")

@@ -97,7 +97,7 @@ func (m Machine) installMissing(ctx context.Context, findings []Finding, w io.Wr
 	return nil
 }
 
-// writeConf writes the private containers.conf where podman needs one and nobody has named another.
+// writeConf writes the private containers.conf where podman needs one and no other one is named.
 func (m Machine) writeConf(w io.Writer, dryRun bool) error {
 	if len(m.obstacles()) == 0 || m.HasEnv("CONTAINERS_CONF") || m.confUpToDate() || !dryRun && !m.has("podman") {
 		return nil

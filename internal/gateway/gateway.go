@@ -183,7 +183,7 @@ func (s *Session) describe(w http.ResponseWriter) {
 	_ = json.NewEncoder(w).Encode(o) // who asked has gone
 }
 
-// wait holds a connection until the session is over. A build that loses it ends: whoever started it is gone, or wants it to
+// wait holds a connection until the session is over. A build that loses it ends: the process that started it is gone, or wants it to
 // end, and an interrupted podman would leave its steps at work.
 func (s *Session) wait(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)

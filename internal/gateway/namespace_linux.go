@@ -37,7 +37,7 @@ func (g *Gateway) Isolate() (*Namespace, error) {
 		return nil, err
 	}
 	n.addr, n.proxy = inner.Addr().String(), out.Addr().String()
-	g.serve(inner) // a socket stays in the namespace that it was made in, whoever serves it
+	g.serve(inner) // a socket stays in the namespace that it was made in, whichever process serves it
 	server := &http.Server{Handler: newProxy(), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(out) }()
 	g.server.RegisterOnShutdown(func() { server.Close() })

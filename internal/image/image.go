@@ -20,7 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
-// A Record says what lies in the layout beside it.
+// A Record says what is in the layout beside it.
 type Record struct {
 	Name     string  `json:"name"`
 	Version  string  `json:"version"`

@@ -133,7 +133,7 @@ func (b Base) buildCmd(p Podman, context, key string, native bool) command.Cmd {
 		"--tag=" + b.Tag(),
 	}
 	if native {
-		args = append(args, "--tag=localhost/"+b.Name) // FROM builder, in a Dockerfile of somebody's own
+		args = append(args, "--tag=localhost/"+b.Name) // FROM builder, in a user's own Dockerfile
 	}
 	if p.Chroot {
 		args = append(args, "--isolation=chroot")

@@ -19,7 +19,7 @@ const version = "podman-2"
 // A Container is what podman builds, and what the build may use.
 type Container struct {
 	container.Container
-	Mirror Mirror        // where somebody who looks into a failure finds packages
+	Mirror Mirror        // where a user who looks into a failure finds packages
 	Offer  gateway.Build // what the build gets of the gateway; lockfile and staging are added
 	Scope  string        // for whom it is built: layers are shared within it, and never with another
 	Anew   bool          // without what podman remembers of earlier builds

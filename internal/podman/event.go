@@ -15,7 +15,7 @@ type Event struct {
 	Step      string // what podman or Spack does: STEP 3/7: COPY …, install, test, save
 	Package   string // that Spack installs
 	Installed int    // packages
-	Of        int    // packages in all; 0 where nobody knows
+	Of        int    // packages in all; 0 if unknown
 	Note      string // what a person should know; then there is nothing else
 	Done      bool   // there is no more to tell
 }

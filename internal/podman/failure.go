@@ -73,7 +73,7 @@ func (e Engine) explain(ctx context.Context, c Container, dir, log string, err e
 }
 
 // reproduce is the command line of a shell in the builder, in the environment in which Spack builds the package. Another
-// machine sees none of our folders, and where no container can be started there is no such shell. Credentials are those of whoever calls it.
+// machine sees none of our folders, and where no container can be started there is no such shell. Credentials are the caller's.
 func (e Engine) reproduce(c Container, dir string, p FailedPackage) string {
 	abs, err := filepath.Abs(dir)
 	if err != nil || e.Podman.URL != "" || e.Podman.Chroot {
@@ -89,7 +89,7 @@ func (e Engine) reproduce(c Container, dir string, p FailedPackage) string {
 	return strings.Join(append(e.Podman.Env, command.Quote(argv)), " ")
 }
 
-// hostTrouble says whether a log ends in what no container is to blame for.
+// hostTrouble reports whether a log ends in what no container is to blame for.
 func hostTrouble(lines []string) bool {
 	for _, line := range lines {
 		if strings.Contains(line, "no space left on device") || strings.Contains(line, "exec format error") || strings.Contains(line, "Exec format error") {

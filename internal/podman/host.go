@@ -215,7 +215,7 @@ func explainSSH(err error) error {
 	for _, known := range []struct{ says, means string }{
 		{"Host key verification failed", "its key is not known, or not the one in known_hosts: connect once by hand, and compare the key"},
 		{"Permission denied", "it takes none of your keys: look at ssh-add -l, and at authorized_keys on the host"},
-		{"Connection refused", "nobody listens there"},
+		{"Connection refused", "no server listens there"},
 		{"Could not resolve hostname", "there is no host of that name"},
 		{"remote port forwarding failed", "it forwards no ports, by which packages travel: look at AllowTcpForwarding in its sshd_config"},
 		{"remote forward failure", "it forwards no ports, by which packages travel: look at AllowTcpForwarding in its sshd_config"},

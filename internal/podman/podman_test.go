@@ -146,7 +146,7 @@ func TestDialSaysWhatIsWrongWithAHost(t *testing.T) {
 	for says, want := range map[string]string{
 		"Host key verification failed.":                          "its key is not known",
 		"Permission denied (publickey).":                         "it takes none of your keys",
-		"ssh: connect to host x port 22: Connection refused":     "nobody listens there",
+		"ssh: connect to host x port 22: Connection refused":     "no server listens there",
 		"sh: 1: exec: podman: not found":                         "it has no podman",
 		"Error: remote port forwarding failed for listen port 0": "it forwards no ports",
 	} {

@@ -63,7 +63,7 @@ type Result struct {
 	Err      error         `json:"-"`
 }
 
-// Build makes what is not up to date, one build at a time on each host. A failure stops nobody else, unless FailFast.
+// Build makes what is not up to date, one build at a time on each host. A failure stops no other build, unless FailFast.
 func (s *Scheduler) Build(ctx context.Context, containers []Container) []Result {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

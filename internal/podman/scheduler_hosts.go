@@ -63,7 +63,7 @@ func (s *Scheduler) enter(ctx context.Context, host string) (leave func(), err e
 	}
 }
 
-// open returns podman on a host, for whoever has entered it.
+// open returns podman on a host, for the build that has entered it.
 func (s *Scheduler) open(ctx context.Context, host, platform string) (Podman, error) {
 	here := s.Podman
 	if here.Gateway = s.Gateway.Addr(); here.Namespace != nil {

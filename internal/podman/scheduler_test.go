@@ -163,7 +163,7 @@ func TestASecondRunBuildsNothing(t *testing.T) {
 	}
 }
 
-func TestAFailureStopsNobodyElse(t *testing.T) {
+func TestAFailureStopsNoOtherBuild(t *testing.T) {
 	scheduler, double := newScheduler(t)
 	double.fails = func(line string) error {
 		if strings.HasPrefix(line, "podman build") && strings.Contains(line, "/a-linux") {
@@ -206,7 +206,7 @@ func TestAHostThatFailsForAReasonOfItsOwnIsPassed(t *testing.T) {
 		return nil
 	}
 	results := scheduler.Build(t.Context(), containersNamed(t, "a"))
-	if r := results[0]; r.Outcome != Built || r.Host != Local || len(r.Passed) != 1 || !strings.Contains(r.Passed[0], "nobody listens there") {
+	if r := results[0]; r.Outcome != Built || r.Host != Local || len(r.Passed) != 1 || !strings.Contains(r.Passed[0], "no server listens there") {
 		t.Errorf("got %+v", r)
 	}
 	scheduler.Hosts["linux/amd64"], scheduler.Force = []string{"ssh://down"}, true

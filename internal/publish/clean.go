@@ -173,7 +173,7 @@ func goneTags(ctx context.Context, c *registry.Client, g *graph, r Retention) (m
 	return going, nil
 }
 
-// branchOf is the branch that a build was published from; empty where nobody
+// branchOf is the branch that a build was published from; empty where no record
 // says.
 func branchOf(ctx context.Context, c *registry.Client, g *graph, digest v1.Hash) (string, error) {
 	for _, d := range append([]v1.Hash{digest}, g.children[digest]...) {
@@ -252,7 +252,7 @@ func remove(ctx context.Context, c *registry.Client, from registry.Store, remova
 	return nil
 }
 
-// unchanged refuses a plan that somebody's push has overtaken: a new tag may
+// unchanged refuses a plan that another push has overtaken: a new tag may
 // lead to what is about to go.
 func unchanged(ctx context.Context, c *registry.Client, plan Cleaning) error {
 	if len(plan.Remove) == 0 {

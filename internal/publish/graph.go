@@ -24,7 +24,7 @@ type graph struct {
 	provenance map[v1.Hash]attest.Provenance
 	known      map[v1.Hash]bool
 	order      []v1.Hash        // from the top down
-	foreign    map[v1.Hash]bool // somebody else has attached something to it
+	foreign    map[v1.Hash]bool // another tool has attached something to it
 }
 
 // survey reads all tags of a repository, and everything that they lead to. A
@@ -167,8 +167,8 @@ func surveyAll(ctx context.Context, c *registry.Client, repository name.Reposito
 }
 
 // keepUntagged marks as living what must not go though no tag leads to it: what
-// is young, since somebody may be pushing it, and what somebody else than we
-// has attached something to, since he means it; with all that these lead to.
+// is young, since another process may be pushing it, and what another tool
+// has attached something to on purpose; with all that these lead to.
 func (g *graph) keepUntagged(all []registry.Stored, living, doomed map[v1.Hash]bool, r Retention) {
 	for digest := range g.known {
 		age := g.age(digest, all, r.Now)
@@ -181,7 +181,7 @@ func (g *graph) keepUntagged(all []registry.Stored, living, doomed map[v1.Hash]b
 	}
 }
 
-// tagged says whether a tag of people names a digest.
+// tagged reports whether a tag of people names a digest.
 func (g *graph) tagged(digest v1.Hash) bool {
 	for tag, named := range g.tags {
 		if named == digest && !registry.IsHelperTag(tag) {
@@ -207,7 +207,7 @@ func (g *graph) topDown() []v1.Hash {
 
 // age is how long ago a manifest was published, by what the registry says or
 // else by its provenance, that of its images or that of what it is attached
-// to; negative where nobody knows.
+// to; negative if unknown.
 func (g *graph) age(digest v1.Hash, all []registry.Stored, now time.Time) time.Duration {
 	if i := slices.IndexFunc(all, func(s registry.Stored) bool { return s.Digest == digest }); i >= 0 && !all[i].Pushed.IsZero() {
 		return now.Sub(all[i].Pushed)

@@ -39,7 +39,7 @@ type Tag struct {
 	target registry.Manifest
 }
 
-// Empty says whether there is nothing to do.
+// Empty reports whether there is nothing to do.
 func (p Plan) Empty() bool { return len(p.Tags)+len(p.manifests)+len(p.sign) == 0 }
 
 // Bytes is the size of all blobs to send.
@@ -59,7 +59,7 @@ type Request struct {
 	Signer *attest.Signer // nil: do not sign
 
 	Branch   bool             // it is no release: no tags of build keys, which others would take for theirs
-	Verifier *attest.Verifier // of releases; nil: whoever may write to the repository is trusted
+	Verifier *attest.Verifier // of releases; nil: all who may write to the repository are trusted
 
 	NoDocuments bool // leave out what is attached to images: some registries take no such things
 }
@@ -107,7 +107,7 @@ func NewPlan(ctx context.Context, c *registry.Client, repository name.Repository
 		}
 	case whole.Digest != index.Digest:
 		// The same inputs gave other bytes, as builds by podman do. What is
-		// there was published first, and somebody may have it already.
+		// there was published first, and users may have it already.
 		published, err := c.Get(ctx, repository.Digest(whole.Digest.String()))
 		if err != nil {
 			return plan, err

@@ -144,7 +144,7 @@ func mustName(ctx context.Context, c *registry.Client, ref name.Reference, diges
 		return err
 	}
 	if found == nil || found.Digest != digest {
-		return fmt.Errorf("%w: %s does not name %s, which was written there: is somebody else publishing?", registry.ErrDamaged, ref, digest)
+		return fmt.Errorf("%w: %s does not name %s, which was written there: is another process publishing?", registry.ErrDamaged, ref, digest)
 	}
 	return nil
 }

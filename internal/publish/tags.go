@@ -41,7 +41,7 @@ func (r Ref) Tags(version string) ([]string, error) {
 	return []string{version + branch.Separator + slug}, nil
 }
 
-// Fixed says whether the first of Tags is a version, which stays with its
+// Fixed reports whether the first of Tags is a version, which stays with its
 // build; a branch's tag moves on with the branch.
 func (r Ref) Fixed() bool { return r.Tag != "" || r.Branch == r.Default && !r.Pull }
 

@@ -27,8 +27,8 @@ type Options struct {
 	Retry       Retry             // zero: DefaultRetry
 	Idle        time.Duration     // a transfer without a byte for so long is broken off; zero: DefaultIdle
 	Realms      []string          // hosts of token services that may see credentials of registries in other domains
-	Progress    Progress          // nil: nobody watches
-	Notice      func(string)      // what a user may want to know, such as a repeated request; nil: nobody listens
+	Progress    Progress          // nil: not shown
+	Notice      func(string)      // what a user may want to know, such as a repeated request; nil: dropped
 	Certs       []string          // folders with a folder of authorities for each registry; nil: podman's and docker's
 	Transport   http.RoundTripper // instead of the network, for tests
 }

@@ -54,7 +54,7 @@ func (c Credentials) source(host string) (source, bool) {
 	return source{}, false
 }
 
-// advice is what somebody without access can do.
+// advice is what a user without access can do.
 func (c Credentials) advice(host string) string {
 	if _, ok := parseECR(host); ok {
 		return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; the role needs ecr:GetAuthorizationToken, ecr:BatchCheckLayerAvailability, ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload, ecr:PutImage and ecr:BatchGetImage"

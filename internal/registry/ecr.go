@@ -105,7 +105,7 @@ func (a *ecrAccounts) ensure(ctx context.Context, account ecrAccount, repository
 	})
 	var exists *types.RepositoryAlreadyExistsException
 	if err != nil && !errors.As(err, &exists) {
-		return fmt.Errorf("create repository %s: %w: the role needs ecr:CreateRepository, or somebody has to create it", repository, err)
+		return fmt.Errorf("create repository %s: %w: the role needs ecr:CreateRepository, or create it first", repository, err)
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ func statusOf(err error) int {
 // IsNotFound reports whether a registry says that something does not exist.
 func IsNotFound(err error) bool { return statusOf(err) == http.StatusNotFound }
 
-// hopeless says whether a failure will be the same next time.
+// hopeless reports whether a failure will be the same next time.
 func hopeless(err error) bool {
 	var unknownCA x509.UnknownAuthorityError
 	var wrongName x509.HostnameError
@@ -119,7 +119,7 @@ func FirstLine(err error) string {
 	return line
 }
 
-// offered says whether a host was shown any credentials.
+// offered reports whether a host was shown any credentials.
 func (k *keychain) offered(host string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

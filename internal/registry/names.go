@@ -17,7 +17,7 @@ type Registry struct {
 	Realm        string   // host of its token service, where that is in another domain
 }
 
-// Serves says whether the registry belongs to an environment.
+// Serves reports whether the registry belongs to an environment.
 func (r Registry) Serves(environment string) bool {
 	return len(r.Environments) == 0 || slices.Contains(r.Environments, environment)
 }
@@ -46,7 +46,7 @@ func (r Registry) Repository(container string) (name.Repository, error) {
 	return repository, nil
 }
 
-// isLoopback says whether a host, with or without a port, is this machine.
+// isLoopback reports whether a host, with or without a port, is this machine.
 func isLoopback(host string) bool {
 	if bare, _, err := net.SplitHostPort(host); err == nil {
 		host = bare

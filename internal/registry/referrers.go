@@ -184,7 +184,7 @@ func (c *Client) Document(ctx context.Context, repository name.Repository, attac
 			return nil, err
 		}
 		if found == nil {
-			continue // the list is older than somebody's clean-up
+			continue // the list is older than a clean-up
 		}
 		return c.payload(ctx, repository, found)
 	}

@@ -65,7 +65,7 @@ func (p *retrier) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 }
 
-// again says whether another attempt may go better, and takes note of the wait
+// again reports whether another attempt may go better, and takes note of the wait
 // that a registry asks for.
 func (p *retrier) again(request *http.Request, response *http.Response, err error) bool {
 	if err != nil {
@@ -86,7 +86,7 @@ func (p *retrier) waitFor(request *http.Request) error {
 	return sleep(request.Context(), time.Until(until))
 }
 
-// isPassing says whether a status may be gone in a moment. A full registry
+// isPassing reports whether a status may be gone in a moment. A full registry
 // (507) is not.
 func isPassing(status int) bool {
 	switch status {
@@ -97,7 +97,7 @@ func isPassing(status int) bool {
 	return false
 }
 
-// repeatable says whether a request can be made again as it stands. The body
+// repeatable reports whether a request can be made again as it stands. The body
 // of a PATCH is a blob's: a registry may have kept its beginning, so that only
 // the whole upload can be repeated (see upload).
 func repeatable(request *http.Request) bool {

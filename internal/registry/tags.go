@@ -66,7 +66,7 @@ func (c *Client) allTags(ctx context.Context, repository name.Repository) ([]str
 	return all, err
 }
 
-// IsHelperTag says whether a tag is there for machines: a list of referrers
+// IsHelperTag reports whether a tag is there for machines: a list of referrers
 // where the registry has no API for them (sha256-...), or cosign's signature,
 // attestation or SBOM of a digest.
 func IsHelperTag(tag string) bool { return helperTag.MatchString(tag) }

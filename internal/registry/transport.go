@@ -20,7 +20,7 @@ import (
 // authorities that podman or docker trust for it.
 var certsDirs = []string{"/etc/containers/certs.d", "/etc/docker/certs.d"}
 
-// network is http as registries need it. An authority that somebody trusts for
+// network is http as registries need it. An authority that is trusted for
 // one registry is trusted for that one only.
 type network struct {
 	dirs []string

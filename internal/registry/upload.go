@@ -44,7 +44,7 @@ func (c *Client) Upload(ctx context.Context, repository, base name.Repository, b
 }
 
 // uploadOne repeats an upload from its beginning when it breaks off on the
-// way: in the middle of one, nobody knows what the registry has kept.
+// way: in the middle of one, it is unknown what the registry has kept.
 func (c *Client) uploadOne(ctx context.Context, repository, base name.Repository, blob Blob) error {
 	var layer v1.Layer = watched{blob.Layer, func() Transfer { return c.progress(repository.String(), blob.Digest, blob.Size) }}
 	if home, ok := c.home(repository, blob.Digest); ok {
@@ -94,7 +94,7 @@ func (c *Client) mountless(repository name.Repository) bool {
 	return c.noMounts[repository.String()]
 }
 
-// brokeOff says whether an upload failed in a way that the transport could not
+// brokeOff reports whether an upload failed in a way that the transport could not
 // mend: while the blob was sent, or because the registry has forgotten it
 // when it was to be completed.
 func brokeOff(err error) bool {
@@ -109,7 +109,7 @@ func brokeOff(err error) bool {
 	return errors.As(err, &broken) && strings.EqualFold(broken.Op, http.MethodPatch) && !hopeless(err)
 }
 
-// intact says whether a blob is still what its name says.
+// intact reports whether a blob is still what its name says.
 func intact(blob Blob) error {
 	content, err := blob.Layer.Compressed()
 	if err != nil {

@@ -27,7 +27,7 @@ type Apptainer struct {
 // hostPrograms are those that build SIFs, the better one first.
 var hostPrograms = []string{"apptainer", "singularity"}
 
-// HasApptainer says whether apptainer or singularity is on this machine.
+// HasApptainer reports whether apptainer or singularity is on this machine.
 func HasApptainer() bool {
 	for _, program := range hostPrograms {
 		if _, err := command.LookPath(program); err == nil {

@@ -75,7 +75,7 @@ func (b Builder) Build(ctx context.Context, images image.Tree, from image.Record
 }
 
 // KindImage is what records call SIFs of images that no container of ours was
-// built into. They are nobody's release.
+// built into. They are no release.
 const KindImage = "image"
 
 // BuildImage makes the SIF of an image that no container of ours was built
@@ -124,7 +124,7 @@ func (b Builder) there(r Record) (Record, bool, error) {
 	return old, err == nil && !b.Force && old.same(r), err
 }
 
-// same says whether two files were made from the same things in the same way.
+// same reports whether two files were made from the same things in the same way.
 func (r Record) same(other Record) bool {
 	other.Size, other.SHA256 = r.Size, r.SHA256
 	return r == other

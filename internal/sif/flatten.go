@@ -30,7 +30,7 @@ func flatten(ctx context.Context, layers []v1.Layer) (*tree, error) {
 
 // archive writes a tree as one tar stream, reading the layers a second time
 // for the content of files. First come folders, links and devices, then files
-// as they lie in the layers: so nothing but headers is ever kept.
+// as they are in the layers: so nothing but headers is ever kept.
 func archive(ctx context.Context, t *tree, layers []v1.Layer, withRoot bool, to io.Writer) error {
 	buffered := bufio.NewWriterSize(to, 1<<18)
 	w := &archiver{Writer: tar.NewWriter(buffered), alive: make([]map[int]*inode, len(layers))}

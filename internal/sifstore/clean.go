@@ -192,7 +192,7 @@ func days(d time.Duration) string {
 }
 
 // Apply removes what the plan says. A manifest forgets a file before the
-// file goes, so that nobody is led to what is not there; one that was written
+// file goes, so that no user is led to what is not there; one that was written
 // again since the plan was made stays.
 func (plan Cleaning) Apply(ctx context.Context, store Store) error {
 	byContainer := map[string][]CleanLine{}

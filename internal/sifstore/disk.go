@@ -81,7 +81,7 @@ func (d *disk) openStage() error {
 	if err != nil {
 		return err
 	}
-	inTheWay := fmt.Errorf("%s is no folder of ours alone: somebody has put it there: remove it", filepath.Join(d.path, name))
+	inTheWay := fmt.Errorf("%s is no folder of ours alone: another user has put it there: remove it", filepath.Join(d.path, name))
 	if !named.IsDir() {
 		return inTheWay
 	}
@@ -114,7 +114,7 @@ func (d *disk) openStage() error {
 func (d *disk) trusts(uid int) bool { return uid == os.Getuid() || uid == 0 || uid == d.owner }
 
 // lookAt describes a file of the folder. Anything but a plain file with one
-// name, of somebody who is trusted, is an error, and so is a folder that is
+// name, of a trusted user, is an error, and so is a folder that is
 // not there.
 func (d *disk) lookAt(name string) (fs.FileInfo, error) {
 	if d == nil {

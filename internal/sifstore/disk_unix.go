@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// noWait opens a FIFO, which somebody may have put in the place of a file,
+// noWait opens a FIFO, which another user may have put in the place of a file,
 // without waiting for its other end.
 const noWait = syscall.O_NONBLOCK
 

@@ -85,13 +85,13 @@ func (d *disk) place(part *os.File, temp, folder, name string) error {
 		return err
 	}
 	if !os.SameFile(ours, placed) {
-		return fmt.Errorf("%s is another file than was put there: somebody writes to this folder too", filepath.Join(d.path, full))
+		return fmt.Errorf("%s is another file than was put there: another process writes to this folder too", filepath.Join(d.path, full))
 	}
 	return nil
 }
 
 // folder opens a folder of the disk, step by step, and makes what is missing.
-// Each step must be a folder and no link, of somebody who is trusted.
+// Each step must be a folder and no link, of a trusted user.
 func (d *disk) folder(name string) (*os.Root, error) {
 	at, err := d.root.OpenRoot(".")
 	if err != nil || name == "" {
@@ -140,7 +140,7 @@ func (d *disk) step(at *os.Root, step, path string) (*os.Root, error) {
 // is gone through, so that a FIFO in its place is refused and not waited for.
 func openFolder(at *os.Root, name string) (*os.Root, error) { return at.OpenRoot(name + "/.") }
 
-// link makes a symbolic link in one step: nobody sees it missing. It takes the
+// link makes a symbolic link in one step: no reader sees it missing. It takes the
 // place of another link or of nothing.
 func (d *disk) link(target, name string) error {
 	switch old, err := d.root.Lstat(name); {
@@ -163,7 +163,7 @@ func (d *disk) link(target, name string) error {
 		return errors.Join(err, d.stage.Remove(temp))
 	}
 	if at, err := d.root.Readlink(name); err != nil || at != target {
-		return fmt.Errorf("%s is another link than was put there: somebody writes to this folder too (%w)", filepath.Join(d.path, name), err)
+		return fmt.Errorf("%s is another link than was put there: another process writes to this folder too (%w)", filepath.Join(d.path, name), err)
 	}
 	return nil
 }

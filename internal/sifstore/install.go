@@ -132,7 +132,7 @@ func (in Installer) wants(m *Manifest, s Stored) bool {
 }
 
 // local is the manifest in Dir. One that is newer than that of the store means
-// that somebody has put an old one back there, to bring back what was wrong
+// that an attacker has put an old one back there, to bring back what was wrong
 // with what it names.
 func (in Installer) local(disk *disk, remote *Manifest) (*Manifest, error) {
 	m, err := disk.manifest(remote.Name)

@@ -159,7 +159,7 @@ func (in Installer) copyRest(ctx context.Context, s Stored, part *os.File, h has
 	}
 	defer body.Close()
 	if object.Size != s.Size {
-		return fmt.Errorf("%s holds %d bytes of it, its manifest says %d: somebody is uploading it", in.From, object.Size, s.Size)
+		return fmt.Errorf("%s holds %d bytes of it, its manifest says %d: another process is uploading it", in.From, object.Size, s.Size)
 	}
 	if _, ok := in.From.(ranger); !ok {
 		if _, err := io.CopyN(io.Discard, body, have); err != nil {

@@ -82,7 +82,7 @@ func (m *Manifest) remove(file string) {
 
 // settle puts the entries in order and finds the newest ones. The newest is
 // the release that came last, not the one with the highest number: as with the
-// tag latest, somebody who goes back a version means it.
+// tag latest, a user who goes back a version means it.
 func (m *Manifest) settle() {
 	slices.SortFunc(m.Files, func(a, b Stored) int { return strings.Compare(a.File, b.File) })
 	m.Newest = map[string]Latest{}
@@ -128,7 +128,7 @@ func readManifest(ctx context.Context, store buildcache.Store, keys Keys, contai
 	return m, object.ETag, nil
 }
 
-// parseManifest reads a manifest that nobody vouches for.
+// parseManifest reads a manifest whose signature was not checked.
 func parseManifest(text []byte, keys Keys, container string) (*Manifest, error) {
 	if len(text) > maxManifest || bytes.Count(text, []byte("{")) > maxEntries {
 		return nil, fmt.Errorf("more than %d MB or %d entries are no manifest of SIFs", maxManifest>>20, maxEntries)

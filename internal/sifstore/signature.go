@@ -47,7 +47,7 @@ func (k Keys) trusted() openpgp.EntityList {
 
 var (
 	errUnsigned = errors.New("it has no signature, and one is asked for: who writes to this place signs it with sif:upload --sign=KEY.asc")
-	errAltered  = errors.New("its signature is not one of the configured keys over this text: somebody has changed it, or signed it with another key")
+	errAltered  = errors.New("its signature is not one of the configured keys over this text: it was changed, or signed with another key")
 )
 
 // The signature is the last member of a manifest. It covers the text with that member empty, so

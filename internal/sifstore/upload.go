@@ -145,7 +145,7 @@ func (u Uploader) send(ctx context.Context, key string, file *os.File, r sif.Rec
 		ContentType: mediaType, Metadata: metadata(r), Condition: buildcache.Condition{IfNoneMatch: fresh},
 	})
 	if errors.Is(err, buildcache.ErrChanged) {
-		return fmt.Errorf("%s: somebody else uploads it at the same time: try again", r.File)
+		return fmt.Errorf("%s: another process uploads it at the same time: try again", r.File)
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-// Package suggest finds the names that somebody who mistyped one may have meant.
+// Package suggest finds the names that a user who mistyped one may have meant.
 package suggest
 
 import (

@@ -72,7 +72,7 @@ func (r *report) Write(p []byte) (int, error) {
 func (r *report) read(text []byte) {
 	var e event
 	if json.Unmarshal(text, &e) != nil || e.Action == "" {
-		fmt.Fprintf(r.w, "%s\n", text) // not an event, so somebody wants to tell us something
+		fmt.Fprintf(r.w, "%s\n", text) // not an event, so a program speaks to the user
 		return
 	}
 	switch {

@@ -37,7 +37,7 @@ func (o Options) packages() [][]string {
 	return list
 }
 
-// vulnerabilities asks the database of known ones. Without a network there is nobody to ask, which is not our failure.
+// vulnerabilities asks the database of known ones. Without a network there is no one to ask, which is not our failure.
 func vulnerabilities(ctx context.Context, o Options) (string, error) {
 	database := o.Vulnerabilities
 	if database == "" {

@@ -29,7 +29,7 @@ const (
 	OtherCI CI = "other"
 )
 
-// A UI talks to whoever called.
+// A UI talks to the user who called.
 type UI struct {
 	Out     io.Writer // results
 	Log     *log.Logger
@@ -39,7 +39,7 @@ type UI struct {
 }
 
 // New talks through out and err. Colours need a terminal, each stream its own,
-// and nobody who asks for none.
+// and no user who asks for none.
 func New(out, err io.Writer, ci CI, noColor bool) *UI {
 	colors := func(w io.Writer) bool { return !noColor && ci == "" && isTerminal(w) }
 	u := &UI{Out: out, CI: ci, color: colors(out)}

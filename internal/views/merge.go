@@ -216,7 +216,7 @@ func (w walk) putFirst(at string, files []source) {
 
 func (m *merger) isLink(s source) bool { return m.forest.file(s).Kind == Symlink }
 
-// conflict notes that a path of the view is taken.
+// conflict records that a path of the view is taken.
 func (m *merger) conflict(at string, kept, dropped source) {
 	one, other := kept.tree.pkg.Spec, dropped.tree.pkg.Spec
 	i := slices.IndexFunc(m.conflicts, func(c Conflict) bool { return c.Kept == one && c.Dropped == other })
@@ -227,7 +227,7 @@ func (m *merger) conflict(at string, kept, dropped source) {
 	m.conflicts[i].Paths = append(m.conflicts[i].Paths, at)
 }
 
-// refuse notes a conflict for which Spack makes no view.
+// refuse records a conflict for which Spack makes no view.
 func (m *merger) refuse(at string, one, other source) {
 	m.fatal = append(m.fatal, fmt.Sprintf("%s is %s, and %s", at, m.claim(one), m.claim(other)))
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Encoding returns the mistake of a file that is not UTF-8, else nil. YAML may
-// also be UTF-16, whose lines nobody else counts as its reader does.
+// also be UTF-16, whose lines no editor counts as its reader does.
 func Encoding(path string, data []byte) *Mistake {
 	valid := data
 	for len(valid) > 0 {

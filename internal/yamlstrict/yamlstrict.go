@@ -1,4 +1,4 @@
-// Package yamlstrict decodes YAML that people write: a key that nobody asked for,
+// Package yamlstrict decodes YAML that people write: a key that is not known,
 // a value of the wrong kind and a key given twice are errors, all of them at
 // once, each with its place in the file and, for a key, the near names.
 package yamlstrict

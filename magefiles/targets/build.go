@@ -24,7 +24,7 @@ func (Bare) Containers(ctx context.Context,
 	force *bool, // build also what is up to date
 	failFast *bool, // the first failure stops the others
 	mirror *string, // build cache (default: the platform's)
-	registry *string, // prefix to ask what is there (default: the first configured one; none: ask nobody)
+	registry *string, // prefix to ask what is there (default: the first configured one; none: ask no registry)
 	release *bool, // at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
 	gitCredentials *bool, // read the private hosts of the configuration also where this is no release
 	isolated *bool, // refuse to build in a network that is not the build's own (default: if possible)

@@ -68,7 +68,7 @@ func (a *app) readable(ctx context.Context, url string) (store, error) {
 }
 
 // releaseDestination is where packages of releases go: signed where there is a
-// key, and nowhere if that is missing while signatures are asked for, or if nobody
+// key, and nowhere if that is missing while signatures are asked for, or if no one
 // says who we are.
 func (a *app) releaseDestination(mirror string, to store, keys *buildcache.Keyring) (*gateway.Destination, error) {
 	at, err := a.location(mirror)

@@ -15,7 +15,7 @@ func (Containers) Plan(ctx context.Context,
 	name *string, // the container to look at (default: all); may stand without its flag
 	platform *string, // linux/amd64 or linux/arm64 (default: all)
 	mirror *string, // build cache whose packages are preferred (default: the platform's)
-	registry *string, // prefix to ask what is there (default: the first configured one; none: ask nobody)
+	registry *string, // prefix to ask what is there (default: the first configured one; none: ask no registry)
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)

@@ -318,7 +318,7 @@ func (environment) keys(name string) (id, secret, token string) {
 	return os.Getenv(name + "_ACCESS_KEY_ID"), os.Getenv(name + "_SECRET_ACCESS_KEY"), os.Getenv(name + "_SESSION_TOKEN")
 }
 
-// has says whether a variable is set, and nothing of its value.
+// has reports whether a variable is set, and nothing of its value.
 func (environment) has(name string) bool { return os.Getenv(name) != "" }
 
 // A gitEnvironment is what a CI system says of the commit that it works on.

@@ -76,7 +76,7 @@ func signatures() map[string]signature {
 	return found
 }
 
-// isTarget says whether mage offers fn: exported, with a context first, as
+// isTarget reports whether mage offers fn: exported, with a context first, as
 // every target of this package has.
 func isTarget(fn *ast.FuncDecl) bool {
 	if !fn.Name.IsExported() || len(fn.Type.Params.List) == 0 {

@@ -15,7 +15,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache/inventory"
 )
 
-// openInventory opens the S3 Inventory of the bucket that a mirror lies in.
+// openInventory opens the S3 Inventory of the bucket that a mirror is in.
 // Where S3 has delivered it, keys in its manifest are relative to that bucket;
 // a copy in a folder lies as it does there, or all files beside the manifest.
 func (r janitorRun) openInventory(ctx context.Context, mirror string) (*inventory.Inventory, error) {

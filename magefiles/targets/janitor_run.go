@@ -77,7 +77,7 @@ func (r janitorRun) janitor(m *mirrorStore) (janitor.Janitor, error) {
 	policy, err := r.policy(m.url)
 	j := janitor.Janitor{
 		Store: m.Store, Mirror: m.name, Policy: policy, Scan: janitor.ScanOptions{Known: m.known}, Roots: r.roots, Settle: r.settle,
-		Owner: cmp.Or(r.env.User, "somebody") + "@" + host + ":" + strconv.Itoa(os.Getpid()),
+		Owner: cmp.Or(r.env.User, "unknown") + "@" + host + ":" + strconv.Itoa(os.Getpid()),
 		Log:   func(format string, args ...any) { r.Log.Infof(format, args...) },
 	}
 	if r.settle == 0 {

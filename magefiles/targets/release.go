@@ -7,7 +7,7 @@ import (
 
 // release reports whether what is built now may go where releases are read:
 // because CI says that it works on the protected default branch, or at a shell
-// because somebody says --release. Everything else is a branch's, and scope names
+// because the user says --release. Everything else is a branch's, and scope names
 // it: what two scopes build is never shared.
 func (a *app) release(ctx context.Context, flag *bool) (is bool, scope string, err error) {
 	ref := a.gitRef(ctx, nil)

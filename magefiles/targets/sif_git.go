@@ -14,7 +14,7 @@ func (a *app) sifBranch(ctx context.Context, flag *string) (string, error) {
 	case ref.Tag != "" || ref.Fixed():
 		return "", nil
 	case ref.Branch == ref.Default:
-		return "pull-" + ref.Branch, nil // a pull request from somebody's main is no release
+		return "pull-" + ref.Branch, nil // a pull request from a fork's main is no release
 	case ref.Branch == "" && askGit(ctx, "rev-parse", "--git-dir") != "":
 		return "", errors.New("which branch is this? the checkout is on none: give --branch=NAME")
 	}

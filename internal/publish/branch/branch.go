@@ -1,5 +1,5 @@
 // Package branch turns the name of a git branch into a part of a tag or a file
-// name, the same everywhere: whoever makes such names and whoever looks later
+// name, the same everywhere: what makes such names and what looks for them later
 // which branch they belong to must agree.
 package branch
 
@@ -34,7 +34,7 @@ func Version(version string) string {
 	return version[:min(len(version), 64)]
 }
 
-// Cut parts a tag into its version and the slug of its branch; ok says whether
+// Cut parts a tag into its version and the slug of its branch; ok reports whether
 // it has one.
 func Cut(tag string) (version, slug string, ok bool) { return strings.Cut(tag, Separator) }
 

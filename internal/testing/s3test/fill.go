@@ -22,7 +22,7 @@ type PutFunc func(key string, body []byte, at time.Time) error
 
 // Fill stores the many small objects that fill puts, several times as fast as
 // a request for each would: MinIO unpacks tarballs, and versitygw shows what
-// lies in its folder. Keys must be such that a file can have them.
+// is in its folder. Keys must be such that a file can have them.
 func (s *Server) Fill(ctx context.Context, bucket string, fill func(PutFunc) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)

@@ -98,7 +98,7 @@ func Start(name, dir string) (*Server, error) {
 		cmd.Env = append([]string{"HOME=" + filepath.Join(dir, "home"), "PATH=" + os.Getenv("PATH")}, env...)
 		if err := s.launch(cmd, "http://"+address, health); err == nil {
 			return s, nil
-		} else if attempt == 3 { // somebody else may take the port
+		} else if attempt == 3 { // another process may take the port
 			return nil, fmt.Errorf("start %s: %w", name, err)
 		}
 	}

@@ -1,4 +1,4 @@
-// Package synth makes build caches that nobody had to build: as big as one
+// Package synth makes build caches that need no build: as big as one
 // likes, the same for the same seed, and to a reader like Spack's own.
 //
 // Hashes and package hashes are random, and signatures there are none: it is
@@ -44,7 +44,7 @@ const stack = 400
 
 func (c Cache) v3() bool { return c.Layout == 3 }
 
-// External says whether the system provides the spec.
+// External reports whether the system provides the spec.
 func (c Cache) External(i int) bool { return i == glibc || i == compiler }
 
 // Hash returns the DAG hash of a spec.
@@ -52,7 +52,7 @@ func (c Cache) Hash(i int) buildcache.Hash {
 	return buildcache.Hash(appendBase32(nil, c.random(i, forHash), 32))
 }
 
-// Roots returns n specs that somebody may have asked for, the newest first.
+// Roots returns n specs that a user may have asked for, the newest first.
 func (c Cache) Roots(n int) []int {
 	var roots []int
 	for i := c.Specs - 1; i >= shared && len(roots) < n; i-- {

@@ -79,7 +79,7 @@ func (a archive) file(name string, mode int64, body []byte) {
 	a.w.Write(body) // fails only if header has
 }
 
-// dir enters a folder, and before it those that it lies in.
+// dir enters a folder, and before it those that it is in.
 func (a archive) dir(name string) {
 	if name == "." || a.dirs[name] {
 		return

@@ -11,7 +11,7 @@ import (
 // a CI machine that has lost podman must not look green.
 const Require = "SPACKTAINERS_REQUIRE_TOOLS"
 
-// Required says whether a missing program is a failure here.
+// Required reports whether a missing program is a failure here.
 func Required() bool { return os.Getenv(Require) == "1" }
 
 // Need returns the path of the program, or ends the test: skipped aloud, or failed where Require is set.
