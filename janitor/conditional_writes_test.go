@@ -177,3 +177,31 @@ func withRoots(j janitor.Janitor, roots janitor.Roots) janitor.Janitor {
 	j.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
 	return j
 }
+
+// A repeated store sends each write of an index twice, as clients do when the
+// first reply is lost: the second one is refused.
+type repeated struct{ *memory }
+
+func (r repeated) Put(ctx context.Context, key string, body io.ReaderAt, size int64, opts buildcache.PutOptions) (string, error) {
+	tag, err := r.memory.Put(ctx, key, body, size, opts)
+	if err != nil || !strings.Contains(key, "index") {
+		return tag, err
+	}
+	return r.memory.Put(ctx, key, body, size, opts)
+}
+
+// An index that was written in spite of the refusal was written: clients have
+// the one of before, and are waited for.
+func TestAnIndexWhoseReplyWasLostIsWaitedFor(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, _, d := condemnedStage(t, layout)
+		j, before := s.janitor(), s.at
+		j.Store = repeated{s.m}
+		if r, err := j.Prune(t.Context()); err != nil || r.Specs != 1 || s.indexed(d) {
+			t.Fatalf("got %+v, %v", r, err)
+		}
+		if s.at.Sub(before) < 10*time.Minute {
+			t.Error("clients still had the index of before")
+		}
+	})
+}

@@ -33,7 +33,8 @@ func (j *Janitor) swap(ctx context.Context, l *lease, key string, change change)
 		if err := l.hold(ctx); err != nil {
 			return false, err
 		}
-		wrote, err = j.swapOnce(ctx, group, change)
+		w, err := j.swapOnce(ctx, group, change)
+		wrote = wrote || w // what was refused may be what we had written: its reply was lost, and it was sent again
 		if !errors.Is(err, buildcache.ErrChanged) && !errors.Is(err, errMoved) || try == tries {
 			return wrote, err
 		}
