@@ -152,7 +152,7 @@ func Sign(ctx context.Context, c *registry.Client, repository name.Repository, s
 	}
 	layers, m, err := registry.ContentOf(signed)
 	if err != nil {
-		return c.Explain(repository.RegistryStr(), err)
+		return c.Explain(repository, err)
 	}
 	blobs, err := c.Missing(ctx, repository, layers)
 	if err != nil {
@@ -219,7 +219,7 @@ func checkSignature(ctx context.Context, c *registry.Client, repository name.Rep
 		}
 		payload, err := c.Blob(ctx, repository.Digest(layer.Digest.String()))
 		if err != nil {
-			return c.Explain(repository.RegistryStr(), fmt.Errorf("read signature %s: %w", tag, err))
+			return c.Explain(repository, fmt.Errorf("read signature %s: %w", tag, err))
 		}
 		if verifier.signed(payload, layer.Annotations[annotationSignature], digest, buildKey) {
 			return nil

@@ -100,7 +100,7 @@ func showImage(ctx context.Context, c *registry.Client, repository name.Reposito
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
-		return shown, nil, c.Explain(repository.RegistryStr(), err)
+		return shown, nil, c.Explain(repository, err)
 	}
 	shown.Layers = len(m.Layers)
 	for _, d := range m.Layers {

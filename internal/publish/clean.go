@@ -61,7 +61,7 @@ func NewCleaning(ctx context.Context, c *registry.Client, repository name.Reposi
 	all, err := plan.store.List(ctx)
 	listed := err == nil
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return plan, c.Explain(repository.RegistryStr(), fmt.Errorf("list the manifests of %s: %w", repository, err))
+		return plan, c.Explain(repository, fmt.Errorf("list the manifests of %s: %w", repository, err))
 	}
 	going, err := goneTags(ctx, c, g, r)
 	if err != nil {
@@ -227,7 +227,7 @@ func (p Cleaning) Apply(ctx context.Context, c *registry.Client) error {
 			if what == "" {
 				what = removal.Digest.String()
 			}
-			errs = append(errs, c.Explain(p.Repository.RegistryStr(), fmt.Errorf("remove %s of %s: %w", what, p.Repository, err)))
+			errs = append(errs, c.Explain(p.Repository, fmt.Errorf("remove %s of %s: %w", what, p.Repository, err)))
 		}
 	}
 	return errors.Join(errs...)

@@ -87,7 +87,7 @@ func planCopy(ctx context.Context, c *registry.Client, p *Promotion) error {
 	for _, d := range p.closure.blobs {
 		layer, err := c.Layer(ctx, p.From.Context().Digest(d.Digest.String()))
 		if err != nil {
-			return c.Explain(p.From.Context().RegistryStr(), err)
+			return c.Explain(p.From.Context(), err)
 		}
 		layers = append(layers, described{layer, d})
 	}

@@ -123,7 +123,7 @@ func verifyImage(ctx context.Context, c *registry.Client, repository name.Reposi
 func verifyBlob(ctx context.Context, c *registry.Client, repository name.Repository, blob v1.Descriptor, unpacked v1.Hash) error {
 	layer, err := c.Layer(ctx, repository.Digest(blob.Digest.String()))
 	if err != nil {
-		return c.Explain(repository.RegistryStr(), err)
+		return c.Explain(repository, err)
 	}
 	compressed, err := layer.Compressed()
 	if registry.IsNotFound(err) {
@@ -152,7 +152,7 @@ func verifyBlob(ctx context.Context, c *registry.Client, repository name.Reposit
 // damaged tells damage from a registry that does not answer.
 func damaged(c *registry.Client, repository name.Repository, digest v1.Hash, err error) error {
 	if registry.IsRefusal(err) {
-		return c.Explain(repository.RegistryStr(), err)
+		return c.Explain(repository, err)
 	}
 	return fmt.Errorf("%w: blob %s of %s: %s", registry.ErrDamaged, digest, repository, c.Redact(registry.FirstLine(err)))
 }

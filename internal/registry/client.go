@@ -116,7 +116,7 @@ func (c *Client) Head(ctx context.Context, ref name.Reference) (*v1.Descriptor, 
 	case IsNotFound(err):
 		return nil, nil
 	case err != nil:
-		return nil, c.Explain(ref.Context().RegistryStr(), fmt.Errorf("ask for %s: %w", ref, err))
+		return nil, c.Explain(ref.Context(), fmt.Errorf("ask for %s: %w", ref, err))
 	}
 	return found, nil
 }
@@ -142,7 +142,7 @@ func (c *Client) Get(ctx context.Context, ref name.Reference) (*Found, error) {
 	case IsNotFound(err):
 		return nil, nil
 	case err != nil:
-		return nil, c.Explain(ref.Context().RegistryStr(), fmt.Errorf("read %s: %w", ref, err))
+		return nil, c.Explain(ref.Context(), fmt.Errorf("read %s: %w", ref, err))
 	}
 	if found.MediaType, err = mediaTypeOf(found.Manifest, found.MediaType); err != nil {
 		return nil, fmt.Errorf("read %s: %w", ref, err)
@@ -166,9 +166,8 @@ func (c *Client) Redact(text string) string { return c.keys.redact(text) }
 
 // EnsureRepository makes a repository where no push does: on Amazon ECR.
 func (c *Client) EnsureRepository(ctx context.Context, repository name.Repository) error {
-	account, ok := parseECR(repository.RegistryStr())
-	if !ok {
+	if _, ok := parseECR(repository.RegistryStr()); !ok {
 		return nil
 	}
-	return c.Explain(repository.RegistryStr(), c.keys.ecr.ensure(ctx, account, repository))
+	return c.Explain(repository, c.keys.ecr.ensure(ctx, c.keys.credentials, repository))
 }

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -24,6 +25,8 @@ type Credentials struct {
 
 	GitLabHost string   // CI_REGISTRY
 	AuthFiles  []string // podman's, in order; missing ones are skipped
+
+	Named []Named // what registries have for themselves
 }
 
 // A Login is a name and a password or token.
@@ -54,10 +57,17 @@ func (c Credentials) source(host string) (source, bool) {
 	return source{}, false
 }
 
+// ecrRights is what pushing to Amazon ECR takes.
+const ecrRights = "the role needs ecr:GetAuthorizationToken, ecr:BatchCheckLayerAvailability, ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload, ecr:PutImage and ecr:BatchGetImage"
+
 // advice is what a user without access can do.
-func (c Credentials) advice(host string) string {
+func (c Credentials) advice(target authn.Resource) string {
+	if n := c.named(target); n != nil {
+		return n.advice(target)
+	}
+	host := target.RegistryStr()
 	if _, ok := parseECR(host); ok {
-		return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; the role needs ecr:GetAuthorizationToken, ecr:BatchCheckLayerAvailability, ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload, ecr:PutImage and ecr:BatchGetImage"
+		return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; " + ecrRights
 	}
 	if from, ok := c.source(host); ok {
 		return fmt.Sprintf("set %s and %s; %s", from.user, from.password, from.hint)
@@ -74,7 +84,7 @@ type keychain struct {
 	mu      sync.Mutex
 	secrets []string
 	tokens  []string // that registries gave
-	hosts   []string // that were shown any
+	offers  []string // prefixes and hosts whose credentials were shown
 	shown   []shown  // what they were shown
 	realms  []string // hosts that may see credentials for other domains
 }
@@ -84,8 +94,9 @@ func (k *keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	return k.ResolveContext(context.Background(), target)
 }
 
-// ResolveContext finds the credentials for a registry: those given for it, AWS
-// credentials for ECR, then the auth files.
+// ResolveContext finds the credentials for a repository: those it has for
+// itself and no others, or else those given for its registry, AWS credentials
+// for ECR, then the auth files.
 func (k *keychain) ResolveContext(ctx context.Context, target authn.Resource) (authn.Authenticator, error) {
 	auth, err := k.find(ctx, target)
 	if err != nil {
@@ -95,12 +106,17 @@ func (k *keychain) ResolveContext(ctx context.Context, target authn.Resource) (a
 	if err != nil {
 		return nil, fmt.Errorf("credentials for %s: %w", target.RegistryStr(), err)
 	}
-	k.hide(target.RegistryStr(), given)
+	k.hide(target, given)
 	return auth, nil
 }
 
 func (k *keychain) find(ctx context.Context, target authn.Resource) (authn.Authenticator, error) {
 	host := target.RegistryStr()
+	_, isECR := parseECR(host)
+	named := k.credentials.named(target)
+	if named != nil && !isECR {
+		return named.resolve()
+	}
 	if from, ok := k.credentials.source(host); ok && from.login != (Login{}) {
 		switch {
 		case from.login.User == "":
@@ -110,19 +126,22 @@ func (k *keychain) find(ctx context.Context, target authn.Resource) (authn.Authe
 		}
 		return authn.FromConfig(authn.AuthConfig{Username: from.login.User, Password: from.login.Password}), nil
 	}
-	account, isECR := parseECR(host)
-	if isECR {
-		login, err := k.ecr.login(ctx, account)
-		if err == nil {
-			return authn.FromConfig(authn.AuthConfig{Username: login.User, Password: login.Password}), nil
-		}
-		auth, fileErr := k.fromFiles(ctx, target)
-		if fileErr != nil || auth == authn.Anonymous {
-			return nil, &Error{fmt.Sprintf("%s gives no password: %s; AWS says: %s", host, k.credentials.advice(host), k.redact(FirstLine(err))), err}
-		}
-		return auth, nil
+	if !isECR {
+		return k.fromFiles(ctx, target)
 	}
-	return k.fromFiles(ctx, target)
+	login, err := k.ecr.login(ctx, k.credentials, target)
+	var told *Error
+	if err == nil {
+		return authn.FromConfig(authn.AuthConfig{Username: login.User, Password: login.Password}), nil
+	} else if errors.As(err, &told) {
+		return nil, err
+	}
+	if named == nil {
+		if auth, err := k.fromFiles(ctx, target); err == nil && auth != authn.Anonymous {
+			return auth, nil
+		}
+	}
+	return nil, &Error{fmt.Sprintf("%s gives no password: %s; AWS says: %s", host, k.credentials.advice(target), k.redact(FirstLine(err))), err}
 }
 
 // fromFiles asks podman's files before docker's: go-containerregistry's own
@@ -186,16 +205,16 @@ func lookups(target authn.Resource) []string {
 
 // hide takes note of what must appear in no message, in the forms in which it
 // travels.
-func (k *keychain) hide(host string, given *authn.AuthConfig) {
+func (k *keychain) hide(target authn.Resource, given *authn.AuthConfig) {
 	if given.Password+given.Auth+given.IdentityToken+given.RegistryToken == "" {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !slices.Contains(k.hosts, host) {
-		k.hosts = append(k.hosts, host)
+	if owner := k.credentials.owner(target); !slices.Contains(k.offers, owner) {
+		k.offers = append(k.offers, owner)
 	}
-	if s := shownTo(host, given); !slices.Contains(k.shown, s) {
+	if s := shownTo(target.RegistryStr(), given); !slices.Contains(k.shown, s) {
 		k.shown = append(k.shown, s)
 	}
 	for _, secret := range []string{

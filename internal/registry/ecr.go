@@ -12,8 +12,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
@@ -35,7 +37,13 @@ func parseECR(host string) (ecrAccount, bool) {
 // passwords from AWS credentials, and repositories, which no push makes there.
 type ecrAccounts struct {
 	mu     sync.Mutex
-	logins map[ecrAccount]ecrLogin
+	logins map[ecrUser]ecrLogin
+}
+
+// An ecrUser is who asks an account for a password.
+type ecrUser struct {
+	ecrAccount
+	keys AWSKeys
 }
 
 type ecrLogin struct {
@@ -43,24 +51,37 @@ type ecrLogin struct {
 	until time.Time
 }
 
-func (a *ecrAccounts) client(ctx context.Context, account ecrAccount) (*ecr.Client, error) {
-	config, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(account.region))
-	if err != nil {
-		return nil, fmt.Errorf("AWS configuration: %w", err)
+// client speaks for the credentials of a repository: its own, or those of
+// AWS's chain.
+func (a *ecrAccounts) client(ctx context.Context, from Credentials, target authn.Resource) (*ecr.Client, ecrUser, error) {
+	var user ecrUser
+	user.ecrAccount, _ = parseECR(target.RegistryStr())
+	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithRegion(user.region)}
+	if named := from.named(target); named != nil {
+		keys, err := named.keys(target)
+		if err != nil {
+			return nil, user, err
+		}
+		user.keys = keys
+		options = append(options, awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(keys.ID, keys.Secret, keys.Token)))
 	}
-	return ecr.NewFromConfig(config), nil
+	config, err := awsconfig.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, user, fmt.Errorf("AWS configuration: %w", err)
+	}
+	return ecr.NewFromConfig(config), user, nil
 }
 
 // login exchanges AWS credentials for a password that holds twelve hours.
-func (a *ecrAccounts) login(ctx context.Context, account ecrAccount) (Login, error) {
+func (a *ecrAccounts) login(ctx context.Context, from Credentials, target authn.Resource) (Login, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if known, ok := a.logins[account]; ok && time.Now().Before(known.until) {
-		return known.Login, nil
-	}
-	client, err := a.client(ctx, account)
+	client, user, err := a.client(ctx, from, target)
 	if err != nil {
 		return Login{}, err
+	}
+	if known, ok := a.logins[user]; ok && time.Now().Before(known.until) {
+		return known.Login, nil
 	}
 	reply, err := client.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
@@ -74,22 +95,22 @@ func (a *ecrAccounts) login(ctx context.Context, account ecrAccount) (Login, err
 	if err != nil {
 		return Login{}, errors.New("ask AWS for a registry password: the reply is no base64")
 	}
-	user, password, _ := strings.Cut(string(token), ":")
-	login := ecrLogin{Login{user, password}, time.Now().Add(time.Hour)}
+	name, password, _ := strings.Cut(string(token), ":")
+	login := ecrLogin{Login{name, password}, time.Now().Add(time.Hour)}
 	if data.ExpiresAt != nil {
 		login.until = data.ExpiresAt.Add(-10 * time.Minute)
 	}
 	if a.logins == nil {
-		a.logins = map[ecrAccount]ecrLogin{}
+		a.logins = map[ecrUser]ecrLogin{}
 	}
-	a.logins[account] = login
+	a.logins[user] = login
 	return login.Login, nil
 }
 
 // ensure creates a repository if it is missing. Who may not look is not
 // stopped here: the push will tell whether it is there.
-func (a *ecrAccounts) ensure(ctx context.Context, account ecrAccount, repository name.Repository) error {
-	client, err := a.client(ctx, account)
+func (a *ecrAccounts) ensure(ctx context.Context, from Credentials, repository name.Repository) error {
+	client, account, err := a.client(ctx, from, repository)
 	if err != nil {
 		return err
 	}

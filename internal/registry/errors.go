@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
@@ -26,16 +27,17 @@ func (e *Error) Error() string { return e.Sentence }
 // Unwrap returns the cause. Its text may hold what the sentence leaves out.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Explain turns what went wrong with a registry into a sentence.
-func (c *Client) Explain(host string, err error) error {
+// Explain turns what went wrong with a repository into a sentence.
+func (c *Client) Explain(repository authn.Resource, err error) error {
 	var told *Error
 	if err == nil || errors.As(err, &told) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &Error{c.keys.redact(c.sentence(host, err)), err}
+	return &Error{c.keys.redact(c.sentence(repository, err)), err}
 }
 
-func (c *Client) sentence(host string, err error) string {
+func (c *Client) sentence(repository authn.Resource, err error) string {
+	host := repository.RegistryStr()
 	var unknownCA x509.UnknownAuthorityError
 	var wrongName x509.HostnameError
 	var invalid x509.CertificateInvalidError
@@ -56,12 +58,12 @@ func (c *Client) sentence(host string, err error) string {
 		return fmt.Sprintf("%s shows a certificate that does not hold: %v", host, FirstLine(err))
 	case errors.As(err, &noTLS), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
 		return fmt.Sprintf("%s speaks plain http, which is refused: set insecure: true for it in spacktainers.yaml if that is meant", host)
-	case status == http.StatusUnauthorized && c.keys.offered(host):
-		return fmt.Sprintf("%s refuses the credentials: they are wrong or have expired: %s", host, c.keys.credentials.advice(host))
+	case status == http.StatusUnauthorized && c.keys.offered(repository):
+		return fmt.Sprintf("%s refuses the credentials: they are wrong or have expired: %s", host, c.keys.credentials.advice(repository))
 	case status == http.StatusUnauthorized:
-		return fmt.Sprintf("%s asks for credentials, and there are none: %s", host, c.keys.credentials.advice(host))
+		return fmt.Sprintf("%s asks for credentials, and there are none: %s", host, c.keys.credentials.advice(repository))
 	case status == http.StatusForbidden:
-		return fmt.Sprintf("%s denies it (%s): %s", host, FirstLine(err), c.keys.credentials.advice(host))
+		return fmt.Sprintf("%s denies it (%s): %s", host, FirstLine(err), c.keys.credentials.advice(repository))
 	case status == http.StatusInsufficientStorage || status == http.StatusRequestEntityTooLarge:
 		return fmt.Sprintf("%s takes no more (status %d): it is full, or refuses a blob of this size; nothing was tagged, run again when there is room", host, status)
 	case status == http.StatusTooManyRequests:
@@ -119,11 +121,11 @@ func FirstLine(err error) string {
 	return line
 }
 
-// offered reports whether a host was shown any credentials.
-func (k *keychain) offered(host string) bool {
+// offered reports whether credentials for a repository were shown to its registry.
+func (k *keychain) offered(target authn.Resource) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return slices.Contains(k.hosts, host)
+	return slices.Contains(k.offers, k.credentials.owner(target))
 }
 
 // IsHidden tells a repository that is kept secret from wrong credentials.

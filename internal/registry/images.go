@@ -72,7 +72,7 @@ func (c *Client) Config(ctx context.Context, repository name.Repository, d v1.De
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
-		return nil, c.Explain(repository.RegistryStr(), fmt.Errorf("read the configuration of %s: %w", ref, err))
+		return nil, c.Explain(repository, fmt.Errorf("read the configuration of %s: %w", ref, err))
 	}
 	return config, nil
 }

@@ -15,6 +15,7 @@ type Registry struct {
 	Environments []string // staging, production, ...; empty: all
 	Insecure     bool     // plain http also beyond loopback
 	Realm        string   // host of its token service, where that is in another domain
+	Credentials  string   // name of the variables with its login: see Named
 }
 
 // Serves reports whether the registry belongs to an environment.

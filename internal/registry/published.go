@@ -55,7 +55,7 @@ func (c *Client) Pull(ctx context.Context, text string, platform v1.Platform) (v
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
-		return nil, c.Explain(ref.Context().RegistryStr(), fmt.Errorf("read the configuration of %s: %w", text, err))
+		return nil, c.Explain(ref.Context(), fmt.Errorf("read the configuration of %s: %w", text, err))
 	}
 	if config.OS != platform.OS || config.Architecture != platform.Architecture {
 		return nil, fmt.Errorf("%s has no image for %s, only for %s/%s", text, platform, config.OS, config.Architecture)
@@ -123,7 +123,7 @@ func (c *Client) published(ctx context.Context, ref name.Tag, platform v1.Platfo
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
-		return nil, c.Explain(ref.RegistryStr(), err)
+		return nil, c.Explain(ref, err)
 	}
 	if config.OS != platform.OS || config.Architecture != platform.Architecture {
 		return nil, nil

@@ -26,7 +26,7 @@ func (c *Client) Referrers(ctx context.Context, subject name.Digest) ([]v1.Descr
 		attached, err = c.withTypes(ctx, subject.Context(), attached)
 	}
 	if err != nil {
-		return nil, c.Explain(subject.RegistryStr(), fmt.Errorf("list what is attached to %s: %w", subject, err))
+		return nil, c.Explain(subject, fmt.Errorf("list what is attached to %s: %w", subject, err))
 	}
 	return attached, nil
 }
@@ -108,7 +108,7 @@ func (c *Client) Attach(ctx context.Context, subject name.Digest, documents []v1
 	for attempt := 1; ; attempt++ {
 		list, isAPI, err := c.attached(ctx, subject)
 		if err != nil {
-			return c.Explain(subject.RegistryStr(), fmt.Errorf("list what is attached to %s: %w", subject, err))
+			return c.Explain(subject, fmt.Errorf("list what is attached to %s: %w", subject, err))
 		}
 		missing := slices.DeleteFunc(slices.Clone(documents), func(d v1.Descriptor) bool {
 			return slices.ContainsFunc(list, func(l v1.Descriptor) bool { return l.Digest == d.Digest })
@@ -211,7 +211,7 @@ func (c *Client) payload(ctx context.Context, repository name.Repository, found 
 		return c.Blob(ctx, repository.Digest(m.Layers[0].Digest.String()))
 	}()
 	if err != nil {
-		return nil, c.Explain(repository.RegistryStr(), fmt.Errorf("read the document %s: %w", repository.Digest(found.Digest.String()), err))
+		return nil, c.Explain(repository, fmt.Errorf("read the document %s: %w", repository.Digest(found.Digest.String()), err))
 	}
 	return text, nil
 }

@@ -38,7 +38,7 @@ type Stored struct {
 func (c *Client) Store(repository name.Repository) Store {
 	host := repository.RegistryStr()
 	if account, ok := parseECR(host); ok {
-		return ecrStore{c, account, repository.RepositoryStr()}
+		return ecrStore{c, account, repository, repository.RepositoryStr()}
 	}
 	if host == ghcr {
 		return &ghcrStore{client: c, repository: repository, api: "https://api.github.com"}
@@ -71,11 +71,12 @@ func (s plainStore) RemoveManifest(ctx context.Context, digest v1.Hash) error {
 type ecrStore struct {
 	client     *Client
 	account    ecrAccount
-	repository string
+	target     name.Repository
+	repository string // its name at Amazon
 }
 
 func (s ecrStore) List(ctx context.Context) ([]Stored, error) {
-	api, err := s.client.keys.ecr.client(ctx, s.account)
+	api, _, err := s.client.keys.ecr.client(ctx, s.client.keys.credentials, s.target)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func (s ecrStore) RemoveManifest(ctx context.Context, digest v1.Hash) error {
 }
 
 func (s ecrStore) remove(ctx context.Context, id types.ImageIdentifier) error {
-	api, err := s.client.keys.ecr.client(ctx, s.account)
+	api, _, err := s.client.keys.ecr.client(ctx, s.client.keys.credentials, s.target)
 	if err != nil {
 		return err
 	}
@@ -192,7 +193,11 @@ func (s *ghcrStore) call(ctx context.Context, method, address string, into any) 
 		return err
 	}
 	request.Header.Set("Accept", "application/vnd.github+json")
-	request.Header.Set("Authorization", "Bearer "+s.client.keys.credentials.GHCR.Password)
+	token, variable := s.client.keys.credentials.GHCR.Password, "GHCR_TOKEN"
+	if named := s.client.keys.credentials.named(s.repository); named != nil {
+		token, variable = named.Login.Password, named.Name+"_PASSWORD"
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
 	response, err := s.client.http.RoundTrip(request)
 	if err != nil {
 		return err
@@ -203,7 +208,7 @@ func (s *ghcrStore) call(ctx context.Context, method, address string, into any) 
 			Message string `json:"message"`
 		}
 		_ = json.NewDecoder(response.Body).Decode(&told)
-		return fmt.Errorf("%s %s: %s: %s: GHCR_TOKEN needs the scopes read:packages and delete:packages", method, request.URL.Host, response.Status, told.Message)
+		return fmt.Errorf("%s %s: %s: %s: %s needs the scopes read:packages and delete:packages", method, request.URL.Host, response.Status, told.Message, variable)
 	}
 	if into == nil {
 		return nil

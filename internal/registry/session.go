@@ -72,7 +72,7 @@ func (c *Client) Put(ctx context.Context, ref name.Reference, m Manifest) error 
 			}
 		}
 		if !lacksBlobs(err) || attempt >= c.retry.Attempts {
-			return c.Explain(ref.Context().RegistryStr(), fmt.Errorf("write %s: %w", ref, err))
+			return c.Explain(ref.Context(), fmt.Errorf("write %s: %w", ref, err))
 		}
 		if err := sleep(ctx, c.retry.pause(attempt)); err != nil {
 			return err

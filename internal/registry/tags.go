@@ -28,7 +28,7 @@ func (c *Client) Tags(ctx context.Context, repository name.Repository) ([]string
 func (c *Client) AllTags(ctx context.Context, repository name.Repository) ([]string, error) {
 	all, err := c.allTags(ctx, repository)
 	if err != nil {
-		return nil, c.Explain(repository.RegistryStr(), fmt.Errorf("list the tags of %s: %w", repository, err))
+		return nil, c.Explain(repository, fmt.Errorf("list the tags of %s: %w", repository, err))
 	}
 	return all, nil
 }

@@ -34,7 +34,7 @@ func (c *Client) Upload(ctx context.Context, repository, base name.Repository, b
 				return err
 			}
 			if err := c.uploadOne(ctx, repository, base, blob); err != nil {
-				return c.Explain(repository.RegistryStr(), fmt.Errorf("send blob %s to %s: %w", blob.Digest, repository, err))
+				return c.Explain(repository, fmt.Errorf("send blob %s to %s: %w", blob.Digest, repository, err))
 			}
 			c.learn(repository, blob.Digest)
 			return nil
@@ -197,7 +197,7 @@ func (c *Client) HasBlob(ctx context.Context, repository name.Repository, digest
 	if IsNotFound(err) || IsHidden(repository.RegistryStr(), err) {
 		return false, nil
 	}
-	return false, c.Explain(repository.RegistryStr(), fmt.Errorf("ask %s for blob %s: %w", repository, digest, err))
+	return false, c.Explain(repository, fmt.Errorf("ask %s for blob %s: %w", repository, digest, err))
 }
 
 // learn takes note that a repository has blobs, from which others of the same

@@ -55,7 +55,7 @@ type Branches struct {
 	Registry    string `yaml:"registry"` // prefix of every repository
 	Mirror      string `yaml:"mirror"`   // build cache of their packages, which go unsigned
 	Endpoint    string `yaml:"endpoint"`
-	Credentials string `yaml:"credentials"` // NAME: NAME_ACCESS_KEY_ID and NAME_SECRET_ACCESS_KEY
+	Credentials string `yaml:"credentials"` // NAME: NAME_ACCESS_KEY_ID, NAME_SECRET_ACCESS_KEY; NAME_USER, NAME_PASSWORD
 }
 
 // A PackageRepo is a git repository with package repositories in it; the last
@@ -73,6 +73,7 @@ type Registry struct {
 	Environments []string `yaml:"environments"` // empty: all
 	Insecure     bool     `yaml:"insecure"`     // plain http beyond loopback
 	Realm        string   `yaml:"realm"`        // host of its token service, where that is in another domain
+	Credentials  string   `yaml:"credentials"`  // NAME: NAME_USER and NAME_PASSWORD, and no others
 }
 
 // host is the registry's own name, with the port.
@@ -206,12 +207,8 @@ func (c Config) check(path string, data []byte) error {
 		errs = append(errs, &yamlstrict.Mistake{Path: path, Line: at.Line, Column: at.Column, Message: fmt.Sprintf(format, args...)})
 	}
 	c.checkBuild(data, fail)
-	for i, registry := range c.Registries {
-		if registry.Prefix == "" {
-			_, at := yamlstrict.Find(data, "registries", strconv.Itoa(i))
-			fail(at, "a registry needs a prefix, such as ghcr.io/organization/")
-		}
-	}
+	c.checkRegistries(data, fail)
+	c.checkCredentials(data, fail)
 	known := slices.Sorted(maps.Keys(defaultConfig().Platforms))
 	for _, name := range slices.Sorted(maps.Keys(c.Platforms)) {
 		if !slices.Contains(known, name) {
@@ -312,10 +309,17 @@ func readEnvironment() environment {
 	return e
 }
 
-// keys are the credentials for a bucket: NAME_ACCESS_KEY_ID,
-// NAME_SECRET_ACCESS_KEY and NAME_SESSION_TOKEN; empty where they are not given.
+// keys are the credentials for a bucket or Amazon's registry:
+// NAME_ACCESS_KEY_ID, NAME_SECRET_ACCESS_KEY and NAME_SESSION_TOKEN; empty where
+// they are not given.
 func (environment) keys(name string) (id, secret, token string) {
 	return os.Getenv(name + "_ACCESS_KEY_ID"), os.Getenv(name + "_SECRET_ACCESS_KEY"), os.Getenv(name + "_SESSION_TOKEN")
+}
+
+// login is that of a registry: NAME_USER and NAME_PASSWORD; empty where it is
+// not given.
+func (environment) login(name string) registry.Login {
+	return registry.Login{User: os.Getenv(name + "_USER"), Password: os.Getenv(name + "_PASSWORD")}
 }
 
 // has reports whether a variable is set, and nothing of its value.

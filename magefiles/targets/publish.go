@@ -257,12 +257,7 @@ func (a *app) registries(prefix, environment *string) ([]registry.Registry, erro
 		if environment != nil {
 			return nil, wrongCall("give --registry or --environment, not both")
 		}
-		for _, r := range a.config.Registries {
-			if r.Prefix == *prefix {
-				return []registry.Registry{registry.Registry(r)}, nil
-			}
-		}
-		return []registry.Registry{{Prefix: *prefix}}, nil
+		return []registry.Registry{a.registryAt(*prefix)}, nil
 	}
 	if environment != nil {
 		if err := a.checkEnvironment(*environment); err != nil {

@@ -43,7 +43,7 @@ func (Publish) Clean(ctx context.Context,
 	}
 	branchesOwn := a.config.Branches.Registry
 	if registry == nil && branchesOwn != "" {
-		registries = append(registries, publishRegistry(branchesOwn))
+		registries = append(registries, a.registryAt(branchesOwn))
 	}
 	containers, err := a.containersToClean(name)
 	if err != nil {
@@ -80,9 +80,6 @@ func (Publish) Clean(ctx context.Context,
 	}
 	return errors.Join(append(errs, a.showCleanings(plans, or(dryRun, false), or(json, false)))...)
 }
-
-// publishRegistry is a registry of which only the prefix is known.
-func publishRegistry(prefix string) registry.Registry { return registry.Registry{Prefix: prefix} }
 
 // neverPublished reports whether an error is that a repository does not exist.
 func neverPublished(err error) bool { return registry.IsNotFound(err) }

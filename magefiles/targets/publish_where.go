@@ -43,7 +43,7 @@ func (a *app) destination(ctx context.Context, ref publish.Ref, o publishOptions
 	case ref.Branch == "":
 		return to, wrongCall("which branch is this? give --branch=NAME, or run in a git checkout that is on one")
 	}
-	to.registries = []registry.Registry{{Prefix: prefix}}
+	to.registries = []registry.Registry{a.registryAt(prefix)}
 	return to, nil
 }
 

@@ -35,6 +35,13 @@ func (a *app) registryClient() (client *registry.Client, end func(), err error) 
 // that publish an image also find its base.
 func (a *app) registryOptions() registry.Options {
 	options := registry.Options{Credentials: a.env.Registries, Notice: func(text string) { a.Log.Warn(text) }}
+	own := func(prefix, name string) {
+		if prefix != "" && name != "" {
+			id, secret, token := a.env.keys(name)
+			options.Credentials.Named = append(options.Credentials.Named, registry.Named{Prefix: prefix, Name: name,
+				Login: a.env.login(name), AWS: registry.AWSKeys{ID: id, Secret: secret, Token: token}})
+		}
+	}
 	for _, r := range a.config.Registries {
 		if r.Insecure {
 			options.Insecure = append(options.Insecure, r.host())
@@ -42,8 +49,23 @@ func (a *app) registryOptions() registry.Options {
 		if r.Realm != "" {
 			options.Realms = append(options.Realms, r.Realm)
 		}
+		own(r.Prefix, r.Credentials)
 	}
+	own(a.config.Branches.Registry, a.config.Branches.Credentials)
 	return options
+}
+
+// registryAt is the registry of a prefix: as the configuration has it, or one
+// that is spoken with as others at the same host are.
+func (a *app) registryAt(prefix string) registry.Registry {
+	found := registry.Registry{Prefix: prefix}
+	for _, r := range a.config.Registries {
+		if r.Prefix == prefix {
+			return registry.Registry(r)
+		}
+		found.Insecure = found.Insecure || r.Insecure && r.host() == found.Host()
+	}
+	return found
 }
 
 // A reader is the client of a target that sends nothing; it is made when it is
@@ -71,12 +93,12 @@ func (a *app) pull(ctx context.Context, ref string, platform v1.Platform) (v1.Im
 // published returns what asks a registry for the image of a container: the
 // given prefix, or else the first configured one.
 func (a *app) published(prefix *string) func(context.Context, image.Record) (*image.Record, error) {
-	var r Registry
-	if len(a.config.Registries) > 0 {
-		r = a.config.Registries[0]
-	}
-	if prefix != nil {
-		r.Prefix = *prefix
+	var r registry.Registry
+	switch {
+	case prefix != nil:
+		r = a.registryAt(*prefix)
+	case len(a.config.Registries) > 0:
+		r = registry.Registry(a.config.Registries[0])
 	}
 	if r.Prefix == "" || r.Prefix == "none" {
 		return nil
@@ -86,11 +108,11 @@ func (a *app) published(prefix *string) func(context.Context, image.Record) (*im
 		if err != nil {
 			return nil, err
 		}
-		found, err := client.Published(ctx, registry.Registry(r), want)
+		found, err := client.Published(ctx, r, want)
 		if found == nil || err != nil {
 			return nil, err
 		}
-		return a.trusted(ctx, client, registry.Registry(r), want.Name, found)
+		return a.trusted(ctx, client, r, want.Name, found)
 	}
 }
 
