@@ -7,7 +7,6 @@ import (
 	"iter"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,18 +16,15 @@ import (
 
 // slow makes each listing take its time, and counts those of a whole layout.
 func slow(m *memory, long time.Duration) (lists func() int) {
-	var mu sync.Mutex
 	n := 0
 	m.cut = func(prefix string) error {
 		if prefix == "build_cache/" || prefix == "blobs/" {
 			time.Sleep(long)
-			mu.Lock()
-			defer mu.Unlock()
 			n++
 		}
 		return nil
 	}
-	return func() int { mu.Lock(); defer mu.Unlock(); return n }
+	return func() int { m.hooking.Lock(); defer m.hooking.Unlock(); return n }
 }
 
 // Whoever writes an index meanwhile is noticed all the same.

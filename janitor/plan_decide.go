@@ -85,6 +85,12 @@ func (p *Plan) know() {
 	if n := len(l.scan.unknown); n > 0 {
 		p.note("%d objects could be parts of packages in a form that is not known here, and are kept: the first is %s", n, l.scan.unknown[0])
 	}
+	if len(p.room.tombs) > 0 {
+		deleted, _ := l.scan.open(p.room)
+		for _, what := range deleted {
+			p.note("%s", what)
+		}
+	}
 	if p.room.lost != "" {
 		said := p.room.lost
 		for _, s := range l.sets {

@@ -31,14 +31,14 @@ func TestTwoRepositoriesShareAMirrorForAYear(t *testing.T) {
 			r := repositories[night%2]
 			if night%14 < 2 {
 				n := s.named(r.name+fmt.Sprint(night), shared)
-				s.push(n, s.at)
+				s.push(n, s.now())
 				if night < 2 {
-					s.push(shared, s.at)
+					s.push(shared, s.now())
 				}
-				s.updateIndex(s.at)
+				s.updateIndex(s.now())
 				r.live = append(r.live, n)
 				if len(r.live) > 2 {
-					dropped[r.live[0]] = s.at
+					dropped[r.live[0]] = s.now()
 					r.live = r.live[1:]
 				}
 			}
@@ -65,11 +65,11 @@ func TestTwoRepositoriesShareAMirrorForAYear(t *testing.T) {
 				}
 			}
 			for n, at := range dropped {
-				if v.installable[n.Hash] && s.at.Sub(at) > 3*6*day {
-					t.Fatalf("night %d: %s was dropped %s ago and is there", night, n.Name, s.at.Sub(at))
+				if v.installable[n.Hash] && s.now().Sub(at) > 3*6*day {
+					t.Fatalf("night %d: %s was dropped %s ago and is there", night, n.Name, s.now().Sub(at))
 				}
 			}
-			s.at = s.at.Add(day)
+			s.pass(day)
 		}
 		if deleted == 0 {
 			t.Error("no garbage was freed")
@@ -91,9 +91,9 @@ func TestARepositoryThatWasNotHeardOfHolds(t *testing.T) {
 		if _, err := other.PublishRoots(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		s.at = s.at.Add(time.Hour)
+		s.pass(time.Hour)
 		s.prune()
-		s.at = s.at.Add(8 * day)
+		s.pass(8 * day)
 		if s.prune(); !s.installs(d) {
 			t.Fatal("d went, though the other repository may need it")
 		}
@@ -130,13 +130,13 @@ func TestRootSetsKeepUntilTheyEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 8 { // 80 days
-			s.at = s.at.Add(10 * day)
+			s.pass(10 * day)
 			if s.prune(); !s.installs(app) || !s.installs(lib) {
-				t.Fatalf("what was spared went after %s", s.at.Sub(now))
+				t.Fatalf("what was spared went after %s", s.now().Sub(now))
 			}
 		}
 		for range 3 { // the set ends, and what it kept waits
-			s.at = s.at.Add(11 * day)
+			s.pass(11 * day)
 			s.prune()
 		}
 		if s.installs(app) || s.installs(lib) {
@@ -158,7 +158,7 @@ func TestRootSetsThatCannotBeReadStopDeleting(t *testing.T) {
 		"an old build's": {"builds/old", "{", true},
 	} {
 		s, _, d := condemnedStage(t, 3)
-		at := s.at
+		at := s.now()
 		if tt.deletes {
 			at = at.Add(-3 * day)
 		}
@@ -169,7 +169,7 @@ func TestRootSetsThatCannotBeReadStopDeleting(t *testing.T) {
 		}
 	}
 	s, _, d := condemnedStage(t, 3)
-	s.m.set(janitor.RootsPrefix+"repositories/big", bytes.Repeat([]byte(" "), 17<<20), s.at)
+	s.m.set(janitor.RootsPrefix+"repositories/big", bytes.Repeat([]byte(" "), 17<<20), s.now())
 	if s.prune(); !s.installs(d) {
 		t.Error("a set that is too big did not count")
 	}
@@ -186,15 +186,15 @@ func TestWhatIsHeldGoesWithWhatNeedsIt(t *testing.T) {
 		s.updateIndex(old)
 		s.roots.Locks = []janitor.Lock{s.lock("env", root)}
 		s.prune()
-		s.at = s.at.Add(3 * day)
-		s.push(app, s.at.Add(-3*day)) // with its time kept, as rsync does
+		s.pass(3 * day)
+		s.push(app, s.now().Add(-3*day)) // with its time kept, as rsync does
 		s.prune()
-		s.at = s.at.Add(4 * day)
+		s.pass(4 * day)
 		s.prune()
 		if !s.installs(lib) || !s.installs(app) {
 			t.Fatal("lib went before app")
 		}
-		s.at = s.at.Add(7 * day)
+		s.pass(7 * day)
 		s.prune()
 		if s.installs(lib) || s.installs(app) {
 			t.Error("they are there for ever")
@@ -206,7 +206,7 @@ func TestWhatIsHeldGoesWithWhatNeedsIt(t *testing.T) {
 func TestWhatIsWrittenAgainWaitsAnew(t *testing.T) {
 	both(t, func(t *testing.T, layout int) {
 		s, _, d := condemnedStage(t, layout)
-		s.push(d, s.at.Add(-4*day)) // within the wait, and older than grace
+		s.push(d, s.now().Add(-4*day)) // within the wait, and older than grace
 		if s.prune(); !s.installs(d) {
 			t.Error("it was written since, and went")
 		}
@@ -223,7 +223,7 @@ func TestBothClocksMustSayThatItHasWaited(t *testing.T) {
 		s.updateIndex(old)
 		s.roots.Locks = []janitor.Lock{s.lock("env", root)}
 		s.prune()
-		jump := s.at.Add(7 * day)
+		jump := s.now().Add(7 * day)
 		for range 3 { // the first run notices the jump, the others count
 			j := s.janitor()
 			if ours {
@@ -247,7 +247,7 @@ func TestARoomThatCountsForNothing(t *testing.T) {
 	room := janitor.Prefix + "room"
 	for name, spoil := range map[string]func(*stage, *janitor.Janitor){
 		"lost":             func(s *stage, _ *janitor.Janitor) { s.m.remove(room) },
-		"damaged":          func(s *stage, _ *janitor.Janitor) { s.m.set(room, s.m.data(room)[:40], s.at) },
+		"damaged":          func(s *stage, _ *janitor.Janitor) { s.m.set(room, s.m.data(room)[:40], s.now()) },
 		"another mirror's": func(_ *stage, j *janitor.Janitor) { j.Mirror = "another" },
 	} {
 		s, _, d := condemnedStage(t, 3)
@@ -260,7 +260,7 @@ func TestARoomThatCountsForNothing(t *testing.T) {
 		if _, err := j.Apply(t.Context(), p); err != nil || !s.installs(d) {
 			t.Errorf("%s: d went at once: %v", name, err)
 		}
-		s.at = s.at.Add(7 * day)
+		s.pass(7 * day)
 		if _, err := j.Prune(t.Context()); err != nil || s.installs(d) {
 			t.Errorf("%s: d never goes: %v", name, err)
 		}
@@ -288,12 +288,12 @@ func TestTheBrakeIsAskedOnce(t *testing.T) {
 	if r, err := run(0.9); err != nil || r.Condemned != 3 {
 		t.Errorf("raised: %+v, %v", r, err)
 	}
-	s.at = s.at.Add(day)
+	s.pass(day)
 	s.push(s.named("more"), old)
 	if r, err := run(0); err != nil || r.Condemned != 1 {
 		t.Errorf("what was let through was asked for again: %+v, %v", r, err)
 	}
-	s.at = s.at.Add(7 * day)
+	s.pass(7 * day)
 	if r, err := run(0); err != nil || r.Specs != 4 {
 		t.Errorf("it is never freed: %+v, %v", r, err)
 	}

@@ -63,12 +63,13 @@ type run struct {
 	next  *room // as it is in the mirror
 	look  *look // the newest
 
-	going   index.Bits // specs that are still to be deleted
-	needed  index.Bits // what was live in any look
-	deleted index.Bits // specs of which all spec files and manifests are deleted
-	objects index.Bits // objects of plan.look that were deleted
-	swapped time.Time  // when an index was changed, by our clock
-	handed  int        // steps that another process does
+	going   index.Bits    // specs that are still to be deleted
+	needed  index.Bits    // what was live in any look
+	deleted index.Bits    // specs of which all spec files and manifests are deleted
+	objects index.Bits    // objects of plan.look that were deleted
+	late    map[id]string // deleted before it was seen that a push needs it, and what needs it
+	swapped time.Time     // when an index was changed, by our clock
+	handed  int           // steps that another process does
 }
 
 func (r *run) apply(ctx context.Context, p *Plan) error {
@@ -241,6 +242,7 @@ func (r *run) recheck() error {
 	for at := range m.marked.All() {
 		r.needed.Set(at)
 	}
+	r.tooLate(s)
 	held := newMarks(s, buildcache.Runtime)
 	for at := range s.specs() {
 		if !r.going.Has(at) {
@@ -256,6 +258,20 @@ func (r *run) recheck() error {
 		}
 	}
 	return r.prove()
+}
+
+// tooLate notes what is deleted and what a push needs that is not complete.
+func (r *run) tooLate(s *Scan) {
+	m := newMarks(s, buildcache.Runtime)
+	markPushes(m, r.Policy.Grace, r.moment().earlier())
+	for at := range r.deleted.All() {
+		if m.has(at) && m.from[at] != 0 && !s.present.Has(at) {
+			if r.late == nil {
+				r.late = map[id]string{}
+			}
+			r.late[at] = s.dag.text(m.from[at] - 1)
+		}
+	}
 }
 
 func (r *run) stays(at id, m *marks) {

@@ -111,6 +111,7 @@ func (r *run) check(ctx context.Context) error {
 		keys = append(keys, h.keys...)
 	}
 	slices.Sort(texts)
+	texts = slices.Compact(texts)
 	remedy := "push what it needs again"
 	if back, err := r.takeBack(ctx, keys); err != nil {
 		remedy += fmt.Sprintf(" (taking it back failed: %v)", err)
@@ -128,17 +129,24 @@ type hole struct {
 
 func (r *run) holes(ctx context.Context) (holes []hole, err error) {
 	s, first := r.look.scan, r.plan.look.scan
-	gone := func(at id) bool { return r.plan.due.Has(at) && !s.present.Has(at) }
+	gone := func(by string, at id) {
+		if !r.plan.due.Has(at) || s.present.Has(at) {
+			return
+		}
+		h := hole{text: by + " needs " + s.dag.text(at)}
+		for _, o := range first.all(at) {
+			h.keys = append(h.keys, first.objects.key(o))
+		}
+		holes = append(holes, h)
+	}
+	for at, by := range r.late {
+		gone(by, at)
+	}
 	for at := range s.specs() {
 		for to, types := range s.dag.edges(at) {
-			if types&(buildcache.Runtime|splice) == 0 || !gone(to) {
-				continue
+			if types&(buildcache.Runtime|splice) != 0 {
+				gone(s.dag.text(at), to)
 			}
-			h := hole{text: fmt.Sprintf("%s needs %s", s.dag.text(at), s.dag.text(to))}
-			for _, o := range first.all(to) {
-				h.keys = append(h.keys, first.objects.key(o))
-			}
-			holes = append(holes, h)
 		}
 	}
 	missing := func(by, key string) error {

@@ -21,9 +21,12 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// A memory is a mirror in a map, with hooks to make it fail.
+// A memory is a mirror in a map, with hooks to make it fail. One hook is called
+// at a time, though requests go side by side; a hook must not ask this memory
+// as a janitor does, but what plain returns.
 type memory struct {
-	mu      sync.Mutex
+	hooking sync.Mutex
+	mu      *sync.Mutex // of what follows
 	objects map[string]stored
 	clock   func() time.Time
 	writes  int                          // how often anything was changed
@@ -42,7 +45,29 @@ type stored struct {
 }
 
 func newMemory(clock func() time.Time) *memory {
-	return &memory{objects: map[string]stored{}, clock: clock}
+	return &memory{mu: new(sync.Mutex), objects: map[string]stored{}, clock: clock}
+}
+
+// plain returns the same mirror without hooks.
+func (m *memory) plain() *memory { return &memory{mu: m.mu, objects: m.objects, clock: m.clock} }
+
+// cutOff asks whether a listing ends here.
+func (m *memory) cutOff(prefix string) error {
+	m.hooking.Lock()
+	defer m.hooking.Unlock()
+	if m.cut == nil {
+		return nil
+	}
+	return m.cut(prefix)
+}
+
+func (m *memory) read(key string) error {
+	m.hooking.Lock()
+	defer m.hooking.Unlock()
+	if m.reading == nil {
+		return nil
+	}
+	return m.reading(key)
 }
 
 func (m *memory) List(ctx context.Context, prefix string) iter.Seq2[buildcache.Object, error] {
@@ -57,8 +82,8 @@ func (m *memory) List(ctx context.Context, prefix string) iter.Seq2[buildcache.O
 		m.mu.Unlock()
 		slices.SortFunc(all, func(a, b buildcache.Object) int { return strings.Compare(a.Key, b.Key) })
 		for i, o := range all {
-			if m.cut != nil && i == len(all)/2 {
-				if err := m.cut(prefix); err != nil {
+			if i == len(all)/2 {
+				if err := m.cutOff(prefix); err != nil {
 					yield(buildcache.Object{}, err)
 					return
 				}
@@ -71,10 +96,8 @@ func (m *memory) List(ctx context.Context, prefix string) iter.Seq2[buildcache.O
 }
 
 func (m *memory) Get(ctx context.Context, key string) (io.ReadCloser, buildcache.Object, error) {
-	if m.reading != nil {
-		if err := m.reading(key); err != nil {
-			return nil, buildcache.Object{}, err
-		}
+	if err := m.read(key); err != nil {
+		return nil, buildcache.Object{}, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -123,9 +146,6 @@ func (m *memory) Delete(ctx context.Context, keys []string) error {
 	var failed []buildcache.ObjectError
 	for _, key := range keys {
 		err := m.write("delete", key)
-		if err == nil && m.stuck != nil {
-			err = m.stuck(key)
-		}
 		if err != nil {
 			failed = append(failed, buildcache.ObjectError{Key: key, Err: err})
 			continue
@@ -143,10 +163,16 @@ func (m *memory) Delete(ctx context.Context, keys []string) error {
 func (m *memory) write(what, key string) error {
 	m.mu.Lock()
 	m.writes++
-	before := m.before
 	m.mu.Unlock()
-	if before != nil {
-		return before(what, key)
+	m.hooking.Lock()
+	defer m.hooking.Unlock()
+	if m.before != nil {
+		if err := m.before(what, key); err != nil {
+			return err
+		}
+	}
+	if what == "delete" && m.stuck != nil {
+		return m.stuck(key)
 	}
 	return nil
 }
@@ -193,7 +219,7 @@ func (m *memory) contents() map[string]string {
 func (m *memory) clone() *memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return &memory{objects: maps.Clone(m.objects), clock: m.clock}
+	return &memory{mu: new(sync.Mutex), objects: maps.Clone(m.objects), clock: m.clock}
 }
 
 // now is when the tests take place; old is when the bundled caches were pushed.

@@ -45,11 +45,6 @@ func Verify(s *Scan) Findings {
 		if !s.indexed(at) {
 			f.Unlisted = append(f.Unlisted, s.dag.text(at))
 		}
-		for to, types := range s.dag.edges(at) {
-			if types&buildcache.Runtime != 0 && !s.present.Has(to) && !s.dag.external(to) {
-				f.Open = append(f.Open, fmt.Sprintf("%s needs %s", s.dag.text(at), s.dag.text(to)))
-			}
-		}
 	}
 	for i := range s.of(Tarball, Blob) {
 		if o := s.objects.at(i); o.kind == Blob && o.of == 0 || o.kind == Tarball && !s.owned(i) && !s.odd[o.of-1] {
@@ -58,33 +53,43 @@ func Verify(s *Scan) Findings {
 	}
 	f.Unknown = slices.Sorted(slices.Values(s.unknown))
 	slices.Sort(f.Unlisted)
-	slices.Sort(f.Open)
+	_, f.Open = s.open(&room{})
 	return f
 }
 
 // Blame adds to what is open when a run has deleted what is missing.
 func (f *Findings) Blame(ctx context.Context, store buildcache.Store, mirror string, s *Scan) error {
 	r, err := readRoom(ctx, store, mirror, s)
-	if err != nil || len(r.tombs) == 0 {
-		return err
+	if err == nil {
+		_, f.Open = s.open(r)
 	}
-	var open []string
+	return err
+}
+
+// open returns what present specs need at run time and is not there: what a run
+// has deleted, by its tombstones, and all.
+func (s *Scan) open(r *room) (deleted, all []string) {
 	for at := range s.specs() {
 		for to, types := range s.dag.edges(at) {
-			if types&buildcache.Runtime == 0 || s.present.Has(to) || s.dag.external(to) {
+			if types&(buildcache.Runtime|splice) == 0 || s.present.Has(to) || s.dag.external(to) {
 				continue
 			}
 			text := fmt.Sprintf("%s needs %s", s.dag.text(at), s.dag.text(to))
-			if t, ok := r.tomb(s.dag.hash(to)); ok {
+			t, ok := r.tomb(s.dag.hash(to))
+			if !ok && types&buildcache.Runtime == 0 {
+				continue
+			}
+			if ok {
 				when, _ := r.when(t.run)
 				text += ", which the run of " + when.Ours.UTC().Format(time.DateOnly) + " has deleted: push it again"
+				deleted = append(deleted, text)
 			}
-			open = append(open, text)
+			all = append(all, text)
 		}
 	}
-	slices.Sort(open)
-	f.Open = open
-	return nil
+	slices.Sort(deleted)
+	slices.Sort(all)
+	return deleted, all
 }
 
 // VerifyDeep reads every byte that a spec of the cache is made of, and checks
