@@ -36,11 +36,11 @@ func (p *Plan) nextRoom(now moment, mirror string) (n *room, entered, back int) 
 	}
 	for at, st := range p.state {
 		e := entry{}
+		if old := r.spec(id(at)); old.taken != 0 && (st == live || st == refused || st == fresh) && s.present.Has(id(at)) {
+			n.tombs = append(n.tombs, tomb{s.dag.hash(id(at)), run, old.taken}) // it stays, or waits anew: its entry must come back
+		}
 		switch st {
 		case live, refused:
-			if old := r.spec(id(at)); old.taken != 0 && s.present.Has(id(at)) {
-				n.tombs = append(n.tombs, tomb{s.dag.hash(id(at)), run, old.taken}) // its entry must come back
-			}
 			continue
 		case fresh:
 			entered++
