@@ -2,6 +2,7 @@ package janitor_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,6 +31,59 @@ func TestAKillBehindTheSwapAndAPushAgain(t *testing.T) {
 		s.prune()
 		if !s.installs(d) || !s.indexed(d) {
 			t.Error("d is in no index")
+		}
+	})
+}
+
+// While a package is copied in layout 2, spec file first, reindex finds it as
+// whole as ever in layout 3.
+func TestReindexKeepsWhatIsWholeInTheOtherLayout(t *testing.T) {
+	s := newStage(t, 3)
+	a := s.named("a")
+	s.push(a, old)
+	s.updateIndex(old)
+	s.layout = 2
+	for _, u := range s.uploads(a) {
+		if !strings.HasSuffix(u.key, ".spack") {
+			s.m.set(u.key, u.data, s.at)
+		}
+	}
+	if _, err := s.janitor().Reindex(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if v := view(t, s.m.contents()); !v.indexed["v3/manifests/index/index.manifest.json"][a.Hash] {
+		t.Errorf("a is not in the index: %v", v.indexed)
+	}
+}
+
+// A run that is stopped between its look and its lease deletes by no old look.
+func TestAStopBetweenTheLookAndTheLease(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, _, d := condemnedStage(t, layout)
+		var listed time.Time
+		settled, armed := false, false
+		j := s.janitor()
+		sleep := j.Sleep
+		j.Sleep = func(ctx context.Context, d time.Duration) error { settled = true; return sleep(ctx, d) }
+		s.m.cut = func(string) error { // it takes a while, so that the lease is looked at again
+			s.at = s.at.Add(2 * time.Second)
+			listed, armed = s.at, settled
+			return nil
+		}
+		s.m.reading = func(key string) error {
+			if armed && strings.HasSuffix(key, "/lease") {
+				s.at, armed, settled = s.at.Add(7*time.Minute), false, false
+			}
+			return nil
+		}
+		s.m.before = func(what, key string) error {
+			if age := s.at.Sub(listed); what == "delete" && !ours(key) && age > 5*time.Minute {
+				t.Errorf("%s goes by a look that is %v old", key, age)
+			}
+			return nil
+		}
+		if _, err := j.Prune(t.Context()); err != nil || s.installs(d) || settled {
+			t.Errorf("d is there: %v; it was not stopped: %v", err, settled)
 		}
 	})
 }

@@ -130,7 +130,7 @@ func (j *Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int) (_ *te
 	keep := index.NewBits(all.graph.Len())
 	for _, file := range files {
 		at := s.objects.at(file).of - 1
-		if i, ok := all.graph.Lookup(s.dag.hash(at)); ok && len(s.missing[at]) == 0 {
+		if i, ok := all.graph.Lookup(s.dag.hash(at)); ok && s.whole(at, layout) {
 			keep.Set(i)
 		}
 	}

@@ -211,12 +211,35 @@ func (r *run) again(ctx context.Context, partial bool) error {
 	return r.recheck()
 }
 
+// isCurrent reports whether the look is new enough to delete by it.
+func (r *run) isCurrent() bool {
+	age := r.Now().Sub(r.look.ended)
+	return age >= 0 && age < lookFor
+}
+
 // current repeats a look that is too old.
 func (r *run) current(ctx context.Context) error {
-	if age := r.Now().Sub(r.look.ended); age >= 0 && age < lookFor {
+	if r.isCurrent() {
 		return nil
 	}
 	return r.again(ctx, r.look.partial)
+}
+
+// readyToDelete makes sure of the look and of the lease, both at once: this process may
+// be stopped while it asks for either.
+func (r *run) readyToDelete(ctx context.Context) error {
+	for range retries {
+		if err := r.current(ctx); err != nil {
+			return err
+		}
+		if err := r.lease.hold(ctx); err != nil {
+			return err
+		}
+		if r.isCurrent() {
+			return nil
+		}
+	}
+	return errors.New("looking at the lease takes so long that the look at the mirror is too old then: run again when the store is faster")
 }
 
 // recheck keeps what is live by the newest look, was written since the first

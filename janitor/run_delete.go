@@ -157,7 +157,7 @@ func (r *run) putBackInto(ctx context.Context, key string, specs map[id]bool) (w
 	var files []objectID
 	hashes := map[buildcache.Hash]bool{}
 	for _, at := range slices.Sorted(maps.Keys(specs)) {
-		if file, ok := s.file(at, layout); ok && len(s.missing[at]) == 0 {
+		if file, ok := s.file(at, layout); ok && s.whole(at, layout) {
 			files = append(files, file)
 			hashes[s.dag.hash(at)] = true
 		}
@@ -394,7 +394,7 @@ func (r *run) deleteOnce(ctx context.Context, objects []objectID, failed map[str
 	s := r.plan.look.scan
 	for len(objects) > 0 {
 		look := r.look
-		if err := r.current(ctx); err != nil {
+		if err := r.readyToDelete(ctx); err != nil {
 			return err
 		}
 		if r.look != look { // another look: what it keeps is left out
@@ -403,9 +403,6 @@ func (r *run) deleteOnce(ctx context.Context, objects []objectID, failed map[str
 				may[o] = true
 			}
 			objects = slices.DeleteFunc(slices.Clone(objects), func(o objectID) bool { return !may[o] })
-		}
-		if err := r.lease.hold(ctx); err != nil {
-			return err
 		}
 		n := min(len(objects), batch*batches)
 		if err := r.deleteBatches(ctx, objects[:n], failed); err != nil {

@@ -336,3 +336,8 @@ func (r *scanner) unlistedKeys(ctx context.Context) error {
 	}
 	return nil
 }
+
+// whole reports whether a spec lacks nothing of what it has in a layout.
+func (s *Scan) whole(at id, layout int) bool {
+	return !slices.ContainsFunc(s.missing[at], func(key string) bool { return strings.HasPrefix(key, "build_cache/") == (layout == 2) })
+}

@@ -30,12 +30,12 @@ var mutations = map[string][]edit{
 	},
 	"an old look is used again": {
 		{"run_apply.go", "age > lookFor/5 || age < 0", "age > 1<<62"},
-		{"run_apply.go", "age >= 0 && age < lookFor", "age < 1<<62"},
+		{"run_apply.go", "return age >= 0 && age < lookFor", "return age < 1<<62"},
 		{"run_apply.go", "l, err := r.Janitor.look(ctx, partial)\n\tif err != nil {\n\t\treturn err\n\t}\n\tr.look = l", "_ = partial"},
 	},
 	"no look between two steps": {
 		{"run_delete.go", "func (r *run) deleteRest(ctx context.Context) error {\n\tif err := r.again(ctx, false); err != nil {\n\t\treturn err\n\t}", "func (r *run) deleteRest(ctx context.Context) error {"},
-		{"run_apply.go", "age >= 0 && age < lookFor", "age < 1<<62"},
+		{"run_apply.go", "return age >= 0 && age < lookFor", "return age < 1<<62"},
 	},
 	"the lease is not looked at": {
 		{"lease.go", "func (l *lease) hold(ctx context.Context) error {", "func (l *lease) hold(ctx context.Context) error {\n\tif true {\n\t\treturn nil\n\t}"},
