@@ -45,7 +45,7 @@ func finish(ctx context.Context, err *error) {
 	if *err == nil {
 		return
 	}
-	end := &exitError{text: ui.PlainLines((*err).Error()), status: exitFailed, err: *err}
+	end := &exitError{text: ui.PlainLines(ui.Failures(*err)), status: exitFailed, err: *err}
 	var call callError
 	switch {
 	case ctx.Err() != nil && errors.Is(*err, context.Canceled):
