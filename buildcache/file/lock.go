@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 	"github.com/openbraininstitute/spacktainers/internal/filelock"
 )
 
@@ -18,9 +19,6 @@ const lockName = TempPrefix + "lock"
 // folder.
 func lock(ctx context.Context, root *os.Root) (unlock func(), err error) {
 	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
 		l, err := filelock.Try(root, lockName)
 		if err == nil {
 			return func() { l.Close() }, nil
@@ -28,9 +26,8 @@ func lock(ctx context.Context, root *os.Root) (unlock func(), err error) {
 		if !errors.Is(err, filelock.ErrHeld) {
 			return nil, fmt.Errorf("lock the folder: %w", err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(2 * time.Millisecond):
+		if err := ctxio.Sleep(ctx, 2*time.Millisecond); err != nil {
+			return nil, err
 		}
 	}
 }

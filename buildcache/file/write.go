@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 )
 
 // Put stores an object: in an unfinished file first, synced, then renamed into
@@ -21,7 +22,7 @@ import (
 // package; a foreign program that overwrites at the same instant is only seen
 // by IfNoneMatch.
 func (s *Store) Put(ctx context.Context, key string, body io.ReaderAt, size int64, opts buildcache.PutOptions) (string, error) {
-	etag, err := s.put(ctx, key, contextReader{ctx, io.NewSectionReader(body, 0, size)}, size, opts.Condition)
+	etag, err := s.put(ctx, key, ctxio.Reader(ctx, io.NewSectionReader(body, 0, size)), size, opts.Condition)
 	if err != nil {
 		return "", fmt.Errorf("%s: put %s: %w", s.dir, key, err)
 	}
@@ -178,17 +179,4 @@ func checkWritable(key string) error {
 		return fmt.Errorf("key %q: %w", key, fs.ErrInvalid)
 	}
 	return nil
-}
-
-// A contextReader ends with its context.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 )
 
 // A backoff is the longest pause between two attempts. Pauses are drawn from
@@ -22,10 +24,5 @@ func (b backoff) wait(ctx context.Context, attempt int) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(pause):
-		return nil
-	}
+	return ctxio.Sleep(ctx, pause)
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 )
 
 // Bounds of what a server can do to its client.
@@ -71,7 +73,8 @@ func (b *bounded) Do(req *http.Request) (*http.Response, error) {
 		cancel(err)
 		return resp, err
 	}
-	body := &idleBody{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, idle: b.idle, left: -1}
+	body := &idleBody{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, left: -1,
+		stall: ctxio.Stall{Limit: b.idle, Break: func() { cancel(errIdle) }}, idle: b.idle}
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		body.left = maxErrorBody
 	}
@@ -79,12 +82,12 @@ func (b *bounded) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// An idleBody breaks off when a Read takes too long. Time between two of them does not count: that is
-// the reader's.
+// An idleBody breaks off when too little comes for too long.
 type idleBody struct {
 	io.ReadCloser
 	ctx    context.Context // of the request
 	cancel context.CancelCauseFunc
+	stall  ctxio.Stall
 	idle   time.Duration
 	left   int64 // bytes that may come yet; -1 is no limit
 }
@@ -96,9 +99,7 @@ func (b *idleBody) Read(p []byte) (int, error) {
 	if b.left > 0 {
 		p = p[:min(int64(len(p)), b.left)]
 	}
-	timer := time.AfterFunc(b.idle, func() { b.cancel(errIdle) })
-	n, err := b.ReadCloser.Read(p)
-	timer.Stop()
+	n, err := b.stall.Read(b.ReadCloser, p)
 	if b.left > 0 {
 		b.left -= int64(n)
 	}

@@ -15,6 +15,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 )
 
 // Referrers lists what is attached to a manifest, by the registry's API or
@@ -129,7 +131,7 @@ func (c *Client) Attach(ctx context.Context, subject name.Digest, documents []v1
 				continue
 			}
 		}
-		if err := sleep(ctx, c.retry.pause(attempt)); err != nil {
+		if err := ctxio.Sleep(ctx, c.retry.pause(attempt)); err != nil {
 			return err
 		}
 	}

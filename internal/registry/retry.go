@@ -1,13 +1,14 @@
 package registry
 
 import (
-	"context"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 )
 
 // A Retry says how often a request is made before its failure counts, and how
@@ -56,7 +57,7 @@ func (p *retrier) RoundTrip(request *http.Request) (*http.Response, error) {
 			_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10))
 			response.Body.Close()
 		}
-		if err := sleep(request.Context(), p.pause(attempt)); err != nil {
+		if err := ctxio.Sleep(request.Context(), p.pause(attempt)); err != nil {
 			return nil, err
 		}
 		if request, err = renew(request); err != nil {
@@ -83,7 +84,7 @@ func (p *retrier) waitFor(request *http.Request) error {
 	p.mu.Lock()
 	until := p.notBefore[request.URL.Host]
 	p.mu.Unlock()
-	return sleep(request.Context(), time.Until(until))
+	return ctxio.Sleep(request.Context(), time.Until(until))
 }
 
 // isPassing reports whether a status may be gone in a moment. A full registry
@@ -134,18 +135,4 @@ func describeFailure(request *http.Request, response *http.Response, err error) 
 		return request.URL.Host + ": " + err.Error()
 	}
 	return request.URL.Host + " answers " + response.Status
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

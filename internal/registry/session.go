@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 )
 
 // session is http with the login for one repository, to do there what an
@@ -74,7 +76,7 @@ func (c *Client) Put(ctx context.Context, ref name.Reference, m Manifest) error 
 		if !lacksBlobs(err) || attempt >= c.retry.Attempts {
 			return c.Explain(ref.Context(), fmt.Errorf("write %s: %w", ref, err))
 		}
-		if err := sleep(ctx, c.retry.pause(attempt)); err != nil {
+		if err := ctxio.Sleep(ctx, c.retry.pause(attempt)); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 )
 
 // certsDirs hold a folder for each registry, named as its host, with the
@@ -171,7 +173,8 @@ func (g *guard) watched(request *http.Request) (*http.Response, error) {
 		return nil, idleOr(ctx, err)
 	}
 	response.Request = request
-	response.Body = &incoming{response.Body, timer, idle, ctx, cancel}
+	response.Body = &incoming{ReadCloser: response.Body, ctx: ctx, cancel: cancel,
+		stall: ctxio.Stall{Limit: idle, Break: func() { cancel(fmt.Errorf("%w for %s, or hardly any", errIdle, idle)) }}}
 	return response, nil
 }
 
@@ -209,16 +212,13 @@ func (o *outgoing) Close() error {
 // for.
 type incoming struct {
 	io.ReadCloser
-	timer  *time.Timer
-	idle   time.Duration
+	stall  ctxio.Stall
 	ctx    context.Context // of this one request
 	cancel context.CancelCauseFunc
 }
 
 func (i *incoming) Read(p []byte) (int, error) {
-	i.timer.Reset(i.idle)
-	n, err := i.ReadCloser.Read(p)
-	i.timer.Stop()
+	n, err := i.stall.Read(i.ReadCloser, p)
 	if err != nil && err != io.EOF { // readers return it as it is
 		err = idleOr(i.ctx, err)
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 )
 
 // A Blob is a blob that a repository lacks.
@@ -70,7 +72,7 @@ func (c *Client) uploadOne(ctx context.Context, repository, base name.Repository
 			}
 		}
 		c.notice(fmt.Sprintf("%s: blob %.19s broke off: sending it again", repository.RegistryStr(), blob.Digest.String()))
-		if err := sleep(ctx, c.retry.pause(attempt)); err != nil {
+		if err := ctxio.Sleep(ctx, c.retry.pause(attempt)); err != nil {
 			return err
 		}
 	}

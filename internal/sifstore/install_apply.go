@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 	"github.com/openbraininstitute/spacktainers/internal/publish/branch"
 	"github.com/openbraininstitute/spacktainers/internal/sif"
 	"github.com/openbraininstitute/spacktainers/internal/slurm"
@@ -170,7 +171,7 @@ func (in Installer) copyRest(ctx context.Context, s Stored, part *os.File, h has
 	if in.Progress != nil {
 		to = io.MultiWriter(part, h, &counter{total: have, report: in.Progress(s.Record)})
 	}
-	n, err := io.Copy(to, io.LimitReader(contextReader{ctx, body}, s.Size-have+1))
+	n, err := io.Copy(to, io.LimitReader(ctxio.Reader(ctx, body), s.Size-have+1))
 	if err == nil && have+n > s.Size {
 		return errTooLong
 	}
@@ -186,16 +187,4 @@ func (c *counter) Write(p []byte) (int, error) {
 	c.total += int64(len(p))
 	c.report(c.total)
 	return len(p), nil
-}
-
-type contextReader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
 }
