@@ -75,6 +75,7 @@ func TestAnEpilogueIsRefusedByName(t *testing.T) {
 		{"RUN --mount=type=$T,target=/x a", "without quotes and variables"},
 		{"RUN --mount=\"type=secret\" a", "no secret"},
 		{"RUN --mount=\"type=bind,target=/a b\" cat <<E\na\nE\n", "cannot be written on one plain line"},
+		{"RUN --mount=\"type=tmpfs,target=/a --network=host\" cat <<E\na\nE\n", "cannot be written on one plain line"},
 		{"RUN \\\n  --mount=type=secret,id=x \\\n  a", "no secret"},
 		{"run --mount=type=tmpfs,target=/x --mount=type=secret a", "no secret"},
 		{"ONBUILD RUN --mount=type=secret,id=x a", "no secret"},

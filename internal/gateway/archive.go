@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -41,13 +42,31 @@ func checkArchive(r io.Reader, size int64, spec *buildcache.Spec) error {
 			return err
 		}
 	}
-	if _, err := io.Copy(io.Discard, bound); err != nil { // whatever follows the end, to check the sum of gzip
+	if err := onlyZeros(bound); err != nil {
 		return err
 	}
 	if c.prefix == "" {
 		return fmt.Errorf("nothing in it is below a folder that is named for %s", spec)
 	}
 	return nil
+}
+
+// onlyZeros reads what follows the end of an archive, also to check the sum of gzip: tar pads with zeros, and a second
+// archive would be seen by some readers and not by others.
+func onlyZeros(r io.Reader) error {
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buffer)
+		if bytes.ContainsFunc(buffer[:n], func(r rune) bool { return r != 0 }) {
+			return errors.New("something follows its end")
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // Contents are the entries of a tarball so far.

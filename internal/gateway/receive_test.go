@@ -172,14 +172,17 @@ func TestABuildCannotPushWhatItsLockfileDoesNotSay(t *testing.T) {
 	for what, a := range map[string]attack{
 		"another tarball": {"v2-unsigned", func(h handed, _ *buildcache.Spec) { h.objects[h.keys[0]] = []byte("x") }},
 		"another blob":    {"v3-unsigned", func(h handed, _ *buildcache.Spec) { h.objects[h.keys[0]] = []byte("x") }},
-		"another version": {"v2-unsigned", spec(`"version":"1.1"`, `"version":"1.2"`)},
-		"another edge":    {"v2-unsigned", spec(`"link"`, `"build"`)},
-		"an external":     {"v2-unsigned", spec(`"namespace":"quickstart"`, `"namespace":"quickstart","external":{"path":"/x"}`)},
-		"no nodes":        {"v2-unsigned", spec(`"nodes"`, `"Nodes"`)},
-		"no JSON":         {"v2-unsigned", spec(`{`, ``)},
-		"another layout":  {"v2-unsigned", spec(`"buildcache_layout_version":2`, `"buildcache_layout_version":1`)},
-		"no spec blob":    {"v3-unsigned", spec(`"application/vnd.spack.spec`, `"application/vnd.spack.spek`)},
-		"two tarballs":    {"v3-unsigned", spec(`"application/vnd.spack.spec.v5+json`, `"application/vnd.spack.install.v2.tar+gzip`)},
+		"a sane archive that the spec file does not name": {"v2-unsigned", func(h handed, s *buildcache.Spec) { h.objects[h.keys[0]] = sane(t, s) }},
+		"a sane archive that the manifest does not name":  {"v3-unsigned", func(h handed, s *buildcache.Spec) { h.objects[h.keys[0]] = sane(t, s) }},
+		"another algorithm": {"v2-unsigned", spec(`"hash_algorithm":"sha256"`, `"hash_algorithm":"sha512"`)},
+		"another version":   {"v2-unsigned", spec(`"version":"1.1"`, `"version":"1.2"`)},
+		"another edge":      {"v2-unsigned", spec(`"link"`, `"build"`)},
+		"an external":       {"v2-unsigned", spec(`"namespace":"quickstart"`, `"namespace":"quickstart","external":{"path":"/x"}`)},
+		"no nodes":          {"v2-unsigned", spec(`"nodes"`, `"Nodes"`)},
+		"no JSON":           {"v2-unsigned", spec(`{`, ``)},
+		"another layout":    {"v2-unsigned", spec(`"buildcache_layout_version":2`, `"buildcache_layout_version":1`)},
+		"no spec blob":      {"v3-unsigned", spec(`"application/vnd.spack.spec`, `"application/vnd.spack.spek`)},
+		"two tarballs":      {"v3-unsigned", spec(`"application/vnd.spack.spec.v5+json`, `"application/vnd.spack.install.v2.tar+gzip`)},
 		"a node too many": {"v2-unsigned", func(h handed, s *buildcache.Spec) {
 			changeNodes(t, h, func(n []any) []any { return append(n, otherNode(t, s)) })
 		}},
@@ -200,6 +203,9 @@ func TestABuildCannotPushWhatItsLockfileDoesNotSay(t *testing.T) {
 		"no archive":   {"v2-unsigned", func(h handed, _ *buildcache.Spec) { changeTarball(t, h, []byte("no archive")) }},
 		"an empty one": {"v2-unsigned", func(h handed, _ *buildcache.Spec) { changeTarball(t, h, archive(t)) }},
 		"half a one":   {"v2-unsigned", func(h handed, _ *buildcache.Spec) { changeTarball(t, h, h.objects[h.keys[0]][:200]) }},
+		"a second one behind it": {"v2-unsigned", func(h handed, _ *buildcache.Spec) {
+			changeTarball(t, h, append(bytes.Clone(h.objects[h.keys[0]]), archive(t, tar.Header{Name: "etc/", Typeflag: tar.TypeDir})...))
+		}},
 		"another's one": {"v2-unsigned", func(h handed, _ *buildcache.Spec) {
 			changeTarball(t, h, archive(t, tar.Header{Name: "opt/x-1-" + strings.Repeat("b", 32) + "/", Typeflag: tar.TypeDir}))
 		}},
@@ -262,6 +268,17 @@ func changeTarball(t *testing.T, h handed, tarball []byte) {
 	changed := sha256.Sum256(tarball)
 	h.objects[h.keys[0]] = tarball
 	h.objects[h.keys[1]] = bytes.Replace(h.objects[h.keys[1]], []byte(hex.EncodeToString(sum[:])), []byte(hex.EncodeToString(changed[:])), 1)
+}
+
+// sane is an archive that is taken for a package's, if it is named.
+func sane(t *testing.T, spec *buildcache.Spec) []byte {
+	t.Helper()
+	home := "opt/hello-spack-1.1-" + string(spec.Hash)
+	text := archive(t, tar.Header{Name: home + "/", Typeflag: tar.TypeDir}, tar.Header{Name: home + "/evil", Typeflag: tar.TypeReg, Size: 10})
+	if err := checkArchive(bytes.NewReader(text), int64(len(text)), spec); err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // archive makes a tarball of entries without content.

@@ -91,7 +91,7 @@ func TestPromotionTakesEverythingAlong(t *testing.T) {
 		request.Signer, request.Origin = s, origin
 		pushed := push(t, client, from, read(t, tree, "tool"), request)
 
-		promotion, err := publish.NewPromotion(context.Background(), client, from.Tag("latest"), to, false)
+		promotion, err := publish.NewPromotion(context.Background(), client, from.Tag("latest"), to, false, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestPromotionTakesEverythingAlong(t *testing.T) {
 		if got, want := peopleTags(to), peopleTags(from); !slices.Equal(got, want) {
 			t.Errorf("tags %q, want %q", got, want)
 		}
-		again, err := publish.NewPromotion(context.Background(), client, from.Tag("latest"), to, false)
+		again, err := publish.NewPromotion(context.Background(), client, from.Tag("latest"), to, false, nil)
 		if err != nil || !again.Empty() {
 			t.Errorf("a second promotion has work: %+v, %v", again.Tags, err)
 		}
@@ -129,7 +129,7 @@ func TestPromotionNeedsAWholeSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := repositoryOf(t, registrytest.Memory(t, nil).Host, "tool")
-	_, err = publish.NewPromotion(context.Background(), newClient(t, registry.Options{}), from.Tag("latest"), to, false)
+	_, err = publish.NewPromotion(context.Background(), newClient(t, registry.Options{}), from.Tag("latest"), to, false, nil)
 	if !errors.Is(err, registry.ErrDamaged) || !strings.Contains(err.Error(), record.Digest.String()) {
 		t.Errorf("got %v", err)
 	}

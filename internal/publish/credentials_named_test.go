@@ -164,7 +164,7 @@ func TestALoginOfARegistryGoesToItsOwnRepositoriesOnly(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			promotion, err := publish.NewPromotion(t.Context(), both, releases.Tag("latest"), staging, false)
+			promotion, err := publish.NewPromotion(t.Context(), both, releases.Tag("latest"), staging, false, nil)
 			if err == nil {
 				err = promotion.Apply(t.Context(), both)
 			}

@@ -123,7 +123,7 @@ func TestARegistryWithPasswordsOverTLS(t *testing.T) {
 		t.Errorf("compared: %+v", d)
 	}
 	to := repositoryOf(t, server.Host, "production")
-	promotion, err := publish.NewPromotion(ctx, client, repository.Tag("latest"), to, false)
+	promotion, err := publish.NewPromotion(ctx, client, repository.Tag("latest"), to, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

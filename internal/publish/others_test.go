@@ -133,7 +133,7 @@ func TestWhatABuilderPutsBesideAnImageTravelsAlong(t *testing.T) {
 		}
 		// And to production.
 		to := repositoryOf(t, registrytest.Memory(t, nil).Host, "tool")
-		promotion, err := publish.NewPromotion(context.Background(), client, repository.Tag("latest"), to, false)
+		promotion, err := publish.NewPromotion(context.Background(), client, repository.Tag("latest"), to, false, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

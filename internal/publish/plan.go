@@ -28,6 +28,7 @@ type Plan struct {
 	base      name.Repository     // a repository of the same registry that may have the base image's blobs
 	manifests []registry.Manifest // to write before any tag, in this order
 	replace   bool                // what is there under the build key
+	untrusted bool                // because the release builder has not signed that
 	sign      []signing           // what a signature is missing on
 	signer    *attest.Signer
 }
@@ -59,7 +60,7 @@ type Request struct {
 	Signer *attest.Signer // nil: do not sign
 
 	Branch   bool             // it is no release: no tags of build keys, which others would take for theirs
-	Verifier *attest.Verifier // of releases; nil: all who may write to the repository are trusted
+	Verifier *attest.Verifier // of releases; nil: the signer's, or without one all who may write to the repository are trusted
 
 	NoDocuments bool // leave out what is attached to images: some registries take no such things
 }
@@ -90,12 +91,15 @@ func NewPlan(ctx context.Context, c *registry.Client, repository name.Repository
 		return plan, err
 	}
 	plan.replace = request.Force || request.Branch
+	if request.Verifier == nil && request.Signer != nil {
+		request.Verifier = request.Signer.Verifier() // or else it would sign what others have put there
+	}
 	if whole != nil && whole.Digest != index.Digest && !plan.replace && request.Verifier != nil {
 		err := attest.CheckBuild(ctx, c, repository, whole.Digest, request.Verifier, release.BuildKey())
 		if err != nil && !errors.Is(err, attest.ErrUnsigned) {
 			return plan, err
 		}
-		if plan.replace = err != nil; plan.replace {
+		if plan.replace, plan.untrusted = err != nil, err != nil; plan.untrusted {
 			c.Notice(fmt.Sprintf("%s is not the release builder's: it is replaced by this build", repository.Tag(key)))
 		}
 	}

@@ -27,15 +27,21 @@ type Promotion struct {
 
 // NewPromotion looks what a repository lacks of everything that a tag of
 // another leads to: the index, its images, what is attached to them and their
-// signatures. All of it must be there on the source's side. The digests stay
+// signatures. All of it must be there on the source's side, and with a verifier
+// signed: who may write there would else write to the other. The digests stay
 // the same.
-func NewPromotion(ctx context.Context, c *registry.Client, from name.Tag, to name.Repository, force bool) (Promotion, error) {
+func NewPromotion(ctx context.Context, c *registry.Client, from name.Tag, to name.Repository, force bool, verifier *attest.Verifier) (Promotion, error) {
 	top, err := c.Head(ctx, from)
 	if err != nil {
 		return Promotion{}, err
 	}
 	if top == nil {
 		return Promotion{}, fmt.Errorf("%s does not exist: publish it there first", from)
+	}
+	if verifier != nil {
+		if err := attest.CheckSignature(ctx, c, from.Context(), top.Digest, verifier); err != nil {
+			return Promotion{}, err
+		}
 	}
 	p := Promotion{From: from, Plan: Plan{Repository: to, Digest: top.Digest}}
 	if from.RegistryStr() == to.RegistryStr() {

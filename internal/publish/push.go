@@ -36,7 +36,11 @@ func (p Plan) Apply(ctx context.Context, c *registry.Client) error {
 		}
 	}
 	for _, tag := range p.Tags {
-		if err := c.Put(ctx, p.Repository.Tag(tag.Name), tag.target); err != nil {
+		err := c.Put(ctx, p.Repository.Tag(tag.Name), tag.target)
+		if err != nil && p.untrusted && isKeyTag(tag.Name) && registry.IsRefusal(err) {
+			return fmt.Errorf("%s names an image that the release builder has not signed, and it cannot be replaced: remove it there, and look who may write to %s: %w", p.Repository.Tag(tag.Name), p.Repository, err)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -63,7 +63,7 @@ func worksWith(t *testing.T, host string) {
 	verified, err := publish.Verify(ctx, client, repository.Tag("latest"), nil)
 	whole("verify", verified, err)
 	to := repositoryOf(t, host, "production/tool")
-	promotion, err := publish.NewPromotion(ctx, client, repository.Tag("latest"), to, false)
+	promotion, err := publish.NewPromotion(ctx, client, repository.Tag("latest"), to, false, nil)
 	if err == nil {
 		err = promotion.Apply(ctx, client)
 	}

@@ -27,8 +27,10 @@ func TestAnImageOfTheSameKeyIsAdoptedFromTheReleaseBuilderOnly(t *testing.T) {
 		otherKey bool           // as the build of another key
 		verifier *attest.Verifier
 		adopted  bool
+		noKey    bool // nothing is signed by anybody
 	}{
-		"without a key, writing is trusted":   {adopted: true},
+		"without a key, writing is trusted":   {adopted: true, noKey: true},
+		"unsigned, and we would sign it":      {},
 		"unsigned":                            {verifier: v},
 		"signed by somebody else":             {first: stranger, verifier: v},
 		"signed by the release builder":       {first: s, verifier: v, adopted: true},
@@ -59,6 +61,9 @@ func TestAnImageOfTheSameKeyIsAdoptedFromTheReleaseBuilderOnly(t *testing.T) {
 			}
 			request = onMain("1.0")
 			request.Verifier, request.Signer = c.verifier, s
+			if c.noKey {
+				request.Signer = nil
+			}
 			plan := push(t, newClient(t, registry.Options{}), repository, honest, request)
 			if plan.Adopted != c.adopted || (plan.Digest == there.Digest) != c.adopted {
 				t.Errorf("adopted %v, want %v", plan.Adopted, c.adopted)
@@ -69,7 +74,7 @@ func TestAnImageOfTheSameKeyIsAdoptedFromTheReleaseBuilderOnly(t *testing.T) {
 					t.Errorf("%s names %v, want %s: %v", tag, head, plan.Digest, err)
 				}
 			}
-			if err := attest.CheckBuild(context.Background(), client, repository, plan.Digest, v, honest.BuildKey()); err != nil {
+			if err := attest.CheckBuild(context.Background(), client, repository, plan.Digest, v, honest.BuildKey()); (err != nil) != c.noKey {
 				t.Error(err)
 			}
 			if err := attest.CheckBuild(context.Background(), client, repository, plan.Digest, v, "another"); !errors.Is(err, attest.ErrUnsigned) {
@@ -101,5 +106,61 @@ func TestABranchWritesOneTag(t *testing.T) {
 	left := slices.DeleteFunc(tags(t, repository), func(tag string) bool { return strings.HasPrefix(tag, "sha256-") })
 	if !slices.Equal(left, []string{"branch-x"}) {
 		t.Errorf("tags %q", left)
+	}
+}
+
+// An image that nobody has signed stands in the way where tags are immutable:
+// that is said, and no tag leads to it or is moved.
+func TestAnUntrustedImageUnderAnImmutableKeyStops(t *testing.T) {
+	s, v := signer(t)
+	repository := repositoryOf(t, registrytest.ImmutableTags.Start(t).Host, "tool")
+	client := newClient(t, registry.Options{})
+	tree, others := image.Tree(t.TempDir()), image.Tree(t.TempDir())
+	build(t, tree, container{name: "tool", version: "1.0"})
+	build(t, others, container{name: "tool", version: "0.9"})
+	evil := push(t, client, repository, read(t, others, "tool"), onMain("0.9"))
+	honest := read(t, tree, "tool")
+	request := onMain("1.0")
+	request.Verifier, request.Signer = v, s
+	_, err := pushes(newClient(t, registry.Options{}), repository, honest, request)
+	if err == nil || !strings.Contains(err.Error(), "key-") || !strings.Contains(err.Error(), "the release builder has not signed, and it cannot be replaced") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v", err)
+	}
+	if got := tags(t, repository); slices.Contains(got, "1.0") {
+		t.Errorf("tags %q", got)
+	}
+	for _, tag := range []string{"latest", "key-" + honest.BuildKey()[:16]} {
+		if head, err := remote.Head(repository.Tag(tag)); err != nil || head.Digest != evil.Digest {
+			t.Errorf("%s names %v, want what was there: %v", tag, head, err)
+		}
+	}
+	if err := attest.CheckSignature(t.Context(), client, repository, evil.Digest, v); !errors.Is(err, attest.ErrUnsigned) {
+		t.Errorf("what was there is signed: %v", err)
+	}
+}
+
+// Who may write to one environment's registry does not by that write to the next.
+func TestOnlyWhatTheReleaseBuilderSignedIsPromoted(t *testing.T) {
+	s, v := signer(t)
+	host := registrytest.Memory(t, nil).Host
+	from, to, client := repositoryOf(t, host, "tool"), repositoryOf(t, host, "production"), newClient(t, registry.Options{})
+	tree := image.Tree(t.TempDir())
+	build(t, tree, container{name: "tool", version: "1.0"})
+	push(t, client, from, read(t, tree, "tool"), onMain("1.0"))
+	if _, err := publish.NewPromotion(t.Context(), client, from.Tag("latest"), to, true, v); !errors.Is(err, attest.ErrUnsigned) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := publish.NewPromotion(t.Context(), client, from.Tag("latest"), to, false, nil); err != nil {
+		t.Errorf("without a key: %v", err)
+	}
+	request := onMain("1.0")
+	request.Signer = s
+	push(t, client, from, read(t, tree, "tool"), request)
+	promotion, err := publish.NewPromotion(t.Context(), client, from.Tag("latest"), to, false, v)
+	if err == nil {
+		err = promotion.Apply(t.Context(), client)
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -327,6 +327,10 @@ func (Publish) Promote(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
+	verifier, err := a.releaseVerifier()
+	if err != nil {
+		return err
+	}
 	container := a.definedName(name)
 	source, err := sources[0].Repository(container)
 	if err != nil {
@@ -346,7 +350,7 @@ func (Publish) Promote(ctx context.Context, name string,
 		if target.String() == source.String() {
 			continue // it serves both environments
 		}
-		promotion, err := publish.NewPromotion(ctx, client, source.Tag(or(tag, publish.Latest)), target, or(force, false))
+		promotion, err := publish.NewPromotion(ctx, client, source.Tag(or(tag, publish.Latest)), target, or(force, false), verifier)
 		if err != nil {
 			return fmt.Errorf("promote %s: %w", container, err)
 		}

@@ -271,6 +271,9 @@ var NoArtifacts = Quirk{Name: "no artifacts", NoReferrers: true, wrap: only("man
 	q.inner.ServeHTTP(w, r)
 })}
 
+// ImmutableTags moves no tag but latest that is there.
+var ImmutableTags = Quirk{Name: "immutable tags", wrap: immutable}
+
 // ImmutableLatest moves no tag that is there.
 var ImmutableLatest = Quirk{Name: "immutable", wrap: only("manifests", func(q *quirky, w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/latest") && q.count("latest") > 1 {
