@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/definition"
@@ -24,7 +23,7 @@ type Container struct {
 	Spack    []byte        // the merged spack.yaml
 	Notes    []string      // what was added to the definition's own settings, for people
 	Inputs   []image.Input // the files that the definition is made of
-	Included []File        // what Spack refers to; targets are relative to it
+	Included []File        // what the environment refers to; targets are relative to it
 	Files    []File
 	Env      map[string]string
 	Labels   map[string]string // of the definition: beside ours, in no place of them
@@ -42,6 +41,9 @@ type Container struct {
 
 	// Concretization is the key under which Lock was made; empty where the lockfile was given.
 	Concretization string
+
+	recorded    string        // digest of the environment that Lock was made from; empty where it does not say
+	environment []image.Input // those of Inputs that the environment refers to
 
 	order func(*buildcache.Lockfile) ([]int, error) // places of the lock's roots in the definition's order; nil: the lock's own
 }
@@ -71,7 +73,11 @@ func New(d definition.Definition, target string) (Container, error) {
 		order: d.Roots,
 	}
 	for _, in := range files {
-		c.Inputs = append(c.Inputs, image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256})
+		file := image.Input{Kind: "file", Name: in.Path, Digest: in.Mode.String() + " " + in.SHA256}
+		c.Inputs = append(c.Inputs, file)
+		if in.Included {
+			c.environment = append(c.environment, file)
+		}
 	}
 	for _, f := range d.Included {
 		c.Included = append(c.Included, File{Source: filepath.Join(d.Root, f.Source), Target: f.Target})
@@ -80,36 +86,6 @@ func New(d definition.Definition, target string) (Container, error) {
 		c.Files = append(c.Files, File{Source: filepath.Join(d.Root, f.Source), Target: f.Target})
 	}
 	return c, nil
-}
-
-// SetLock takes the lockfile that is to be installed. A lockfile that was made for something else than the definition
-// is an error.
-func (c *Container) SetLock(text []byte) error {
-	lock, err := buildcache.ParseLockfile(text)
-	if err != nil {
-		return err
-	}
-	if len(lock.Roots) == 0 {
-		return errors.New("the lockfile has no roots")
-	}
-	var order []int
-	if c.order != nil {
-		if order, err = c.order(lock); err != nil {
-			return err
-		}
-	} else {
-		for i := range lock.Roots {
-			order = append(order, i)
-		}
-	}
-	c.Lock, c.LockText, c.Roots = lock, text, nil
-	for _, i := range order {
-		if hash := lock.Roots[i].Hash; !slices.Contains(c.Roots, hash) {
-			c.Roots = append(c.Roots, hash)
-		}
-	}
-	c.Version = lock.Specs[c.Roots[0]].Version
-	return nil
 }
 
 // String returns the name and the platform, for messages.

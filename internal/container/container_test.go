@@ -157,7 +157,7 @@ func TestALabelOfInputsFitsIntoAnArgument(t *testing.T) {
 }
 
 func TestTheConcretizationKeyIsOfAllThatDecidesALockfile(t *testing.T) {
-	by := Concretizer{Spack: "https://example.org/spack@c1", Repos: []string{"r1@c1 a b", "r2@c2"}, Builder: "b1"}
+	by := Concretizer{Spack: "c1", Repos: []string{"r1@c1 a b", "r2@c2"}, Builder: "b1"}
 	key := func(c Container, by Concretizer) string {
 		t.Helper()
 		key, err := c.ConcretizationKey(by)
@@ -186,9 +186,14 @@ func TestTheConcretizationKeyIsOfAllThatDecidesALockfile(t *testing.T) {
 	other.Platform = "linux/arm64"
 	look("platform", other, by)
 	other = c
-	other.Inputs = []image.Input{{Kind: "file", Name: "common.yaml", Digest: "1"}}
+	other.environment = []image.Input{{Kind: "file", Name: "common.yaml", Digest: "1"}}
 	look("included file", other, by)
-	look("Spack", c, Concretizer{"https://example.org/spack@c2", by.Repos, by.Builder})
+	other = c
+	other.Inputs = []image.Input{{Kind: "file", Name: "Dockerfile.epilogue", Digest: "1"}}
+	if key(other, by) != key(c, by) {
+		t.Error("a file that only the image is made of changes the key")
+	}
+	look("Spack", c, Concretizer{"c2", by.Repos, by.Builder})
 	look("repositories", c, Concretizer{by.Spack, by.Repos[:1], by.Builder})
 	look("order of repositories", c, Concretizer{by.Spack, []string{by.Repos[1], by.Repos[0]}, by.Builder})
 	look("builder", c, Concretizer{by.Spack, by.Repos, "b2"})

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -59,38 +58,6 @@ func (c Container) inputs(e Engine) []image.Input {
 	}
 	add("dag", "", dagDigest(c.Lock))
 	return append(inputs, specInputs(c.Lock)...)
-}
-
-// A Concretizer is what makes a lockfile of an environment.
-type Concretizer struct {
-	Spack   string   // its URL and commit
-	Repos   []string // URL, commit and paths of each package repository, in order
-	Builder string   // build key of the builder image
-}
-
-// ConcretizationKey names all that is known to decide a lockfile: the definition with its files, the merged environment,
-// the target, and what concretizes. The lockfile is no function of it, since a solver may choose among equals, and
-// that is what the key is for: a build that finds a lockfile that was published under it takes that and solves nothing.
-//
-// A concretizer of which something is not known has no key, and that is an error.
-func (c Container) ConcretizationKey(by Concretizer) (string, error) {
-	if by.Spack == "" || by.Builder == "" || slices.Contains(by.Repos, "") {
-		return "", errors.New("concretization key: the commit of Spack or of a package repository, or the builder, is not known")
-	}
-	inputs := slices.Clone(c.Inputs)
-	add := func(kind, name, digest string) {
-		inputs = append(inputs, image.Input{Kind: kind, Name: name, Digest: digest})
-	}
-	add("concretization", "", "1")
-	add("platform", "", c.Platform)
-	add("target", "", c.Target)
-	add("environment", "", sum(c.Spack))
-	add("spack", "", by.Spack)
-	for i, repo := range by.Repos {
-		add("repository", fmt.Sprint(i+1), repo)
-	}
-	add("builder", "", by.Builder)
-	return image.BuildKey(inputs), nil
 }
 
 // sum is the SHA-256 of a text, in hex.

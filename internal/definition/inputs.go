@@ -20,6 +20,8 @@ type Input struct {
 	Path   string      // relative to the repository
 	Mode   fs.FileMode // as git keeps it: 0644, 0755, a folder or a link
 	SHA256 string      // of a file's content or a link's target; empty for a folder
+
+	Included bool // the environment refers to it, so that Spack reads it
 }
 
 // Inputs lists every file that the container is made from, sorted by path:
@@ -39,6 +41,7 @@ func (d Definition) Inputs() ([]Input, error) {
 		}
 		input, err := newInput(dir, name, info)
 		input.Path = path.Join(prefix, name)
+		input.Included = inputs[input.Path].Included
 		inputs[input.Path] = input
 		return err
 	}
@@ -55,6 +58,10 @@ func (d Definition) Inputs() ([]Input, error) {
 	for _, pair := range d.Included {
 		walk(root, pair.Source, func(name string, info fs.FileInfo, err error) {
 			included = append(included, add(root, "", name, info, err))
+			if input, ok := inputs[name]; ok {
+				input.Included = true
+				inputs[name] = input
+			}
 		})
 	}
 	if err := errors.Join(included...); err != nil {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
@@ -50,23 +52,29 @@ func (b Base) Tag() string {
 	return "localhost/spacktainers/" + b.Name + ":" + strings.ReplaceAll(b.Platform, "/", "-")
 }
 
-// pin replaces what lies below by what cannot change, where it can be known.
+// pin replaces what lies below by what cannot change, where it can be known. Registry and repositories are asked at once.
 func (b Base) pin(ctx context.Context, p Podman) (Base, error) {
-	var err error
-	if b.From, err = pinImage(ctx, p, b.Pull, b.From, b.Platform); err != nil || b.Spack == nil {
-		return b, err
-	}
-	spack, err := b.Spack.Pin(ctx, p.Run)
-	if err != nil {
-		return b, err
-	}
-	b.Spack, b.Repos = &spack, slices.Clone(b.Repos)
-	for i := range b.Repos {
-		if b.Repos[i], err = b.Repos[i].Pin(ctx, p.Run); err != nil {
-			return b, err
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		b.From, err = pinImage(gctx, p, b.Pull, b.From, b.Platform)
+		return err
+	})
+	if b.Spack != nil {
+		spack := *b.Spack
+		b.Spack, b.Repos = &spack, slices.Clone(b.Repos)
+		sources := []*Source{b.Spack}
+		for i := range b.Repos {
+			sources = append(sources, &b.Repos[i])
+		}
+		for _, source := range sources {
+			group.Go(func() (err error) {
+				*source, err = source.Pin(gctx, p.Run)
+				return err
+			})
 		}
 	}
-	return b, nil
+	err := group.Wait()
+	return b, err
 }
 
 // inputs lists everything that decides what the base image is, once it is pinned.
@@ -82,7 +90,7 @@ func (b Base) inputs() ([]image.Input, error) {
 		inputs = append(inputs, image.Input{Kind: "spack", Digest: b.Spack.Commit})
 	}
 	for i, r := range b.Repos {
-		inputs = append(inputs, image.Input{Kind: "repository", Name: fmt.Sprintf("%03d", i), Digest: r.Commit + " " + strings.Join(r.Paths, " ")})
+		inputs = append(inputs, image.Input{Kind: "repository", Name: fmt.Sprintf("%03d", i), Digest: r.commitAndPaths()})
 	}
 	files, err := folderInputs(b.Dir)
 	return append(inputs, files...), err

@@ -20,6 +20,7 @@ type Scheduler struct {
 	Bases     map[string][]Base   // by platform: builder and runtime, not pinned
 	Emulation func(ctx context.Context, platform string) error
 	Published func(ctx context.Context, record image.Record) (*image.Record, error) // what is there already; nil: nothing
+	Locked    func(ctx context.Context, c Container, key string) ([]byte, error)    // lockfile published under a concretization key; nil: none
 	Gateway   *gateway.Gateway                                                      // of builds, to this machine
 	Isolated  bool                                                                  // refuse hosts whose builds are not in a network of their own
 	Work      string                                                                // a folder; what is in it may be removed at any time
@@ -27,13 +28,15 @@ type Scheduler struct {
 	Watch     func(Event)
 	Now       func() time.Time
 	Force     bool // build also what is up to date
+	Anew      bool // concretize also what has been
 	FailFast  bool // the first failure stops the others
 
+	tunnels once[*Tunnel]       // by host
+	bases   once[BuiltBase]     // by host, platform and name
+	pinned  once[pinnedBase]    // by platform and name
+	places  once[chan struct{}] // by host and task
 	mu      sync.Mutex
-	tunnels map[string]*Tunnel
-	busy    map[string]chan struct{} // one build at a time on each host
-	bases   map[string]BuiltBase     // by host, platform and name
-	pinned  map[string]pinnedBase    // by platform and name
+	opened  []*Tunnel
 }
 
 // An Outcome is what became of a container for one platform.
@@ -91,7 +94,7 @@ func (s *Scheduler) build(ctx context.Context, c Container, stop func()) Result 
 		result.Outcome, result.Record = UpToDate, plan.Record
 	default:
 		result.Outcome, plan.Container.Anew = Built, s.Force
-		result.Passed, result.Err = s.withHost(ctx, c, func(e Engine) error {
+		result.Passed, result.Err = s.withHost(ctx, c, building, func(e Engine) error {
 			result.Host = e.Host
 			result.Record, err = e.Build(ctx, plan.Container)
 			if s.FailFast && err != nil && !IsHostError(err) {

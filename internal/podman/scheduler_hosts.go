@@ -5,18 +5,43 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 )
 
+// A task is what a host does for a container.
+type task struct {
+	name  string
+	bases []string // that it takes
+}
+
+var (
+	building     = task{"build", []string{Builder, Runtime}}
+	concretizing = task{"concretize", []string{Builder}}
+)
+
+// places is how many containers a host does the task for at a time. Spack builds on all cores, and concretizes on one, in
+// about a gigabyte; how many cores another host has is not known.
+func (t task) places(host string) int {
+	switch {
+	case t.name == building.name:
+		return 1
+	case host == Local || host == Emulate:
+		return min(runtime.NumCPU(), 8)
+	}
+	return 4
+}
+
 // withHost lets the first host that can do something for a container, and returns what was wrong with those before it.
-func (s *Scheduler) withHost(ctx context.Context, c Container, do func(Engine) error) (passed []string, err error) {
+func (s *Scheduler) withHost(ctx context.Context, c Container, t task, do func(Engine) error) (passed []string, err error) {
 	platform := c.Platform
 	hosts := s.Hosts[platform]
 	if len(hosts) == 0 {
 		return nil, fmt.Errorf("no host builds %s: name one under platforms in spacktainers.yaml, e.g. hosts: [%s]", platform, Emulate)
 	}
 	for _, host := range hosts {
-		err := s.onHost(ctx, host, platform, do)
+		err := s.onHost(ctx, host, platform, t, do)
 		if !IsHostError(err) || ctx.Err() != nil {
 			return passed, err
 		}
@@ -25,8 +50,8 @@ func (s *Scheduler) withHost(ctx context.Context, c Container, do func(Engine) e
 	return passed, fmt.Errorf("no host can build %s: %s", platform, strings.Join(passed, "; "))
 }
 
-func (s *Scheduler) onHost(ctx context.Context, host, platform string, do func(Engine) error) error {
-	leave, err := s.enter(ctx, host)
+func (s *Scheduler) onHost(ctx context.Context, host, platform string, t task, do func(Engine) error) error {
+	leave, err := s.enter(ctx, host, t)
 	defer leave()
 	if err != nil {
 		return err
@@ -36,25 +61,23 @@ func (s *Scheduler) onHost(ctx context.Context, host, platform string, do func(E
 		return err
 	}
 	e := Engine{Host: host, Podman: p, Gateway: s.Gateway, Work: filepath.Join(s.Work, "build"), Tree: s.Tree, Watch: s.Watch, Now: s.Now}
-	for name, to := range map[string]*BuiltBase{Builder: &e.Builder, Runtime: &e.Runtime} {
-		if *to, err = s.base(ctx, p, host, platform, name); err != nil {
+	for _, name := range t.bases {
+		base, err := s.base(ctx, p, host, platform, name)
+		if err != nil {
 			return &HostError{Host: host, Err: err}
+		}
+		if name == Builder {
+			e.Builder = base
+		} else {
+			e.Runtime = base
 		}
 	}
 	return do(e)
 }
 
-// enter waits until no other build is on the host.
-func (s *Scheduler) enter(ctx context.Context, host string) (leave func(), err error) {
-	s.mu.Lock()
-	if s.busy == nil {
-		s.busy = map[string]chan struct{}{}
-	}
-	if s.busy[host] == nil {
-		s.busy[host] = make(chan struct{}, 1)
-	}
-	free := s.busy[host]
-	s.mu.Unlock()
+// enter waits until the host has a place for one more.
+func (s *Scheduler) enter(ctx context.Context, host string, t task) (leave func(), err error) {
+	free, _ := s.places.do(host+" "+t.name, func() (chan struct{}, error) { return make(chan struct{}, t.places(host)), nil })
 	select {
 	case free <- struct{}{}:
 		return func() { <-free }, ctx.Err()
@@ -84,26 +107,19 @@ func (s *Scheduler) open(ctx context.Context, host, platform string) (Podman, er
 		}
 		return here, nil
 	}
-	s.mu.Lock()
-	open := s.tunnels[host]
-	s.mu.Unlock()
-	if open != nil {
-		return open.Podman, nil
-	}
 	if s.Isolated {
 		return Podman{}, &HostError{Host: host, Err: errors.New("builds there share its network: --isolated takes this machine, and root")}
 	}
 	here.Gateway = s.Gateway.Addr()
-	tunnel, err := Dial(ctx, here, host)
+	tunnel, err := s.tunnels.do(host, func() (*Tunnel, error) { return Dial(ctx, here, host) })
 	if err != nil {
 		return Podman{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.tunnels == nil {
-		s.tunnels = map[string]*Tunnel{}
+	if !slices.Contains(s.opened, tunnel) {
+		s.opened = append(s.opened, tunnel)
 	}
-	s.tunnels[host] = tunnel
 	return tunnel.Podman, nil
 }
 
@@ -112,8 +128,8 @@ func (s *Scheduler) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.Gateway.Close()
-	for _, t := range s.tunnels {
+	for _, t := range s.opened {
 		t.Close()
 	}
-	s.tunnels = nil
+	s.opened = nil
 }

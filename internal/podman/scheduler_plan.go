@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/openbraininstitute/spacktainers/internal/atomicfile"
 	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
@@ -42,14 +39,17 @@ func (s *Scheduler) Plan(ctx context.Context, containers []Container) ([]Plan, [
 }
 
 func (s *Scheduler) plan(ctx context.Context, c Container) (Plan, error) {
-	if err := s.lock(ctx, &c); err != nil {
+	var runtime pinnedBase
+	var group errgroup.Group // without a context of its own: others wait for the same base images
+	group.Go(func() error { return s.lock(ctx, &c) })
+	group.Go(func() (err error) {
+		runtime, err = s.pin(ctx, Runtime, c.Platform)
+		return err
+	})
+	if err := group.Wait(); err != nil {
 		return Plan{}, err
 	}
-	_, runtimeKey, err := s.pin(ctx, Runtime, c.Platform)
-	if err != nil {
-		return Plan{}, err
-	}
-	record := c.Describe(container.Base{Name: Runtime, Key: runtimeKey})
+	record := c.Describe(container.Base{Name: Runtime, Key: runtime.Key})
 	plan := Plan{Container: c, Record: record}
 	old, err := s.Tree.Read(c.Name, c.Platform)
 	if err == nil && old.BuildKey == record.BuildKey {
@@ -77,45 +77,4 @@ func (s *Scheduler) ask(ctx context.Context, record image.Record) (*image.Record
 		return nil, nil
 	}
 	return s.Published(ctx, record)
-}
-
-// lock takes the lockfile that an earlier concretization of the same environment by the same builder left, or
-// concretizes. A container that brings its own keeps it.
-func (s *Scheduler) lock(ctx context.Context, c *Container) error {
-	if c.Lock != nil {
-		return nil
-	}
-	_, builderKey, err := s.pin(ctx, Builder, c.Platform)
-	if err != nil {
-		return err
-	}
-	key := hexSum(append([]byte(builderKey+"\n"), c.Spack...))
-	path := filepath.Join(s.Work, "locks", c.Name, filepath.FromSlash(c.Platform), key+".lock")
-	text, err := os.ReadFile(path)
-	if err == nil {
-		return c.SetLock(text)
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	_, err = s.withHost(ctx, *c, func(e Engine) error {
-		text, err = e.Lock(ctx, *c)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	if err := atomicfile.Write(path, text, 0o644); err != nil {
-		return err
-	}
-	return c.SetLock(text)
-}
-
-// Lock returns the lockfile of a container: what an earlier concretization left, or a new one.
-func (s *Scheduler) Lock(ctx context.Context, c Container) ([]byte, error) {
-	err := s.lock(ctx, &c)
-	return c.LockText, err
 }

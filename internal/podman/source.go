@@ -37,6 +37,9 @@ func (s Source) Check() error {
 	return nil
 }
 
+// commitAndPaths is what a source is made of, wherever it is kept.
+func (s Source) commitAndPaths() string { return s.Commit + " " + strings.Join(s.Paths, " ") }
+
 var commit = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // Pin asks the repository which commit its ref names.

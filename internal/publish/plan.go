@@ -141,6 +141,14 @@ func planTags(ctx context.Context, c *registry.Client, plan *Plan, release Relea
 			return err
 		}
 		wanted = append(wanted, Tag{Name: keyTag(built.Record.BuildKey), target: m})
+		if built.Record.Concretization == "" || request.NoDocuments {
+			continue
+		}
+		tag, err := planLockTag(ctx, c, plan.Repository, built.Record, m, request.Verifier)
+		if err != nil {
+			return err
+		}
+		plan.Tags = append(plan.Tags, tag...)
 	}
 	if !request.Branch {
 		wanted = append(wanted, Tag{Name: key, target: target})
@@ -175,6 +183,26 @@ func planTags(ctx context.Context, c *registry.Client, plan *Plan, release Relea
 		plan.Tags = append(plan.Tags, tag)
 	}
 	return nil
+}
+
+// planLockTag finds the tag by which other machines find the lockfile of an image that was concretized for it. The first
+// lockfile that was published under a key stays, as long as it counts.
+func planLockTag(ctx context.Context, c *registry.Client, repository name.Repository, record image.Record, m registry.Manifest, verifier *attest.Verifier) ([]Tag, error) {
+	tag := Tag{Name: lockTag(record.Concretization), target: m}
+	there, err := c.HeadForPush(ctx, repository.Tag(tag.Name))
+	if err != nil {
+		return nil, err
+	}
+	if there != nil {
+		if tag.Was = there.Digest; tag.Was == m.Digest {
+			return nil, nil
+		}
+		lock, err := Lock(ctx, c, repository, record.Concretization, verifier)
+		if lock != nil || err != nil {
+			return nil, err
+		}
+	}
+	return []Tag{tag}, nil
 }
 
 // planContent collects everything that the tags will lead to: blobs that are

@@ -82,7 +82,7 @@ func build(t testing.TB, tree image.Tree, c container) {
 	for _, platform := range c.platforms {
 		record := image.Record{Name: c.name, Version: c.version, Platform: platform, Engine: "assemble", Lock: hex.EncodeToString(sum[:])}
 		record.Inputs = append(slices.Clone(c.inputs), image.Input{Kind: "platform", Digest: platform})
-		record.BuildKey = image.BuildKey(record.Inputs)
+		record.BuildKey, record.Concretization = image.BuildKey(record.Inputs), c.labels[image.LabelConcretization]
 		_, err := tree.Create(c.name, platform, text, func(dir string) (image.Record, error) {
 			layers := slices.Clone(c.keep)
 			for range c.layers {

@@ -49,8 +49,22 @@ func (r Ref) Fixed() bool { return r.Tag != "" || r.Branch == r.Default && !r.Pu
 // build.
 func keyTag(buildKey string) string { return keyPrefix + buildKey[:min(16, len(buildKey))] }
 
-const keyPrefix = "key-"
+// lockTag is the tag of an image by the key under which its lockfile was concretized.
+func lockTag(concretization string) string {
+	return lockPrefix + concretization[:min(16, len(concretization))]
+}
 
+const (
+	keyPrefix  = "key-"
+	lockPrefix = "lock-"
+)
+
+// isKeyTag recognizes the tags by which machines find a build or a lockfile.
 func isKeyTag(tag string) bool {
-	return len(tag) == len(keyPrefix)+16 && strings.HasPrefix(tag, keyPrefix) && strings.Trim(tag[len(keyPrefix):], "0123456789abcdef") == ""
+	for _, prefix := range []string{keyPrefix, lockPrefix} {
+		if digits, ok := strings.CutPrefix(tag, prefix); ok && len(digits) == 16 && strings.Trim(digits, "0123456789abcdef") == "" {
+			return true
+		}
+	}
+	return false
 }

@@ -74,7 +74,7 @@ type podmanOptions struct {
 	release, isolated      *bool
 	git                    bool // also where it is no release
 	force, failFast, json  bool
-	noLock                 bool // concretize anew, whatever lockfile is there
+	noLock                 bool // leave out the lockfile beside the definition
 	digests                bool // of containers that were named, instead of a table of all
 }
 
@@ -160,6 +160,7 @@ func (a *app) scheduler(ctx context.Context, defs []definition.Definition, o pod
 	if !o.digests { // who names a container wants its image here, whatever is published
 		scheduler.Published = a.published(o.registry)
 	}
+	scheduler.Locked = a.locked(o.registry, !o.digests && !o.noLock)
 	for name, platform := range a.config.Platforms {
 		scheduler.Hosts[name], scheduler.Bases[name] = platform.Hosts, a.bases(name)
 	}
@@ -208,7 +209,10 @@ func (a *app) container(d definition.Definition, lock *string) (podman.Container
 	path, text, err := readLock(d, lock)
 	if err == nil && text != nil {
 		if err = model.SetLock(text); err != nil {
-			err = fmt.Errorf("lockfile %s: %w", path, err)
+			return podman.Container{}, fmt.Errorf("lockfile %s: %w", path, err)
+		}
+		for _, note := range model.LockNotes() {
+			a.Log.Warn("lockfile "+path+": "+note, "container", d.Name)
 		}
 	}
 	return podman.Container{Container: model}, err

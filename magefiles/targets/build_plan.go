@@ -3,6 +3,7 @@ package targets
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/podman"
@@ -66,7 +67,7 @@ func (a *app) showPlans(plans []podman.Plan, errs []error, asJSON bool) error {
 		switch {
 		case errs[i] != nil:
 			c.State, c.Error = "unknown", errs[i].Error()
-			why = append(why, "see below")
+			why = append(why, firstLine(errs[i]))
 		case p.UpToDate:
 			c.State = "up to date"
 			why = append(why, "in "+p.Where)
@@ -91,4 +92,14 @@ func (a *app) showPlans(plans []podman.Plan, errs []error, asJSON bool) error {
 		return a.JSON(list)
 	}
 	return a.Table([]string{"container", "platform", "state", "why"}, rows)
+}
+
+// firstLine is what a row has room for of an error, which follows in full. The
+// row says already of what it is.
+func firstLine(err error) string {
+	if inner := errors.Unwrap(err); inner != nil {
+		err = inner
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
 }

@@ -10,9 +10,11 @@ import (
 	"github.com/magefile/mage/mg"
 
 	"github.com/openbraininstitute/spacktainers/internal/assemble"
+	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
+	"github.com/openbraininstitute/spacktainers/internal/views"
 )
 
 // Containers are what container_definitions describes.
@@ -82,8 +84,7 @@ func (Containers) Check(ctx context.Context,
 		}
 	}
 	for _, d := range defs {
-		mistakes = append(mistakes, d.CheckLock()...)
-		a.checkNotes(d)
+		mistakes = append(mistakes, a.checkContainer(d)...)
 	}
 	if or(json, false) {
 		err = a.JSON(append(definition.Errors{}, mistakes...))
@@ -105,16 +106,26 @@ func (Containers) Check(ctx context.Context,
 	return err
 }
 
-// checkNotes says what a build adds to a definition's own settings.
-func (a *app) checkNotes(d definition.Definition) {
-	if d.Kind != definition.Environment {
-		return
+// checkContainer says what is wrong with a definition's lockfile, as a build would, and logs what a person should know:
+// what a build adds to the settings, what an assembled image cannot have, what a lockfile leaves open.
+func (a *app) checkContainer(d definition.Definition) definition.Errors {
+	c, err := container.New(d, a.config.Platforms[d.Platform].Target)
+	if err != nil {
+		return nil // it is converted from an image, or its files changed while they were read
 	}
-	if _, notes, err := d.Merge(definition.Template(a.config.Platforms[d.Platform].Target)); err == nil {
-		for _, note := range notes {
-			a.Log.Warn(note)
+	for _, note := range c.Notes {
+		a.Log.Warn(note)
+	}
+	if _, err := views.Parse(c.Spack, assemble.View); err != nil {
+		a.Log.Warn(fmt.Sprintf("%s: --engine=assemble cannot make it: %v", d.Path, err))
+	}
+	mistakes := d.CheckLock(c.SetLock)
+	if c.Lock != nil {
+		for _, note := range c.LockNotes() {
+			a.Log.Warn(d.LockPath + ": " + note)
 		}
 	}
+	return mistakes
 }
 
 // Build makes the image of a container: an OCI image layout below out/images.
@@ -128,6 +139,7 @@ func (Containers) Build(ctx context.Context, name string,
 	lock *string, // lockfile to install (default: spack.lock beside the definition)
 	base *string, // assemble: image below the packages: a reference, oci:DIR or scratch (default: the configured one)
 	key *string, // assemble: public key files, by commas: each package must be signed by one of them
+	registry *string, // podman: prefix to ask for a published lockfile (default: the first configured one; none: ask nobody)
 	force *bool, // podman: build it also if it is up to date in out/images
 	release *bool, // podman, at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
 	gitCredentials *bool, // podman: read the private hosts of the configuration also where this is no release
@@ -149,7 +161,7 @@ func (Containers) Build(ctx context.Context, name string,
 	}
 	if by == enginePodman {
 		return a.buildWithPodman(ctx, defs, podmanOptions{
-			mirror: mirror, lock: lock, force: or(force, false), json: or(json, false), digests: true,
+			mirror: mirror, lock: lock, registry: registry, force: or(force, false), json: or(json, false), digests: true,
 			release: release, git: or(gitCredentials, false), isolated: isolated,
 		})
 	}

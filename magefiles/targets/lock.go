@@ -11,11 +11,14 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/definition"
 )
 
-// Lock concretizes the environment of a container in the builder, and writes
-// its lockfile to standard output. Later builds of the same environment use it.
+// Lock writes the lockfile of a container to standard output: the one that is
+// published for the same definition and the same Spack, or a new one, for which
+// the builder concretizes. Later builds of the same environment use it.
 func (Containers) Lock(ctx context.Context, name string,
 	platform *string, // linux/amd64 or linux/arm64 (default: all that it is defined for)
 	mirror *string, // build cache whose packages are preferred (default: the platform's)
+	registry *string, // prefix to ask what is published (default: the first configured one; none: ask nobody)
+	force *bool, // concretize anew, whatever is published or was found before
 	save *bool, // write it beside the definition instead, to be committed
 ) (err error) {
 	defer finish(ctx, &err)
@@ -30,27 +33,26 @@ func (Containers) Lock(ctx context.Context, name string,
 	if len(defs) > 1 && !or(save, false) {
 		return wrongCall("%s is defined for %d platforms: choose one by --platform, or --save the lockfiles", name, len(defs))
 	}
-	scheduler, containers, err := a.scheduler(ctx, defs, podmanOptions{mirror: mirror, noLock: true})
+	scheduler, containers, err := a.scheduler(ctx, defs, podmanOptions{mirror: mirror, registry: registry, noLock: true})
 	if err != nil {
 		return err
 	}
 	defer scheduler.Close()
+	scheduler.Anew = or(force, false)
 	progress := a.newProgress()
-	defer progress.close()
 	scheduler.Watch = progress.event
-	var errs []error
-	for i, c := range containers {
-		lock, err := scheduler.Lock(ctx, c)
+	locked, errs := scheduler.Lock(ctx, containers)
+	progress.close()
+	for i, c := range locked {
 		switch {
-		case err != nil:
-			errs = append(errs, err)
+		case errs[i] != nil:
 		case or(save, false):
 			path := lockPath(defs[i])
-			errs = append(errs, atomicfile.Write(path, lock, 0o644))
-			a.Log.Info("saved", "lockfile", path)
+			if errs[i] = atomicfile.Write(path, c.RecordedLock(), 0o644); errs[i] == nil {
+				a.Log.Info("saved", "lockfile", path)
+			}
 		default:
-			_, err = os.Stdout.Write(lock)
-			errs = append(errs, err)
+			_, errs[i] = os.Stdout.Write(c.RecordedLock())
 		}
 	}
 	return errors.Join(errs...)

@@ -3,6 +3,7 @@ package targets
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 
@@ -11,6 +12,8 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/podman"
+	"github.com/openbraininstitute/spacktainers/internal/publish"
 	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
@@ -90,17 +93,22 @@ func (a *app) pull(ctx context.Context, ref string, platform v1.Platform) (v1.Im
 	return client.Pull(ctx, ref, platform)
 }
 
-// published returns what asks a registry for the image of a container: the
-// given prefix, or else the first configured one.
-func (a *app) published(prefix *string) func(context.Context, image.Record) (*image.Record, error) {
-	var r registry.Registry
+// releaseRegistry is the registry that is asked for what is published: the given
+// prefix, or else the first configured one; none where nobody is to be asked.
+func (a *app) releaseRegistry(prefix *string) (r registry.Registry, ok bool) {
 	switch {
 	case prefix != nil:
 		r = a.registryAt(*prefix)
 	case len(a.config.Registries) > 0:
 		r = registry.Registry(a.config.Registries[0])
 	}
-	if r.Prefix == "" || r.Prefix == "none" {
+	return r, r.Prefix != "" && r.Prefix != "none"
+}
+
+// published returns what asks a registry for the image of a container.
+func (a *app) published(prefix *string) func(context.Context, image.Record) (*image.Record, error) {
+	r, ok := a.releaseRegistry(prefix)
+	if !ok {
 		return nil
 	}
 	return func(ctx context.Context, want image.Record) (*image.Record, error) {
@@ -114,6 +122,46 @@ func (a *app) published(prefix *string) func(context.Context, image.Record) (*im
 		}
 		return a.trusted(ctx, client, r, want.Name, found)
 	}
+}
+
+// locked returns what asks a registry for the lockfile of a container's release
+// by its concretization key. Where it must not answer, one that does not is
+// said once, and the container is concretized here.
+func (a *app) locked(prefix *string, must bool) func(context.Context, podman.Container, string) ([]byte, error) {
+	r, ok := a.releaseRegistry(prefix)
+	if !ok {
+		return nil
+	}
+	var once sync.Once
+	return func(ctx context.Context, c podman.Container, key string) ([]byte, error) {
+		text, err := a.publishedLock(ctx, r, c.Name, key)
+		switch {
+		case err == nil:
+			return text, nil
+		case must || ctx.Err() != nil:
+			return nil, fmt.Errorf("which lockfile is published: %w: --registry=none asks no registry", err)
+		}
+		once.Do(func() {
+			a.Log.Warn("published lockfiles are not asked for: what is concretized here may differ; --registry=none asks no registry", "registry", r.Prefix, "why", err)
+		})
+		return nil, nil
+	}
+}
+
+func (a *app) publishedLock(ctx context.Context, r registry.Registry, container, key string) ([]byte, error) {
+	client, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := a.releaseVerifier()
+	if err != nil {
+		return nil, err
+	}
+	repository, err := r.Repository(container)
+	if err != nil {
+		return nil, err
+	}
+	return publish.Lock(ctx, client, repository, key, verifier)
 }
 
 // trusted returns what was found if the release builder has signed that it is
