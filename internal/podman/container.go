@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/gateway"
@@ -19,52 +20,31 @@ const version = "podman-2"
 // A Container is what podman builds, and what the build may use.
 type Container struct {
 	container.Container
-	Mirror Mirror        // where a user who looks into a failure finds packages
-	Offer  gateway.Build // what the build gets of the gateway; lockfile and staging are added
-	Scope  string        // for whom it is built: layers are shared within it, and never with another
-	Anew   bool          // without what podman remembers of earlier builds
-}
-
-// A Mirror is a Spack build cache.
-type Mirror struct {
-	URL      string
-	Endpoint string // of an S3 that is not Amazon's
-}
-
-// folder is the mirror's path on this machine, empty if it is elsewhere.
-func (m Mirror) folder() string {
-	if path, ok := strings.CutPrefix(m.URL, "file://"); ok {
-		return path
-	}
-	if strings.Contains(m.URL, "://") {
-		return ""
-	}
-	return m.URL
+	Mirror buildcache.Location // where a user who looks into a failure finds packages
+	Offer  gateway.Build       // what the build gets of the gateway; lockfile and staging are added
+	Scope  string              // for whom it is built: layers are shared within it, and never with another
+	Anew   bool                // without what podman remembers of earlier builds
 }
 
 // mountedMirror is where such a shell sees a mirror that is a folder of ours.
 const mountedMirror = "/mnt/mirror"
 
-// env is what the builder takes a build cache from in a shell of a person's own.
-func (m Mirror) env() ([]string, error) {
-	if m.URL == "" {
-		return nil, nil
+// mirrorArgs give a build cache to such a shell.
+func mirrorArgs(at buildcache.Location) []string {
+	switch {
+	case at.IsZero():
+		return nil
+	case !at.IsBucket():
+		return []string{"--env=MIRROR=file://" + mountedMirror, "--volume=" + at.Folder + ":" + mountedMirror + ":ro"}
 	}
-	args := []string{"--env=MIRROR=" + m.URL}
-	if folder := m.folder(); folder != "" {
-		abs, err := filepath.Abs(folder)
-		if err != nil {
-			return nil, err
-		}
-		args = []string{"--env=MIRROR=file://" + mountedMirror, "--volume=" + abs + ":" + mountedMirror + ":ro"}
+	args := []string{"--env=MIRROR=" + at.String()}
+	if at.Endpoint != "" {
+		args = append(args, "--env=MIRROR_ENDPOINT="+at.Endpoint)
 	}
-	if m.Endpoint != "" {
-		args = append(args, "--env=MIRROR_ENDPOINT="+m.Endpoint)
-	}
-	if strings.HasPrefix(m.URL, "s3://") {
+	if !at.Anonymous {
 		args = append(args, "--env=AWS_ACCESS_KEY_ID", "--env=AWS_SECRET_ACCESS_KEY")
 	}
-	return args, nil
+	return args
 }
 
 // Describe returns the record that an image made from this container on a runtime would have, but for its digest. Of

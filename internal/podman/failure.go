@@ -80,11 +80,7 @@ func (e Engine) reproduce(c Container, dir string, p FailedPackage) string {
 		return ""
 	}
 	args := []string{"run", "--rm", "--interactive", "--tty", "--network=host", "--volume=" + abs + ":/context:ro"}
-	mirror, err := c.Mirror.env()
-	if err != nil {
-		return ""
-	}
-	args = append(args, mirror...)
+	args = append(args, mirrorArgs(c.Mirror)...)
 	argv := e.Podman.command(append(args, string(e.Builder.ID), "spacktainers", "reproduce", p.Hash)...).Args
 	return strings.Join(append(e.Podman.Env, command.Quote(argv)), " ")
 }

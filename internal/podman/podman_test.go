@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/command"
 
 	"github.com/openbraininstitute/spacktainers/internal/container"
@@ -192,7 +193,7 @@ func TestFailuresNamePackagesAndTheEndOfTheirLogs(t *testing.T) {
 	log := dir + "/log"
 	write(t, log, "==> Installing x\nspacktainers: failed: x-1.0-abc\nspacktainers: | cc x.c\nspacktainers: |\nspacktainers: | error\nspacktainers: failed: y-2-def\nError: building at STEP \"RUN\": exit status 1\n")
 	e := Engine{Builder: BuiltBase{ID: "b1"}, Podman: Podman{Env: []string{"CONTAINERS_CONF=/c"}, Run: said{"version": "4.3"}.run}}
-	err := e.explain(t.Context(), Container{Mirror: Mirror{URL: "s3://cache"}}, dir, log, errors.New("exit status 1"))
+	err := e.explain(t.Context(), Container{Mirror: buildcache.Location{Bucket: "cache"}}, dir, log, errors.New("exit status 1"))
 	var f *Failure
 	if !errors.As(err, &f) {
 		t.Fatalf("got %v", err)
@@ -210,7 +211,7 @@ func TestFailuresNamePackagesAndTheEndOfTheirLogs(t *testing.T) {
 		t.Errorf("a shell where no container can be started: %s", got)
 	}
 	e.Podman.Run = said{"version": "error: Cannot connect"}.run
-	if err := e.explain(t.Context(), Container{Mirror: Mirror{URL: "s3://cache"}}, dir, log, errors.New("exit status 125")); !IsHostError(err) {
+	if err := e.explain(t.Context(), Container{Mirror: buildcache.Location{Bucket: "cache"}}, dir, log, errors.New("exit status 125")); !IsHostError(err) {
 		t.Errorf("podman does not answer, and it is not the host's failure: %v", err)
 	}
 }

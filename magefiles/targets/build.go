@@ -183,10 +183,15 @@ func (a *app) containers(ctx context.Context, defs []definition.Definition, o po
 		if err != nil {
 			return nil, fmt.Errorf("%s for %s: %w", d.Name, d.Platform, err)
 		}
-		c.Mirror = podman.Mirror{URL: or(o.mirror, a.config.Platforms[d.Platform].Mirror), Endpoint: a.config.Platforms[d.Platform].Endpoint}
+		mirror := or(o.mirror, a.config.Platforms[d.Platform].Mirror)
+		if mirror != "" {
+			if c.Mirror, err = a.location(mirror); err != nil {
+				return nil, fmt.Errorf("mirror: %w", err)
+			}
+		}
 		offer, ok := offers[d.Platform]
 		if !ok {
-			if offer, err = a.offer(ctx, c.Mirror.URL, isRelease, o.git); err != nil {
+			if offer, err = a.offer(ctx, mirror, isRelease, o.git); err != nil {
 				return nil, err
 			}
 			offers[d.Platform] = offer

@@ -20,6 +20,9 @@ func (a *app) offer(ctx context.Context, mirror string, isRelease, withGit bool)
 	if err != nil {
 		return b, err
 	}
+	if isRelease && a.isBranches(mirror) {
+		return b, wrongCall("%s is where branches leave what they build: no release reads that", mirror)
+	}
 	released, err := a.readable(ctx, mirror)
 	if err != nil {
 		return b, err
@@ -42,6 +45,16 @@ func (a *app) offer(ctx context.Context, mirror string, isRelease, withGit bool)
 		b.Git, err = a.gitLogins()
 	}
 	return b, err
+}
+
+// isBranches reports whether a build cache is, or has a part in common with, that of branches.
+func (a *app) isBranches(mirror string) bool {
+	branches, err := buildcache.ParseLocation(a.config.Branches.Mirror, "")
+	if err != nil {
+		return false // there is none
+	}
+	at, err := buildcache.ParseLocation(mirror, "")
+	return err == nil && (branches.Contains(at) || at.Contains(branches))
 }
 
 // readable opens a build cache; nil where there is none, or where credentials that

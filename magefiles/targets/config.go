@@ -228,6 +228,7 @@ func (c Config) check(path string, data []byte) error {
 			}
 		}
 	}
+	c.checkBranchesMirror(data, fail)
 	c.Janitor.check(data, []string{"janitor"}, fail)
 	for name, p := range c.Platforms {
 		if p.Janitor != nil {

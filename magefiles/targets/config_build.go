@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/podman"
 	"github.com/openbraininstitute/spacktainers/internal/suggest"
 	"github.com/openbraininstitute/spacktainers/internal/yamlstrict"
@@ -39,6 +40,25 @@ func (c Config) checkBuild(data []byte, fail func(at *yaml.Node, format string, 
 		}
 		for i, p := range c.Packages[name] {
 			check(podman.CheckPackage(p), "packages", name, strconv.Itoa(i))
+		}
+	}
+}
+
+// checkBranchesMirror refuses a mirror for branches that a release reads, or that cannot be one.
+func (c Config) checkBranchesMirror(data []byte, fail func(at *yaml.Node, format string, args ...any)) {
+	if c.Branches.Mirror == "" {
+		return
+	}
+	_, place := yamlstrict.Find(data, "branches", "mirror")
+	branches, err := buildcache.ParseLocation(c.Branches.Mirror, "")
+	if err != nil {
+		fail(place, "%v", err)
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Platforms)) {
+		at, err := buildcache.ParseLocation(c.Platforms[name].Mirror, "")
+		if err == nil && (at.Contains(branches) || branches.Contains(at)) {
+			fail(place, "releases for %s read %s: what branches build must not get there", name, at)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/magefile/mage/mg"
 
+	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
@@ -58,7 +59,7 @@ func (Janitor) Prune(ctx context.Context,
 	if run.settle, err = durationOr(nil, settle, Duration(janitor.SettleDefault)); err != nil {
 		return err
 	}
-	if _, err := run.policy(""); err != nil {
+	if _, err := run.policy(buildcache.Location{}); err != nil {
 		return err
 	}
 	return run.each(ctx, mirror, func(m *mirrorStore) error { return run.prune(ctx, m) })
@@ -90,7 +91,7 @@ func (Janitor) Why(ctx context.Context, what string,
 	run := janitorRun{app: a, json: or(json, false),
 		rules: ruleFlags{noRoots: noRoots, maxAge: maxAge, grace: grace, wait: wait, usedSince: usedSince, accessLog: accessLog, keepLast: keepLast},
 		roots: a.rootSource(lock, image, or(ignoreUnlabelled, false), or(ignoreUnlocked, false), or(noRoots, false))}
-	if _, err := run.policy(""); err != nil {
+	if _, err := run.policy(buildcache.Location{}); err != nil {
 		return err
 	}
 	return run.each(ctx, mirror, func(m *mirrorStore) error {

@@ -18,7 +18,7 @@ import (
 // openInventory opens the S3 Inventory of the bucket that a mirror is in.
 // Where S3 has delivered it, keys in its manifest are relative to that bucket;
 // a copy in a folder lies as it does there, or all files beside the manifest.
-func (r janitorRun) openInventory(ctx context.Context, mirror string) (*inventory.Inventory, error) {
+func (r janitorRun) openInventory(ctx context.Context, mirror buildcache.Location) (*inventory.Inventory, error) {
 	in, err := bucketOf(mirror)
 	if err != nil {
 		return nil, err
@@ -39,19 +39,17 @@ func (r janitorRun) openInventory(ctx context.Context, mirror string) (*inventor
 }
 
 // bucketOf says which part of a bucket a mirror is.
-func bucketOf(mirror string) (inventory.Mirror, error) {
-	rest, ok := strings.CutPrefix(mirror, "s3://")
-	if !ok {
+func bucketOf(mirror buildcache.Location) (inventory.Mirror, error) {
+	if !mirror.IsBucket() {
 		return inventory.Mirror{}, wrongCall("--inventory and --batch-manifest are for buckets: %s is none", mirror)
 	}
-	bucket, prefix, _ := strings.Cut(rest, "/")
-	return inventory.Mirror{Bucket: bucket, Prefix: prefix}, nil
+	return inventory.Mirror{Bucket: mirror.Bucket, Prefix: mirror.Prefix}, nil
 }
 
 // readyToHandOver makes sure that handOver will work, before anything is
 // changed. What an earlier run has handed over goes: a second step of then must
 // not be taken for one of now.
-func (r janitorRun) readyToHandOver(mirror string) error {
+func (r janitorRun) readyToHandOver(mirror buildcache.Location) error {
 	if _, err := bucketOf(mirror); err != nil {
 		return err
 	}
@@ -78,7 +76,7 @@ func (r janitorRun) batchFile(step int) string {
 // versionsFor refuses to hand over where what goes could not be taken back: the
 // other process deletes later and without a look.
 func (r janitorRun) versionsFor(ctx context.Context, m *mirrorStore) error {
-	if _, err := bucketOf(m.url); err != nil {
+	if _, err := bucketOf(m.at); err != nil {
 		return err
 	}
 	if _, ok := m.Store.(versionLister); !ok || !keepsVersions(ctx, m.Store) {
@@ -95,7 +93,7 @@ type versionLister interface {
 // pushed later is none of them. The first step must be done before the second
 // one begins: then no spec file names a tarball that is gone.
 func (r janitorRun) handOver(ctx context.Context, m *mirrorStore, step int, keys []string) error {
-	in, err := bucketOf(m.url)
+	in, err := bucketOf(m.at)
 	if err != nil {
 		return err
 	}

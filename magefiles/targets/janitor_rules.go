@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
@@ -23,10 +24,10 @@ type ruleFlags struct {
 
 // policy is what flags say, or the configuration where they are not given: that
 // of the mirror, or that for all.
-func (r janitorRun) policy(mirror string) (policy janitor.Policy, err error) {
+func (r janitorRun) policy(mirror buildcache.Location) (policy janitor.Policy, err error) {
 	rules, flags := r.config.Janitor, r.rules
 	for _, p := range r.config.Platforms {
-		if p.Mirror == mirror {
+		if at, err := buildcache.ParseLocation(p.Mirror, ""); err == nil && at.Same(mirror) {
 			rules = p.Janitor.over(rules)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
@@ -22,31 +23,36 @@ import (
 type mirrorStore struct {
 	janitor.Store
 	url      string // as it was given
+	at       buildcache.Location
 	name     string // the same for all ways to write it
 	known    *janitor.Known
 	requests fmt.Stringer // what was sent; nil where nothing counts it
 }
 
 func (a *app) openMirror(ctx context.Context, url string) (*mirrorStore, error) {
+	at, err := a.location(url)
+	if err != nil {
+		return nil, err
+	}
 	s, requests, err := a.openStore(ctx, url)
-	known := janitor.OpenKnown(filepath.Join(workDir, "janitor", fileName(url)+".known"))
-	return &mirrorStore{Store: s, url: url, name: mirrorName(url), known: known, requests: requests}, err
+	if err != nil {
+		return nil, err
+	}
+	name := mirrorName(at)
+	known := janitor.OpenKnown(filepath.Join(workDir, "janitor", fileName(name)+".known"))
+	return &mirrorStore{Store: s, url: url, at: at, name: name, known: known, requests: requests}, nil
 }
 
 // mirrorName is the address of a mirror in one spelling: what is condemned in it
 // is believed under this name only.
-func mirrorName(url string) string {
-	if strings.HasPrefix(url, "s3://") {
-		return strings.TrimRight(url, "/")
+func mirrorName(at buildcache.Location) string {
+	if at.IsBucket() {
+		return at.String()
 	}
-	path, err := filepath.Abs(strings.TrimPrefix(url, "file://"))
-	if err != nil {
-		return url
+	if real, err := filepath.EvalSymlinks(at.Folder); err == nil {
+		return "file://" + real
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	return "file://" + path
+	return "file://" + at.Folder
 }
 
 // fileName makes a file's name of a URL.
@@ -74,7 +80,7 @@ type janitorRun struct {
 // janitor returns the janitor of a mirror.
 func (r janitorRun) janitor(m *mirrorStore) (janitor.Janitor, error) {
 	host, _ := os.Hostname()
-	policy, err := r.policy(m.url)
+	policy, err := r.policy(m.at)
 	j := janitor.Janitor{
 		Store: m.Store, Mirror: m.name, Policy: policy, Scan: janitor.ScanOptions{Known: m.known}, Roots: r.roots, Settle: r.settle,
 		Owner: cmp.Or(r.env.User, "unknown") + "@" + host + ":" + strconv.Itoa(os.Getpid()),
@@ -91,19 +97,12 @@ func (r janitorRun) each(ctx context.Context, mirrors *string, f func(*mirrorSto
 	// What a scan holds are few big arrays without pointers, and what listings
 	// leave behind is a lot: to collect it often costs little and saves half.
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
-	var urls []string
-	for _, p := range r.config.Platforms {
-		urls = append(urls, p.Mirror)
-	}
-	slices.Sort(urls)
-	if mirrors != nil {
-		urls = list(*mirrors)
-	}
-	if len(urls) == 0 {
-		return wrongCall("no build cache: give --mirror=URL")
+	urls, err := r.mirrors(mirrors)
+	if err != nil {
+		return err
 	}
 	var errs []error
-	for _, url := range slices.Compact(urls) {
+	for _, url := range urls {
 		m, err := r.openMirror(ctx, url)
 		if err == nil {
 			err = errors.Join(f(m), m.known.Save()) // what a run that failed has read is known all the same
@@ -118,6 +117,33 @@ func (r janitorRun) each(ctx context.Context, mirrors *string, f func(*mirrorSto
 	return errors.Join(errs...)
 }
 
+// mirrors are those that a flag lists, or those of the configuration: each once, however it is spelt.
+func (r janitorRun) mirrors(flag *string) ([]string, error) {
+	var urls []string
+	for _, p := range r.config.Platforms {
+		if p.Mirror != "" {
+			urls = append(urls, p.Mirror)
+		}
+	}
+	slices.Sort(urls)
+	if flag != nil {
+		urls = list(*flag)
+	}
+	if len(urls) == 0 {
+		return nil, wrongCall("no build cache: give --mirror=URL")
+	}
+	var found []buildcache.Location
+	return slices.DeleteFunc(urls, func(url string) bool {
+		at, err := r.location(url)
+		if err != nil {
+			return false // opening it says why
+		}
+		again := slices.ContainsFunc(found, at.Same)
+		found = append(found, at)
+		return again
+	}), nil
+}
+
 func (r janitorRun) prune(ctx context.Context, m *mirrorStore) error {
 	j, err := r.janitor(m)
 	if err != nil {
@@ -130,7 +156,7 @@ func (r janitorRun) prune(ctx context.Context, m *mirrorStore) error {
 		}
 	}
 	if r.inventory != "" {
-		if j.Scan.Inventory, err = r.openInventory(ctx, m.url); err != nil {
+		if j.Scan.Inventory, err = r.openInventory(ctx, m.at); err != nil {
 			return err
 		}
 	}
@@ -204,7 +230,7 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, j janitor.Jani
 	if plan == nil {
 		return refused
 	}
-	path := filepath.Join(outDir, "janitor", plan.Run+"-"+fileName(m.url), "plan.json")
+	path := filepath.Join(outDir, "janitor", plan.Run+"-"+fileName(m.name), "plan.json")
 	out := prunedMirror{Mirror: m.url, Plan: plan}
 	if refused != nil && plan.Before.Specs == 0 {
 		return refused // it came to no decision
@@ -224,7 +250,7 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, j janitor.Jani
 		return err
 	}
 	if r.batch != "" {
-		if err := r.readyToHandOver(m.url); err != nil {
+		if err := r.readyToHandOver(m.at); err != nil {
 			return err
 		}
 		j.HandOver = func(step int, keys []string) error { return r.handOver(ctx, m, step, keys) }

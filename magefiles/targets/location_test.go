@@ -1,6 +1,8 @@
 package targets
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,5 +52,115 @@ func TestConfigurationRefusesMirrorsThatAreNone(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), path+":2:") || !strings.Contains(err.Error(), say) || strings.Contains(err.Error(), "secret@") {
 			t.Errorf("%s: got %v", mirror, err)
 		}
+	}
+}
+
+// However a mirror is spelt it has one waiting room, the rules of its platform, and one turn in a run.
+func TestAMirrorIsOneHoweverItIsSpelt(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{"my cache", "other"} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("my cache", "link"); err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	three := 3
+	run := janitorRun{app: &app{config: Config{Platforms: map[string]Platform{
+		"linux/amd64": {Mirror: "my cache/", Janitor: &MirrorRules{KeepLast: &three}},
+		"linux/arm64": {Mirror: "s3://b/p/", Endpoint: "https://minio.example", Janitor: &MirrorRules{KeepLast: &three}},
+	}}}}
+	for _, group := range [][]string{
+		{"my cache", "my cache/", "./my cache", "other/../my cache", here + "/my cache//", "file://" + here + "/my%20cache", "file://localhost" + here + "/my%20cache/"},
+		{"s3://b/p", "s3://b/p/", "s3://b//p"},
+	} {
+		names := map[string]bool{}
+		for _, url := range group {
+			at, err := run.location(url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names[mirrorName(at)] = true
+			if policy, err := run.policy(at); err != nil || policy.KeepLast != 3 {
+				t.Errorf("%s: the rules of its platform do not hold: %+v, %v", url, policy, err)
+			}
+		}
+		flag := strings.Join(group, ",")
+		if urls, err := run.mirrors(&flag); err != nil || len(urls) != 1 || len(names) != 1 {
+			t.Errorf("got %q, %v, %v", urls, names, err)
+		}
+	}
+	at, _ := run.location("link")
+	if real, _ := run.location("my cache"); mirrorName(at) != mirrorName(real) {
+		t.Error("a link to a folder is another mirror")
+	}
+	if urls, err := run.mirrors(nil); err != nil || len(urls) != 2 {
+		t.Errorf("of the configuration: %q, %v", urls, err)
+	}
+	in, err := bucketOf(run.config.locations()[1])
+	if err != nil || in.Prefix != "p" {
+		t.Errorf("inventory: %+v, %v", in, err)
+	}
+}
+
+// What branches build never gets where releases read, in no spelling.
+func TestBranchesHaveAMirrorOfTheirOwn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), ConfigFile)
+	for mirror, refused := range map[string]bool{
+		"s3://cache/": true, "s3://cache/branches": true, "s3://cache-branches": false, "oci://x/y": true, "": false,
+	} {
+		text := "platforms:\n  linux/amd64: {target: x86_64_v3, mirror: s3://cache}\nbranches: {mirror: \"" + mirror + "\"}\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := loadConfig(path); (err != nil) != refused || err != nil && !strings.Contains(err.Error(), path+":3:20") {
+			t.Errorf("%s: got %v", mirror, err)
+		}
+	}
+	a := &app{config: Config{Branches: Branches{Mirror: "s3://cache-branches"}}}
+	if _, err := a.offer(t.Context(), "s3://cache-branches/", true, false); err == nil || !strings.Contains(err.Error(), "no release reads that") {
+		t.Errorf("a release from the branches' mirror: %v", err)
+	}
+}
+
+// SIFs in the bucket of a mirror are reached at its endpoint.
+func TestSIFsAreReachedAtTheEndpointOfTheirBucket(t *testing.T) {
+	t.Chdir(t.TempDir())
+	asked := make(chan string, 100)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Path
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer server.Close()
+	a := &app{config: Config{SIFs: "s3://assets/sifs/", Platforms: map[string]Platform{"linux/amd64": {Mirror: "s3://assets/cache", Endpoint: server.URL}}}}
+	a.env.AssetsKeyID, a.env.AssetsKeySecret = "id", "secret"
+	store, err := a.openSIFs(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range store.List(t.Context(), "") {
+		break
+	}
+	if len(asked) == 0 {
+		t.Fatal("another endpoint was asked")
+	}
+	if path := <-asked; !strings.HasPrefix(path, "/assets") {
+		t.Errorf("it was asked for %s", path)
+	}
+	if err := os.Mkdir("sifs", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	where := "file://" + here + "/sifs/"
+	if _, err := a.openSIFs(t.Context(), &where); err != nil {
+		t.Error(err)
 	}
 }

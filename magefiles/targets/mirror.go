@@ -25,7 +25,7 @@ func (a *app) openStore(ctx context.Context, address string) (s store, requests 
 		return nil, nil, err
 	}
 	if !at.IsBucket() {
-		folder, err := file.Open(address)
+		folder, err := file.Open(at.Folder)
 		return folder, nil, err
 	}
 	bucket, err := s3.Open(ctx, at.String(), a.bucketOptions(at))

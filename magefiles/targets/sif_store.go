@@ -21,15 +21,19 @@ func (a *app) openSIFs(ctx context.Context, url *string) (sifstore.Store, error)
 	if where == "" {
 		return nil, fmt.Errorf("where do SIFs go? name a bucket or folder as sifs in %s, or give --sifs=URL", ConfigFile)
 	}
-	if !strings.HasPrefix(where, "s3://") {
-		return file.Open(where)
+	at, err := a.location(where)
+	if err != nil {
+		return nil, fmt.Errorf("sifs: %w", err)
 	}
-	opts := s3.Options{PathStyle: a.env.S3PathStyle}
+	if !at.IsBucket() {
+		return file.Open(at.Folder)
+	}
+	opts := s3.Options{Endpoint: at.Endpoint, PathStyle: a.env.S3PathStyle || at.Endpoint != ""}
 	opts.KeysFrom = "AWS_INFRASTRUCTURE_ACCESS_KEY_ID"
 	if a.env.AssetsKeyID != "" {
 		opts.Credentials = s3.Keys(a.env.AssetsKeyID, a.env.AssetsKeySecret, a.env.AssetsToken)
 	}
-	return s3.Open(ctx, where, opts)
+	return s3.Open(ctx, at.String(), opts)
 }
 
 // sifKeys are the keys of the lists of SIFs, NAME.json: trusted is a file of
