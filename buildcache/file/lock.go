@@ -19,6 +19,9 @@ const lockName = TempPrefix + "lock"
 // folder.
 func lock(ctx context.Context, root *os.Root) (unlock func(), err error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		l, err := filelock.Try(root, lockName)
 		if err == nil {
 			return func() { l.Close() }, nil
