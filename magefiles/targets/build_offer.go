@@ -68,7 +68,8 @@ func (a *app) readable(ctx context.Context, url string) (store, error) {
 		return nil, fmt.Errorf("mirror: %w", err)
 	}
 	if at.IsBucket() && !at.Anonymous {
-		if id, _, _ := a.env.keys(at.Credentials); id == "" {
+		id, _, _ := a.env.keys(at.Credentials)
+		if id == "" && !(at.Credentials == defaultCredentials && a.env.hasAWSChain()) {
 			a.Log.Warn(fmt.Sprintf("no build cache: it needs %[1]s_ACCESS_KEY_ID and %[1]s_SECRET_ACCESS_KEY", at.Credentials), "mirror", url)
 			return nil, nil
 		}

@@ -1,12 +1,15 @@
 package targets
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 // Whatever the spelling on the command line, a mirror is reached as the configuration says.
@@ -38,6 +41,42 @@ func TestLocationTakesTheEndpointOfTheConfiguration(t *testing.T) {
 	if at, err := a.location("file://" + filepath.Join(here, "../cache") + "/"); err != nil || at.Folder != filepath.Join(here, "../cache") {
 		t.Errorf("a folder: got %+v, %v", at, err)
 	}
+}
+
+// A build reads a mirror with its own keys or by the standard AWS chain; where credentials of another name are asked for,
+// by those only.
+func TestABuildReadsAMirrorByTheAWSChain(t *testing.T) {
+	for _, name := range []string{"AWS_CACHE_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
+		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	a := &app{UI: ui.New(io.Discard, io.Discard, "", true), config: Config{Platforms: map[string]Platform{
+		"linux/amd64": {Mirror: "s3://cache"},
+		"linux/arm64": {Mirror: "s3://named", Credentials: "RELEASES"},
+	}}}
+	reads := func(mirror string, want bool) {
+		t.Helper()
+		if s, err := a.readable(t.Context(), mirror); err != nil || (s != nil) != want {
+			t.Errorf("%s: got %v, %v", mirror, s, err)
+		}
+	}
+	reads("s3://cache", false)
+	config := filepath.Join(os.Getenv("HOME"), "config")
+	t.Setenv("AWS_CONFIG_FILE", config)
+	reads("s3://cache", false) // it is named, and not there
+	if err := os.WriteFile(config, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reads("s3://cache", true)
+	t.Setenv("AWS_CONFIG_FILE", "")
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", config)
+	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/ci")
+	reads("s3://cache", true)
+	reads("s3://named", false)
+	t.Setenv("RELEASES_ACCESS_KEY_ID", "id")
+	reads("s3://named", true)
 }
 
 func TestConfigurationRefusesMirrorsThatAreNone(t *testing.T) {
