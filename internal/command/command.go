@@ -18,6 +18,7 @@ type Cmd struct {
 	Dir     string    // where it runs; empty: here
 	Env     []string  // NAME=value, added to our own environment
 	Clean   bool      // our own environment goes without the variables whose names say that they hold secrets
+	Keep    []string  // but with those that begin so: the program's own
 	Stdin   io.Reader // nil: nothing to read, so no program waits for an answer
 	Stdout  io.Writer // gets the output unaltered; nil: to the log
 	Stderr  io.Writer // gets what goes to standard error unaltered; nil: to the log

@@ -38,16 +38,17 @@ func TestExecAddsToTheEnvironmentAndRunsInDir(t *testing.T) {
 }
 
 func TestACleanEnvironmentHasNoSecrets(t *testing.T) {
-	secrets := []string{"AWS_ACCESS_KEY_ID", "AWS_CACHE_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GHCR_TOKEN", "CI_JOB_TOKEN", "DOCKERHUB_PASSWORD",
+	secrets := []string{"AWS_ACCESS_KEY_ID", "AWS_CACHE_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GHCR_TOKEN", "RELEASES_PASSWORD", "AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY", "GITLAB_API_TOKEN", "CI_JOB_TOKEN", "DOCKERHUB_PASSWORD",
 		"COSIGN_PASSWORD", "SIF_KEY_PASSPHRASE", "SPACK_DEPLOYMENT_KEY_PRIVATE", "SPACK_DEPLOYMENT_KEY_PRIVATE_CONTENT", "SPACKTAINERS_GIT_CREDENTIALS"}
 	for _, name := range secrets {
 		t.Setenv(name, "canary")
 	}
 	t.Setenv("SSH_AUTH_SOCK", "socket")
 	c := sh("env")
-	c.Clean, c.Env = true, []string{"GIVEN_TOKEN=given"}
+	t.Setenv("APPTAINER_DOCKER_PASSWORD", "own")
+	c.Clean, c.Keep, c.Env = true, []string{"APPTAINER_"}, []string{"GIVEN_TOKEN=given"}
 	got, err := Output(t.Context(), Exec(nil), c)
-	if err != nil || strings.Contains(got, "canary") || !strings.Contains(got, "SSH_AUTH_SOCK=socket") || !strings.Contains(got, "GIVEN_TOKEN=given") {
+	if err != nil || strings.Contains(got, "canary") || !strings.Contains(got, "SSH_AUTH_SOCK=socket") || !strings.Contains(got, "GIVEN_TOKEN=given") || !strings.Contains(got, "APPTAINER_DOCKER_PASSWORD=own") {
 		t.Errorf("got %s, %v", got, err)
 	}
 }

@@ -29,7 +29,7 @@ func Exec(log io.Writer) Runner {
 		var end tail
 		p := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 		p.Dir = c.Dir
-		p.Env = append(environment(p.Environ(), c.Clean), c.Env...)
+		p.Env = append(environment(p.Environ(), c.Clean, c.Keep), c.Env...)
 		p.Stdin = c.Stdin
 		p.Stdout = either(c.Stdout, out)
 		p.Stderr = io.MultiWriter(&end, either(c.Stderr, errs))

@@ -3,6 +3,7 @@ package definition
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"maps"
 	"regexp"
 	"slices"
@@ -104,7 +105,7 @@ func (s Stage) value(key string) string {
 
 // readApptainer reads a definition file into d. The final stage counts: it is
 // what ships, the others only lend it files.
-func readApptainer(p *problems, data []byte, d *Definition) {
+func readApptainer(p *problems, fsys fs.FS, data []byte, d *Definition) {
 	stages := Stages(data)
 	if len(stages) == 0 {
 		p.add(1, 1, "no Bootstrap: begin with 'Bootstrap: docker' and 'From: IMAGE:TAG'")
@@ -114,6 +115,7 @@ func readApptainer(p *problems, data []byte, d *Definition) {
 		s.check(p)
 		d.Bootstrap, d.From, d.OSVersion = s.Agent, s.Image(), s.value("osversion")
 	}
+	checkHost(p, fsys, data, stages)
 }
 
 func (s Stage) check(p *problems) {

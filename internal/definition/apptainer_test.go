@@ -3,6 +3,7 @@ package definition
 import (
 	"strings"
 	"testing"
+	"testing/fstest"
 )
 
 const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -92,7 +93,7 @@ func FuzzReadApptainer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		d := Definition{Name: "x", Kind: Apptainer}
 		p := &problems{path: "x.def"}
-		readApptainer(p, []byte(text), &d)
+		readApptainer(p, fstest.MapFS{}, []byte(text), &d)
 		lines := strings.Count(text, "\n") + 1
 		for _, err := range p.found {
 			if err.Line < 1 || err.Line > lines {

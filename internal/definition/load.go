@@ -197,7 +197,7 @@ func (l *loader) load(d Definition) {
 	if data, err := fs.ReadFile(l.fsys, d.Path); err != nil {
 		p.file("%s", reason(err))
 	} else if d.Kind == Apptainer {
-		readApptainer(p, data, &d)
+		readApptainer(p, l.fsys, data, &d)
 	} else {
 		l.readEnvironment(p, data, &d)
 	}

@@ -174,6 +174,10 @@ func TestABuildCannotPushWhatItsLockfileDoesNotSay(t *testing.T) {
 		"another blob":    {"v3-unsigned", func(h handed, _ *buildcache.Spec) { h.objects[h.keys[0]] = []byte("x") }},
 		"a sane archive that the spec file does not name": {"v2-unsigned", func(h handed, s *buildcache.Spec) { h.objects[h.keys[0]] = sane(t, s) }},
 		"a sane archive that the manifest does not name":  {"v3-unsigned", func(h handed, s *buildcache.Spec) { h.objects[h.keys[0]] = sane(t, s) }},
+		"a sane archive of the manifest's size": {"v3-unsigned", func(h handed, _ *buildcache.Spec) {
+			h.objects[h.keys[0]] = bytes.Clone(h.objects[h.keys[0]])
+			h.objects[h.keys[0]][4] ^= 1 // the time in gzip's header
+		}},
 		"another algorithm": {"v2-unsigned", spec(`"hash_algorithm":"sha256"`, `"hash_algorithm":"sha512"`)},
 		"another version":   {"v2-unsigned", spec(`"version":"1.1"`, `"version":"1.2"`)},
 		"another edge":      {"v2-unsigned", spec(`"link"`, `"build"`)},

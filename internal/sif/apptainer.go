@@ -140,5 +140,6 @@ func (a Apptainer) buildCmd(compression Compression, args buildArgs, path string
 	if args.noHTTPS {
 		argv = append(argv, "--no-https")
 	}
-	return command.Cmd{Args: append(argv, path, args.from)}, nil
+	// %post has apptainer's own environment, but for apptainer's variables.
+	return command.Cmd{Args: append(argv, path, args.from), Clean: true, Keep: []string{"APPTAINER_", "SINGULARITY_"}}, nil
 }

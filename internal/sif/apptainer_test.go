@@ -82,6 +82,37 @@ func TestPodmanRunsApptainerWhereTheHostHasNone(t *testing.T) {
 	}
 }
 
+// %post of a definition file runs what its author wrote, with the environment of apptainer.
+func TestWhatADefinitionFileRunsSeesNoSecrets(t *testing.T) {
+	bin, seen := t.TempDir(), filepath.Join(t.TempDir(), "seen")
+	script := "#!/bin/sh\necho apptainer version 1.4.5 --mksquashfs-args\ncase \"$*\" in *--force*) env >" + seen + "; for f; do case $f in *.part) echo x >$f ;; esac; done ;; esac\n"
+	if err := os.WriteFile(filepath.Join(bin, "apptainer"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	for _, name := range []string{"AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY", "GHCR_TOKEN", "RELEASES_PASSWORD", "COSIGN_PASSWORD", "SIF_KEY_PASSPHRASE", "CI_JOB_TOKEN", "SPACK_DEPLOYMENT_KEY_PRIVATE_CONTENT"} {
+		t.Setenv(name, "canary")
+	}
+	t.Setenv("APPTAINER_DOCKER_PASSWORD", "its-own")
+	run := command.Exec(testLog{t})
+	engine, err := NewApptainer(t.Context(), run, "none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	def := filepath.Join(t.TempDir(), "tool.def")
+	if err := os.WriteFile(def, []byte("Bootstrap: scratch\n%post\nenv\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b := Builder{Folder: Folder(t.TempDir()), Run: run, Engine: engine, Compression: Zstd}
+	if _, _, err := b.BuildDefinitionFile(t.Context(), DefinitionFile{Name: "tool", Version: "1", Platform: "linux/amd64", Path: def}); err != nil {
+		t.Log(err)
+	}
+	text, err := os.ReadFile(seen)
+	if err != nil || strings.Contains(string(text), "canary") || !strings.Contains(string(text), "APPTAINER_DOCKER_PASSWORD=its-own") {
+		t.Errorf("%v:\n%s", err, text)
+	}
+}
+
 func TestSingularityThatKnowsGzipAlone(t *testing.T) {
 	bin := t.TempDir()
 	if err := os.WriteFile(filepath.Join(bin, "singularity"), []byte("#!/bin/sh\necho singularity-ce version 3.11.4\n"), 0o755); err != nil {
