@@ -230,7 +230,7 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, j janitor.Jani
 	if plan == nil {
 		return refused
 	}
-	path := filepath.Join(outDir, "janitor", plan.Run+"-"+fileName(m.name), "plan.json")
+	path := filepath.Join(outDir, "janitor", plan.Run+"-"+fileName(m.url), "plan.json")
 	out := prunedMirror{Mirror: m.url, Plan: plan}
 	if refused != nil && plan.Before.Specs == 0 {
 		return refused // it came to no decision
