@@ -206,6 +206,12 @@ func (j Janitor) Announce(ctx context.Context, what string, specs []buildcache.H
 	return j.writeSet(ctx, "builds/"+rand.Text(), buildFor, []Origin{{what, slices.Clone(specs)}})
 }
 
+// HasJanitor reports whether a janitor has ever worked on a mirror. Where none
+// has, nobody would remove what a build announces.
+func HasJanitor(ctx context.Context, store buildcache.Store) (bool, error) {
+	return exists(ctx, store, oldLeaseKey)
+}
+
 // Spare leaves a set with specs of the cache that pins name, and all that they
 // need. It counts for 90 days.
 func (j Janitor) Spare(ctx context.Context, pins []Pin) (RootSet, error) {

@@ -26,6 +26,7 @@ type Scheduler struct {
 	Work      string                                                                // a folder; what is in it may be removed at any time
 	Tree      image.Tree
 	Watch     func(Event)
+	Announce  func(ctx context.Context, c Container) // is told of each build before it reads a build cache; may be nil
 	Now       func() time.Time
 	Force     bool // build also what is up to date
 	Anew      bool // concretize also what has been
@@ -94,6 +95,9 @@ func (s *Scheduler) build(ctx context.Context, c Container, stop func()) Result 
 		result.Outcome, result.Record = UpToDate, plan.Record
 	default:
 		result.Outcome, plan.Container.Anew = Built, s.Force
+		if s.Announce != nil {
+			s.Announce(ctx, plan.Container)
+		}
 		result.Passed, result.Err = s.withHost(ctx, c, building, func(e Engine) error {
 			result.Host = e.Host
 			result.Record, err = e.Build(ctx, plan.Container)

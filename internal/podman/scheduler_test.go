@@ -174,6 +174,35 @@ func TestASecondRunBuildsNothing(t *testing.T) {
 	}
 }
 
+// What a build relies on is announced before it begins, and what is not built relies on nothing.
+func TestABuildIsAnnouncedBeforeItBegins(t *testing.T) {
+	scheduler, double := newScheduler(t)
+	var mu sync.Mutex
+	announced := map[string]int{} // how many specs
+	scheduler.Announce = func(_ context.Context, c Container) {
+		mu.Lock()
+		defer mu.Unlock()
+		announced[c.Name] = len(c.Lock.Specs)
+		for _, build := range double.builds() {
+			if strings.Contains(build, "/"+c.Name+"-linux") {
+				t.Errorf("%s is announced behind %s", c.Name, build)
+			}
+		}
+	}
+	scheduler.Build(t.Context(), containersNamed(t, "a"))
+	if announced["a"] == 0 {
+		t.Errorf("announced %v", announced)
+	}
+	scheduler.Build(t.Context(), containersNamed(t, "a", "b"))
+	if len(announced) != 2 || len(double.builds()) != 2 {
+		t.Errorf("announced %v", announced)
+	}
+	clear(announced)
+	if scheduler.Build(t.Context(), containersNamed(t, "a", "b")); len(announced) > 0 {
+		t.Errorf("announced what is up to date: %v", announced)
+	}
+}
+
 func TestAFailureStopsNoOtherBuild(t *testing.T) {
 	scheduler, double := newScheduler(t)
 	double.fails = func(line string) error {

@@ -88,6 +88,11 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 	scheduler.Force, scheduler.FailFast = o.force, o.failFast
 	progress := a.newProgress()
 	scheduler.Watch = progress.event
+	scheduler.Announce = func(ctx context.Context, c podman.Container) {
+		for _, m := range c.Offer.Mirrors {
+			a.announce(ctx, c.Container, m.Store)
+		}
+	}
 	results := scheduler.Build(ctx, containers)
 	progress.close()
 	var failed []error

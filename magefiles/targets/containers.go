@@ -263,6 +263,7 @@ func (a *app) assemble(ctx context.Context, d definition.Definition, o assembleO
 	if err != nil {
 		return assemble.Result{}, err
 	}
+	a.announce(ctx, container.Container, cache.Store)
 	result, err := assemble.Builder{Cache: cache, Work: workDir, Fetch: parallel()}.Build(ctx, container, images)
 	if err != nil {
 		return assemble.Result{}, err

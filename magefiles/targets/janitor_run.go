@@ -2,7 +2,6 @@ package targets
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -79,12 +77,10 @@ type janitorRun struct {
 
 // janitor returns the janitor of a mirror.
 func (r janitorRun) janitor(m *mirrorStore) (janitor.Janitor, error) {
-	host, _ := os.Hostname()
 	policy, err := r.policy(m.at)
 	j := janitor.Janitor{
 		Store: m.Store, Mirror: m.name, Policy: policy, Scan: janitor.ScanOptions{Known: m.known}, Roots: r.roots, Settle: r.settle,
-		Owner: cmp.Or(r.env.User, "unknown") + "@" + host + ":" + strconv.Itoa(os.Getpid()),
-		Log:   func(format string, args ...any) { r.Log.Infof(format, args...) },
+		Owner: r.owner(), Log: func(format string, args ...any) { r.Log.Infof(format, args...) },
 	}
 	if r.settle == 0 {
 		j.Settle = -1 // --settle=0
