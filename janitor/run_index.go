@@ -5,12 +5,189 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
+
+// unindex takes what goes out of all indexes, waits until clients have
+// forgotten theirs, and looks whether anything was pushed or an index written
+// meanwhile, until nothing was.
+func (r *run) unindex(ctx context.Context) error {
+	for round := 0; ; round++ {
+		wrote, err := r.swapAll(ctx)
+		if err != nil {
+			return err
+		}
+		if wrote {
+			r.swapped = r.Now()
+			if r.going.Count() > 0 && r.Settle > 0 {
+				r.Log("waiting %s until no client uses the index of before", r.Settle)
+				if err := r.lease.pause(ctx, r.Settle); err != nil {
+					return err
+				}
+			}
+		}
+		if err := r.again(ctx, true); err != nil {
+			return err
+		}
+		if err := r.restored(ctx); err != nil {
+			return err
+		}
+		if !r.named() {
+			return nil
+		}
+		if round == tries {
+			return errors.New("another process keeps writing the index: no spec was deleted, run again when it is quiet")
+		}
+	}
+}
+
+// named reports whether an index has specs that go as cached.
+func (r *run) named() bool {
+	for _, x := range r.look.scan.indexes {
+		for at := range x.cached.All() {
+			if r.going.Has(at) || r.deleted.Has(at) && x.dangling.Has(at) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// swapAll takes what goes, and entries of which there is nothing, out of the
+// indexes.
+func (r *run) swapAll(ctx context.Context) (wrote bool, err error) {
+	mend := len(r.plan.Mend) > 0
+	dangling := map[string]index.Bits{}
+	var keys []string
+	for _, x := range r.look.scan.indexes {
+		if !slices.Contains(keys, x.object.Key) {
+			keys = append(keys, x.object.Key)
+		}
+		dangling[x.sum] = x.dangling
+	}
+	for _, key := range keys {
+		goes := func(x *cacheIndex, at id) bool {
+			return r.going.Has(at) || dangling[x.sum].Has(at) && (mend || r.deleted.Has(at))
+		}
+		w, err := r.swap(ctx, r.lease, key, r.drop(goes))
+		wrote = wrote || w
+		if err != nil {
+			return wrote, err
+		}
+	}
+	return wrote, nil
+}
+
+// restore puts the entries back that the room says were taken out of indexes,
+// of specs that are present and do not go: a run was killed, they are needed
+// after all, or they were pushed again under their old index.
+func (r *run) restore(ctx context.Context) (wrote bool, err error) {
+	s := r.look.scan
+	back := map[string]map[id]bool{} // by index
+	add := func(at id, taken uint16) {
+		if !s.present.Has(at) || r.going.Has(at) {
+			return
+		}
+		for _, key := range r.next.takenFrom(taken) {
+			for _, x := range s.indexes {
+				if x.object.Key == key && !s.cachedBy(key, at) {
+					if back[key] == nil {
+						back[key] = map[id]bool{}
+					}
+					back[key][at] = true
+				}
+			}
+		}
+	}
+	for at, e := range r.next.specs {
+		if e.taken != 0 {
+			add(id(at), e.taken)
+		}
+	}
+	for _, t := range r.next.tombs {
+		if at, ok := s.dag.lookup(t.hash); ok && t.taken != 0 {
+			add(at, t.taken)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(back)) {
+		w, err := r.putBackInto(ctx, key, back[key])
+		wrote = wrote || w
+		if err != nil {
+			return wrote, err
+		}
+	}
+	return wrote, nil
+}
+
+// restored restores, and looks again if that has written anything.
+func (r *run) restored(ctx context.Context) error {
+	for range tries {
+		wrote, err := r.restore(ctx)
+		if err != nil || !wrote {
+			return err
+		}
+		if err := r.again(ctx, r.look.partial); err != nil {
+			return err
+		}
+	}
+	return errors.New("another process keeps writing the index: run again when it is quiet")
+}
+
+// cachedBy reports whether an index object has a spec as cached.
+func (s *Scan) cachedBy(key string, at id) bool {
+	return slices.ContainsFunc(s.indexes, func(x *cacheIndex) bool { return x.object.Key == key && x.cached.Has(at) })
+}
+
+// putBackInto writes entries for specs into an index, as their spec files have
+// them.
+func (r *run) putBackInto(ctx context.Context, key string, specs map[id]bool) (wrote bool, err error) {
+	s := r.look.scan
+	layout := 2
+	if key != indexV2 {
+		layout = 3
+	}
+	var files []objectID
+	hashes := map[buildcache.Hash]bool{}
+	for _, at := range slices.Sorted(maps.Keys(specs)) {
+		if file, ok := s.file(at, layout); ok && s.whole(at, layout) {
+			files = append(files, file)
+			hashes[s.dag.hash(at)] = true
+		}
+	}
+	if len(files) == 0 {
+		return false, nil
+	}
+	sc := &scanner{Scan: s, store: r.Store, opts: r.Scan}
+	sc.opts.Parallel = max(sc.opts.Parallel, 16)
+	texts := map[string]*text{} // by version of the database
+	defer func() {
+		for _, t := range texts {
+			t.Close()
+		}
+	}()
+	r.Log("%s: %d entries come back", key, len(files))
+	return r.swap(ctx, r.lease, key, func(ctx context.Context, x *cacheIndex) (*text, error) {
+		version := x.graph.Version()
+		if texts[version] == nil {
+			t, err := sc.textOf(ctx, version, files)
+			if err != nil {
+				return nil, err
+			}
+			texts[version] = t
+		}
+		was, err := x.fetch(ctx, r.Store)
+		if err != nil {
+			return nil, err
+		}
+		defer was.Close()
+		return was.withBack(texts[version], func(h buildcache.Hash) bool { return hashes[h] })
+	})
+}
 
 // tries is how often a lost race for an index is run again.
 const tries = 8
