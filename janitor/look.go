@@ -72,9 +72,10 @@ func (l *look) notes(now time.Time, note func(string, ...any)) {
 		switch {
 		case s.Problem != "":
 			note("the root set %s cannot be read: %s", s.Name, s.Problem)
+		case !s.Repository() && s.For <= buildFor: // it ends with its build
 		case !s.inForce(now):
 			note("the root set %s of %s has ended on %s and keeps nothing any more", name, s.Owner, s.Ends().Format(time.DateOnly))
-		case s.Repository() && s.Late(now):
+		case s.Late(now):
 			note("the root set %s of %s was not refreshed since %s: it ends on %s", name, s.Owner, s.Written.Format(time.DateOnly), s.Ends().Format(time.DateOnly))
 		}
 	}

@@ -296,6 +296,39 @@ func (j Janitor) ForgetRoots(ctx context.Context, name string) error {
 	return fmt.Errorf("root set %q: %w", name, ErrNothingFor)
 }
 
+// removeEnded removes the sets that have ended 30 days ago, or would have if they
+// could be read, but for those of repositories: what they need is not known.
+func (r *run) removeEnded(ctx context.Context) error {
+	var keys []string
+	for i := range r.look.sets {
+		s := &r.look.sets[i]
+		if s.Problem != "" && s.Repository() || r.moment().earlier().Sub(s.Ends()) < endedFor {
+			continue
+		}
+		key := RootsPrefix + s.Name
+		switch _, o, err := get(ctx, r.Store, key); {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return err
+		case o.ModTime.Equal(s.Written): // nobody has refreshed it
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	r.Log("%d root sets have ended more than 30 days ago, and are removed", len(keys))
+	for some := range slices.Chunk(keys, batch) {
+		if err := r.lease.hold(ctx); err != nil {
+			return err
+		}
+		if err := r.Store.Delete(ctx, some); err != nil {
+			return fmt.Errorf("remove root sets: %w", err)
+		}
+	}
+	return nil
+}
+
 // readRoots reads the lockfiles and pins anew.
 func (j *Janitor) readRoots(ctx context.Context) (Roots, error) {
 	if j.Roots == nil {

@@ -148,6 +148,65 @@ func TestRootSetsKeepUntilTheyEnd(t *testing.T) {
 	})
 }
 
+// What has ended stays a while, so that a person can see it.
+func TestRootSetsAreRemovedWhenTheyHaveEndedLongAgo(t *testing.T) {
+	s, root, _ := condemnedStage(t, 3)
+	other := s.janitor()
+	other.Repository = "other"
+	if _, err := other.PublishRoots(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	build, err := other.Announce(t.Context(), "a build", []buildcache.Hash{buildcache.Hash(root.Hash)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.m.set(janitor.RootsPrefix+"repositories/unreadable", []byte("{"), s.now())
+	there := func(name string) bool { return s.m.data(janitor.RootsPrefix+name) != nil }
+	began := s.now()
+	for _, step := range []struct {
+		days             int
+		build, ofTheRepo bool
+	}{{31, true, true}, {33, false, true}, {119, false, true}, {121, false, false}} {
+		s.pass(time.Duration(step.days)*day - s.now().Sub(began))
+		p, err := s.janitor().Plan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if notes := strings.Join(p.Notes, " "); strings.Contains(notes, "builds/") || strings.Contains(notes, "other") != (step.days > 67) {
+			t.Errorf("after %d days: %q", step.days, notes)
+		}
+		s.prune()
+		if there(build.Name) != step.build || there("repositories/other") != step.ofTheRepo || !there("repositories/unreadable") {
+			t.Errorf("after %d days: the build's set is there %v, the repository's %v", step.days, there(build.Name), there("repositories/other"))
+		}
+	}
+}
+
+// One that is refreshed while a run is about to remove it stays.
+func TestARootSetThatIsRefreshedIsNotRemoved(t *testing.T) {
+	s, _, _ := condemnedStage(t, 3)
+	other := s.janitor()
+	other.Repository, other.Store = "other", s.m.plain()
+	publish := func() {
+		if _, err := other.PublishRoots(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	publish()
+	s.pass(121 * day)
+	s.m.before = func(what, key string) error {
+		if strings.HasSuffix(key, "/room") {
+			s.m.before = nil
+			publish()
+		}
+		return nil
+	}
+	s.prune()
+	if s.m.data(janitor.RootsPrefix+"repositories/other") == nil {
+		t.Error("a set was removed that somebody had just refreshed")
+	}
+}
+
 func TestRootSetsThatCannotBeReadStopDeleting(t *testing.T) {
 	for name, tt := range map[string]struct {
 		key, text string

@@ -80,6 +80,9 @@ func (r *run) apply(ctx context.Context, p *Plan) error {
 	if err := r.condemn(ctx); err != nil {
 		return err
 	}
+	if err := r.removeEnded(ctx); err != nil {
+		return err
+	}
 	if err := r.work(ctx); err != nil {
 		return err
 	}

@@ -142,7 +142,7 @@ func NewScan(ctx context.Context, store buildcache.Store, opts ScanOptions) (*Sc
 
 func scanOnce(ctx context.Context, store buildcache.Store, opts ScanOptions) (*Scan, error) {
 	r := newScanner(store, opts)
-	steps := []func(context.Context) error{r.readListing, r.readManifests, r.gather, r.readSpecFiles, r.readPushes, r.gate}
+	steps := []func(context.Context) error{r.readListing, r.readManifests, r.gather, r.readSpecFiles, r.readPushes, r.complete}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, err

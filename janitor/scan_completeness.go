@@ -17,7 +17,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
-// The gate: real servers have left keys out of a listing without an error.
+// Real servers have left keys out of a listing without an error.
 // Whatever is known from elsewhere and was not listed is asked for by itself,
 // where Spack would look for it; if it is there, nothing in the listing's gaps
 // can be trusted.
@@ -26,8 +26,8 @@ import (
 // damage, if anything refers to it.
 type check func(context.Context) (*Damage, error)
 
-// gate makes sure that all is listed that entries and manifests name.
-func (r *scanner) gate(ctx context.Context) error {
+// complete makes sure that all is listed that entries and manifests name.
+func (r *scanner) complete(ctx context.Context) error {
 	for _, x := range r.indexes {
 		i, ok := r.objects.find(x.object.Key)
 		if !ok && !r.tooNew(x.object) {
@@ -315,7 +315,7 @@ func (r *scanner) unlistedKeys(ctx context.Context) error {
 	for _, b := range r.blobsNamed(keys) {
 		data, _, err := get(ctx, r.store, r.blobs[b].key())
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // the gate tells
+			continue // complete tells
 		}
 		var list struct{ Keys map[string]any }
 		if err == nil && json.Unmarshal(data, &list) != nil {
