@@ -16,6 +16,17 @@ import (
 
 // Lock reads the lockfile that is attached to an image; nil where none is.
 func Lock(ctx context.Context, c *registry.Client, repository name.Repository, digest v1.Hash) ([]byte, error) {
+	return lock(ctx, c, repository, digest, func() (*v1.ConfigFile, error) {
+		return c.Config(ctx, repository, v1.Descriptor{Digest: digest})
+	})
+}
+
+// LockOf is Lock for an image whose configuration is known.
+func LockOf(ctx context.Context, c *registry.Client, repository name.Repository, digest v1.Hash, config *v1.ConfigFile) ([]byte, error) {
+	return lock(ctx, c, repository, digest, func() (*v1.ConfigFile, error) { return config, nil })
+}
+
+func lock(ctx context.Context, c *registry.Client, repository name.Repository, digest v1.Hash, read func() (*v1.ConfigFile, error)) ([]byte, error) {
 	ref := repository.Digest(digest.String())
 	attached, err := c.Referrers(ctx, ref)
 	if err != nil {
@@ -24,7 +35,7 @@ func Lock(ctx context.Context, c *registry.Client, repository name.Repository, d
 	if !slices.ContainsFunc(attached, func(d v1.Descriptor) bool { return d.ArtifactType == TypeLock }) {
 		return nil, nil
 	}
-	config, err := c.Config(ctx, repository, v1.Descriptor{Digest: digest})
+	config, err := read()
 	if err != nil {
 		return nil, err
 	}

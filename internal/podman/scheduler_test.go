@@ -43,14 +43,18 @@ type podmanDouble struct {
 	fails func(line string) error
 	lock  []byte // what it concretizes
 
-	mu    sync.Mutex
-	lines []string
+	mu     sync.Mutex
+	lines  []string
+	labels map[string]map[string]string // of images, by tag
 }
 
 func (d *podmanDouble) run(ctx context.Context, c command.Cmd) error {
 	line := strings.Join(c.Args, " ")
 	d.mu.Lock()
 	d.lines = append(d.lines, line)
+	if slices.Contains(c.Args, "build") {
+		d.keepLabels(c.Args)
+	}
 	d.mu.Unlock()
 	if d.fails != nil {
 		if err := d.fails(line); err != nil {
@@ -66,9 +70,28 @@ func (d *podmanDouble) run(ctx context.Context, c command.Cmd) error {
 			}
 		}
 	case strings.Contains(line, " save "):
-		return saveImage(d.t, c.Stdout, d.lock)
+		d.mu.Lock()
+		labels := d.labels[c.Args[len(c.Args)-1]]
+		d.mu.Unlock()
+		return saveImage(d.t, c.Stdout, d.lock, labels)
 	}
 	return ctx.Err()
+}
+
+func (d *podmanDouble) keepLabels(args []string) {
+	labels := map[string]string{}
+	for _, arg := range args {
+		if label, ok := strings.CutPrefix(arg, "--label="); ok {
+			name, value, _ := strings.Cut(label, "=")
+			labels[name] = value
+		}
+		if tag, ok := strings.CutPrefix(arg, "--tag="); ok {
+			if d.labels == nil {
+				d.labels = map[string]map[string]string{}
+			}
+			d.labels[tag] = labels
+		}
+	}
 }
 
 func (d *podmanDouble) builds() (found []string) {
@@ -83,8 +106,9 @@ func (d *podmanDouble) builds() (found []string) {
 }
 
 // saveImage writes an image as podman save does: with a lockfile, or with nothing in it.
-func saveImage(t *testing.T, w io.Writer, lock []byte) error {
-	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "amd64", RootFS: v1.RootFS{Type: "layers"}})
+func saveImage(t *testing.T, w io.Writer, lock []byte, labels map[string]string) error {
+	config := &v1.ConfigFile{OS: "linux", Architecture: "amd64", RootFS: v1.RootFS{Type: "layers"}, Config: v1.Config{Labels: labels}}
+	img, err := mutate.ConfigFile(empty.Image, config)
 	if err == nil && lock != nil {
 		var layer bytes.Buffer
 		archive := tar.NewWriter(&layer)

@@ -18,12 +18,16 @@ import (
 func Lock(ctx context.Context, c *registry.Client, repository name.Repository, concretization string, verifier *attest.Verifier) ([]byte, error) {
 	tag := repository.Tag(lockTag(concretization))
 	found, err := c.Get(ctx, tag)
-	if found == nil || err != nil {
+	if found == nil || err != nil || !found.MediaType.IsImage() {
 		return nil, err
 	}
-	config, err := c.Config(ctx, repository, found.Descriptor)
+	img, err := found.Image()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", tag, err)
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return nil, c.Explain(repository, fmt.Errorf("read the configuration of %s: %w", tag, err))
 	}
 	labels := config.Config.Labels
 	if labels[image.LabelConcretization] != concretization || labels[image.LabelLock] == "" {
@@ -40,7 +44,7 @@ func Lock(ctx context.Context, c *registry.Client, repository name.Repository, c
 			return nil, err
 		}
 	}
-	text, err := attest.Lock(ctx, c, repository, found.Digest)
+	text, err := attest.LockOf(ctx, c, repository, found.Digest, config)
 	if errors.Is(err, registry.ErrDamaged) {
 		c.Notice(err.Error())
 		return nil, nil
