@@ -21,28 +21,35 @@ type Actor struct {
 	Name   string
 	Seed   uint64
 	Faults Faults
-	Run    *Run          // the janitor's, else nil
-	Skew   time.Duration // of its clock against the truth
+	Run    *Run                 // the janitor's, else nil
+	Skew   func() time.Duration // of its clock against the truth; nil is none
 
 	w         *World
+	mirror    string // the bucket's address when it began
 	kill      context.CancelCauseFunc
 	intent    func() map[string]bool // hashes that the root set which it writes is to hold
 	tested    time.Time              // a push: when it has looked what is there already
 	announced bool                   // and whether it had left a root set before
 	dead      bool
-	until     time.Time      // it is stopped
-	inFlight  bool           // the request that takes effect was under way when the program was stopped
-	refused   bool           // a key of a batch
-	writes    int            // so far
-	pages     int            // of listings, so far
-	counts    map[string]int // of requests, by kind and key
+	until     time.Time       // it is stopped
+	inFlight  bool            // the request that takes effect was under way when the program was stopped
+	refused   map[string]bool // keys of a batch, and not deleted since
+	handed    map[string]bool // a run has handed over these hashes, for this program to delete
+	writes    int             // so far
+	pages     int             // of listings, so far
+	counts    map[string]int  // of requests, by kind and key
 }
 
 // Now is the time by the program's own clock.
-func (a *Actor) Now() time.Time { return time.Now().Add(a.Skew) }
+func (a *Actor) Now() time.Time {
+	if a.Skew == nil {
+		return time.Now()
+	}
+	return time.Now().Add(a.Skew())
+}
 
 // String names the bucket, the same for all.
-func (a *Actor) String() string { return "s3://torture/" }
+func (a *Actor) String() string { return a.mirror }
 
 // request has its effect between two pauses, under the world's lock. write says that it can change something.
 func (a *Actor) request(ctx context.Context, op, key string, write bool, effect func(f fate) error) error {
@@ -245,9 +252,10 @@ func (a *Actor) Delete(ctx context.Context, keys []string) error {
 				if f == partly && a.hash("partly", key, 0)%4 == 0 {
 					failed = append(failed, buildcache.ObjectError{Key: key, Err: errDenied})
 					a.w.note(a, "refused delete of", key)
-					a.refused = a.refused || !strings.HasPrefix(key, ownPrefix)
+					a.refused[key] = !strings.HasPrefix(key, ownPrefix)
 					continue
 				}
+				delete(a.refused, key)
 				a.w.remove(a, key)
 			}
 			return nil

@@ -3,8 +3,6 @@ package torture
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -158,41 +156,4 @@ func writeIndex(ctx context.Context, a *Actor, layout int, view string, cached [
 		key = viewKey(view)
 	}
 	return a.write(ctx, key, manifest(blob{"application/vnd.spack.db.v8+json", "none", text}))
-}
-
-// mirrorCopy is aws s3 sync from another mirror: objects come in the order of their keys, which is not Spack's: in layout v2
-// spec files come before tarballs, in layout v3 blobs before manifests. What is there with the same size is left alone.
-func mirrorCopy(ctx context.Context, a *Actor, specs []*Spec, layout int, signed bool, each time.Duration) error {
-	var list []upload
-	for _, s := range specs {
-		if !s.External {
-			list = append(list, push{layout: layout, signed: signed}.uploads(s)...)
-		}
-	}
-	a.tested = time.Now()
-	there := map[string]bool{}
-	keys, err := a.list(ctx, "", "")
-	if err != nil {
-		return err
-	}
-	for _, key := range keys {
-		there[key] = true
-	}
-	for _, u := range sortUploads(list) {
-		if there[u.key] {
-			continue
-		}
-		if err := a.write(ctx, u.key, u.body); err != nil {
-			return err
-		}
-		if err := a.pause(ctx, each, a.hash("sync", u.key, 0)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func sortUploads(list []upload) []upload {
-	slices.SortFunc(list, func(a, b upload) int { return strings.Compare(a.key, b.key) })
-	return slices.CompactFunc(list, func(a, b upload) bool { return a.key == b.key })
 }

@@ -12,11 +12,16 @@ func Draw(seed uint64) History {
 	d := &drawing{Rand: rand.New(rand.NewPCG(seed, 0)), h: History{Seed: seed}}
 	d.setting()
 	d.weeks = 3 + d.IntN(4)
+	d.clocks()
+	d.rules()
 	d.prunes()
+	if d.one(3) {
+		d.duel()
+	}
 	for range 2 + d.IntN(8) {
 		d.push()
 	}
-	for range d.IntN(9) {
+	for range d.IntN(11) {
 		d.other()
 	}
 	slices.SortStableFunc(d.h.Steps, func(a, b Step) int { return cmp.Compare(a.At, b.At) })
@@ -48,14 +53,41 @@ func (d *drawing) setting() {
 		Repos: 1 + d.IntN(3), Views: d.IntN(3), Page: pick(d, 3, 10, 50, 1000), Batch: pick(d, 2, 10, 1000),
 		Conditions: pick(d, "", "", "", "", "", "", "", "", "ignored", "refused"),
 	}
+}
+
+// clocks lets the store's and those of the janitor's machines be wrong, and be set.
+func (d *drawing) clocks() {
 	if d.one(4) {
 		d.h.Skew = d.between(-2*day, 2*day).Round(time.Second)
 	}
-	if d.one(10) {
-		d.h.JumpAt, d.h.Jump = d.between(0, 6*week).Round(time.Second), d.between(-8*day, 8*day).Round(time.Second)
+	if d.one(8) {
+		d.h.JumpAt, d.h.Jump = d.between(0, time.Duration(d.weeks)*week).Round(time.Second), d.between(-8*day, 8*day).Round(time.Second)
 	}
+	if d.one(4) {
+		d.h.Clock = pick(d, d.between(-25*time.Minute, 25*time.Minute), d.between(-25*time.Minute, 25*time.Minute), d.between(-3*day, 3*day)).Round(time.Second)
+	}
+	if d.one(8) {
+		d.h.OffAt, d.h.OffFor = d.between(0, time.Duration(d.weeks)*week).Round(time.Second), d.between(time.Hour, 2*week).Round(time.Second)
+		d.h.Off = d.between(-8*day, 8*day).Round(time.Second)
+	}
+}
+
+func (d *drawing) rules() {
 	if d.one(5) {
 		d.h.MaxAge = 10 * day
+	}
+	if d.one(6) {
+		d.h.KeepLast = 1 + d.IntN(2)
+	}
+	if d.one(6) {
+		d.h.Used = 9 * day
+	}
+	if d.one(6) {
+		d.h.Brake = pick(d, 0.1, 0.3, 0.5)
+	}
+	d.h.DropBuild = d.one(4)
+	if d.one(12) {
+		d.h.NoRoots, d.h.Repos, d.h.MaxAge = true, 1, 10*day
 	}
 }
 
@@ -64,26 +96,39 @@ func (d *drawing) add(s Step) {
 	d.h.Steps = append(d.h.Steps, s)
 }
 
-// prunes lets every repository prune weekly, at night, with minutes of jitter; now and then all at once, and now and
-// then one does not come.
+// prunes lets every repository prune at night, weekly, or every few days; with minutes of jitter, now and then all at
+// once, and now and then one does not come.
 func (d *drawing) prunes() {
-	for week7 := range d.weeks {
+	often := pick(d, 7, 7, 7, 7, 3, 2)
+	for night := 0; night < 7*d.weeks; night += often {
 		together := d.one(4)
 		for repo := range d.h.Repos {
 			if d.one(8) {
 				continue
 			}
-			at := time.Duration(week7)*week + 2*time.Hour + time.Duration(repo)*day + d.between(0, 20*time.Minute)
+			at := time.Duration(night)*day + 2*time.Hour + time.Duration(repo%often)*day + d.between(0, 20*time.Minute)
 			if together {
-				at -= time.Duration(repo) * day
+				at -= time.Duration(repo%often) * day
 			}
 			d.nights = append(d.nights, at)
-			d.add(Step{At: at, Do: "prune", Repo: repo, Faults: d.faults()})
+			s := Step{At: at, Do: "prune", Repo: repo, Faults: d.faults()}
+			if d.one(6) {
+				s.Do = pick(d, "inventory", "batch", "batch")
+				s.Pause = d.between(time.Minute, 20*time.Hour).Round(time.Second)
+			}
+			d.add(s)
 		}
 	}
 	if len(d.nights) == 0 {
 		d.nights = append(d.nights, time.Hour)
 	}
+}
+
+// duel has a run be stopped while it deletes, so long that its lease runs out and another one begins.
+func (d *drawing) duel() {
+	repo, night := d.IntN(d.h.Repos), d.between(week, time.Duration(d.weeks)*week)
+	d.add(Step{At: night, Do: "prune", Repo: repo, Faults: &Faults{StopAt: 3 + d.IntN(12), Stop: d.between(20*time.Minute, 60*time.Minute).Round(time.Second), Behind: d.one(2)}})
+	d.add(Step{At: night + d.between(11*time.Minute, 35*time.Minute), Do: "prune", Repo: (repo + 1) % d.h.Repos})
 }
 
 func (d *drawing) faults() *Faults {
@@ -127,8 +172,11 @@ func (d *drawing) push() {
 		s.Die = 1 + d.IntN(12)
 	}
 	s.Force = d.one(8)
-	if d.one(6) {
+	switch {
+	case d.one(6):
 		s.Do, s.Announce = "copy", false
+	case d.one(5): // by hand: a package alone, and once more
+		s.Only, s.Force, s.Announce = true, d.one(2), false
 	}
 	d.add(s)
 	if s.Announce && s.Die == 0 && d.one(2) {
@@ -138,7 +186,7 @@ func (d *drawing) push() {
 
 func (d *drawing) other() {
 	s := Step{At: d.near(), Repo: d.IntN(d.h.Repos), Env: d.IntN(9)}
-	switch d.IntN(12) {
+	switch d.IntN(17) {
 	case 0, 1, 2:
 		s.Do, s.Layout, s.Pause = "update-index", pick(d, d.h.Layouts...), d.between(0, 15*time.Minute).Round(time.Second)
 		if s.Layout == 3 && d.h.Views > 0 {
@@ -156,6 +204,14 @@ func (d *drawing) other() {
 		s.Do, s.Faults = "reindex", d.faults()
 	case 9:
 		s.Do = "dry"
+	case 10, 11:
+		s.Do, s.Layout, s.Pause = "fetch", pick(d, d.h.Layouts...), d.between(0, 9*time.Minute).Round(time.Second)
+	case 12:
+		s.Do, s.Env = pick(d, "pin", "pin", "unpin"), 4+d.IntN(d.h.Specs)
+	case 13:
+		s.Do = "forget"
+	case 14:
+		s.Do = pick(d, "raise", "move")
 	default:
 		s.Do, s.Pause, s.Faults = "apply", d.between(time.Minute, 20*time.Hour).Round(time.Second), d.faults()
 	}

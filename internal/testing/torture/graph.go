@@ -55,7 +55,7 @@ func newGraph(seed uint64, n int) *Graph {
 	runtime := add("gcc-runtime", "12.2.0", false, Edge{glibc, []string{"link"}})
 	wrapper := add("compiler-wrapper", "1.0", false)
 	for i := range n {
-		name := fmt.Sprintf([]string{"qs-a%d", "py-b%d-2", "lib-%d", "r-c-%d-x"}[i%4], i/2)
+		name := fmt.Sprintf([]string{"qs-a%d", "py-b%d-2", "lib-%d", "r-c-%d-x"}[i%4], i/4%3)
 		version := fmt.Sprintf([]string{"%d.1", "2.%d-rc1", "develop-%d"}[i%3], r.IntN(20))
 		deps := []Edge{{runtime, []string{"link"}}, {glibc, []string{"link"}}, {gcc, []string{"build"}}, {wrapper, []string{"build"}}}
 		// Most stay within a family, such that not everything hangs on everything.

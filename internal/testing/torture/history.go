@@ -35,6 +35,7 @@ type running struct {
 	envs     []Env
 	memories []any          // by repository: see Call
 	locked   []map[int]bool // by repository: which environments it has lockfiles of
+	pinned   [][]string     // by repository
 }
 
 // Run lets a history happen in a bubble of virtual time.
@@ -42,7 +43,7 @@ func (h History) Run(t *testing.T, j Janitor, log io.Writer) (out Outcome) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)))
 		w := newWorld(h.Setting, graphOf(h.Setting), log)
-		r := &running{History: h, w: w, under: j, memories: make([]any, h.Repos)}
+		r := &running{History: h, w: w, under: j, memories: make([]any, h.Repos), pinned: make([][]string, h.Repos)}
 		r.populate()
 		var all sync.WaitGroup
 		for _, s := range h.Steps {
@@ -119,6 +120,36 @@ func (r *running) populate() {
 		r.placeIndex(layout, cached)
 	}
 	r.placeOddities(x)
+	r.placeUnknown(x)
+	w.fetched[own[0].Hash] = w.start // an access log that names nothing is refused
+}
+
+// placeUnknown puts beside some packages what could be a part of them, in forms that are no part of a cache as we know
+// them: metadata of older Spack's instead of the spec file, and what a later one may add.
+func (r *running) placeUnknown(x *rand.Rand) {
+	w := r.w
+	for _, s := range w.Graph.Specs[4:] {
+		if x.IntN(40) != 0 {
+			continue
+		}
+		switch _, cached := w.bucket.objects[s.tarballKey()]; {
+		case cached && x.IntN(2) == 0:
+			for _, signed := range []bool{false, true} {
+				w.mu.Lock()
+				w.remove(&Actor{Name: "past", w: w}, s.specFileKey(signed))
+				w.mu.Unlock()
+			}
+			w.place("build_cache/"+stem(s)+".spec.yaml", []byte("spec:\n- "+s.Name+":\n    version: "+s.Version+"\n"), 50*day)
+		case cached:
+			w.place("build_cache/"+stem(s)+".cdx.json", []byte("{}"), 50*day)
+		case w.bucket.objects[s.manifestKey()] != nil:
+			w.place("v3/manifests/spec/"+s.Name+"/"+s.Name+"-"+s.Version+"-"+s.Hash+".sbom.json", []byte("{}"), 50*day)
+			w.unnamed = true
+		default:
+			continue
+		}
+		w.unknown[s.Hash] = true
+	}
 }
 
 func (r *running) placeIndex(layout int, cached []*Spec) {
@@ -201,12 +232,15 @@ func (r *running) calm() {
 func (r *running) calmPrune(round, repo int) {
 	a, ctx := r.w.newActor(context.Background(), fmt.Sprintf("calm%d.%d", round, repo), r.Seed+uint64(round*10+repo), Faults{})
 	defer r.w.caught(a)
-	run := &Run{Kind: "prune", Repo: r.call(a, repo).Repo, Roots: hashes(closure(r.roots(repo), false))}
-	a.intent = func() map[string]bool { return run.Roots }
+	a.Skew = r.w.clockOf(repo)
+	c := r.call(a, repo)
+	c.Brake = 0
+	run := &Run{Kind: "prune", Repo: c.Repo, Roots: hashes(closure(r.roots(repo), false))}
+	a.intent = func() map[string]bool { return r.mustHold(repo, run) }
 	r.w.begin(a, run)
-	err := r.under.Prune(ctx, r.call(a, repo))
+	err := r.under.Prune(ctx, c)
 	r.w.end(run, err)
-	if err != nil && r.Conditions == "" && r.Jump == 0 {
+	if err != nil && r.Conditions == "" && r.Jump == 0 && r.Off == 0 && r.Clock == 0 {
 		r.w.mu.Lock()
 		defer r.w.mu.Unlock()
 		r.w.oracle.fail("converge", "a prune in good weather: %v", err)

@@ -2,6 +2,7 @@ package torture
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 
@@ -20,12 +21,16 @@ func (product) of(c Call) janitor.Janitor {
 		}
 		scan.Known = (*c.Memory).(*janitor.Known)
 	}
+	if c.Inventory != nil {
+		scan.Inventory = c.Inventory
+	}
 	return janitor.Janitor{
 		Scan:  scan,
-		Store: c.Actor, Mirror: c.Actor.String(), Owner: c.Actor.Name, Repository: c.Repo,
-		Policy: janitor.Policy{Grace: grace, Wait: wait, MaxAge: c.MaxAge, MaxFraction: c.Fraction},
-		Now:    c.Actor.Now,
-		Log:    func(format string, args ...any) { c.Actor.w.log(c.Actor, fmt.Sprintf(format, args...)) },
+		Store: c.Actor, Mirror: c.Mirror, Owner: c.Actor.Name, Repository: c.Repo, HandOver: c.HandOver,
+		Policy: janitor.Policy{Grace: grace, Wait: wait, MaxAge: c.MaxAge, KeepLast: c.KeepLast, UsedSince: c.Used, Uses: c.Uses,
+			DropBuild: c.DropBuild, NoRoots: c.NoRoots, MaxFraction: cmp.Or(c.Brake, 1), Raise: c.Raise},
+		Now: c.Actor.Now,
+		Log: func(format string, args ...any) { c.Actor.w.log(c.Actor, fmt.Sprintf(format, args...)) },
 		Roots: func(context.Context) (roots janitor.Roots, err error) {
 			for i, text := range c.Locks() {
 				lock, err := janitor.ParseLock(fmt.Sprintf("lock %d", i), text)
@@ -33,6 +38,9 @@ func (product) of(c Call) janitor.Janitor {
 					return roots, err
 				}
 				roots.Locks = append(roots.Locks, lock)
+			}
+			for _, pin := range c.Pins() {
+				roots.Pins = append(roots.Pins, janitor.Pin(pin))
 			}
 			return roots, nil
 		},
@@ -98,6 +106,10 @@ func (p product) Announce(ctx context.Context, c Call, names []string) error {
 func (p product) PublishRoots(ctx context.Context, c Call) error {
 	_, err := p.of(c).PublishRoots(ctx)
 	return err
+}
+
+func (p product) Forget(ctx context.Context, c Call, repo string) error {
+	return p.of(c).ForgetRoots(ctx, repo)
 }
 
 func (p product) Reindex(ctx context.Context, c Call) error {

@@ -48,6 +48,10 @@ var mutations = map[string][]edit{
 		{"clock.go", "passed = min(passed, m.Store.Sub(then.Store))", "passed = m.Store.Sub(then.Store)"},
 		{"clock.go", "return apart > maxJump || apart < -maxJump", "return false && apart > 0"},
 	},
+	"our clock alone": {
+		{"clock.go", "passed = min(passed, m.Store.Sub(then.Store))", "passed = min(passed, passed)"},
+		{"clock.go", "return apart > maxJump || apart < -maxJump", "return false && apart > 0"},
+	},
 	"roots are read once": {
 		{"run_apply.go", "\tr.look = l\n\treturn r.recheck()", "\tl.roots, l.sets = r.look.roots, r.look.sets\n\tr.look = l\n\treturn r.recheck()"},
 	},

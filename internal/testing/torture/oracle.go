@@ -22,6 +22,7 @@ type oracle struct {
 	byHash    map[string]map[string]*object // spec files, tarballs and manifests, by the hash in their keys
 	manifests map[string]*object            // all of them, by key
 	refs      map[string]map[string]bool    // which manifests name a blob
+	loose     map[string]time.Time          // since when none does that did
 	indexes   map[string]map[string]bool    // what each index names as cached, by its key
 	left      map[string]departure          // since when an index does not name a hash that it named: key + hash
 	spacks    map[string]map[string]bool    // what Spack has last written into an index
@@ -29,7 +30,8 @@ type oracle struct {
 	deleted   map[string]departure          // hashes and keys that the janitor deleted
 	rest      map[string]bool               // blobs of manifests that the janitor deleted
 	runs      []*Run
-	condemned bool // a run could have condemned something
+	condemned map[string]bool // by address: a run could have condemned something
+	raised    bool            // the brake was, once
 	broken    []Broken
 	windows   map[string][]time.Duration
 }
@@ -48,9 +50,9 @@ type rootSet struct {
 }
 
 func newOracle(w *World) oracle {
-	return oracle{w: w, byHash: map[string]map[string]*object{}, manifests: map[string]*object{}, refs: map[string]map[string]bool{}, indexes: map[string]map[string]bool{},
+	return oracle{w: w, byHash: map[string]map[string]*object{}, manifests: map[string]*object{}, refs: map[string]map[string]bool{}, loose: map[string]time.Time{}, indexes: map[string]map[string]bool{},
 		left: map[string]departure{}, spacks: map[string]map[string]bool{}, sets: map[string][]rootSet{}, deleted: map[string]departure{},
-		rest: map[string]bool{}, windows: map[string][]time.Duration{}}
+		rest: map[string]bool{}, condemned: map[string]bool{}, windows: map[string][]time.Duration{}}
 }
 
 func (o *oracle) fail(promise, format string, args ...any) {
@@ -132,6 +134,14 @@ func (o *oracle) present(hash string) bool {
 	return false
 }
 
+// specs counts those that are present.
+func (o *oracle) specs() (n int) {
+	for hash := range o.byHash {
+		n += btoi(o.present(hash))
+	}
+	return n
+}
+
 // spec returns what the bucket says of a spec: by its spec file, or the blob that its manifest names; nil if neither can
 // be read. since is how long it is there without a break.
 func (o *oracle) spec(hash string) (s *rawSpec, since time.Time) {
@@ -177,6 +187,7 @@ func (o *oracle) refer(key string, obj *object) {
 		for _, b := range read(was, "manifest").manifest.named() {
 			if delete(o.refs[b], key); len(o.refs[b]) == 0 {
 				delete(o.refs, b)
+				o.loose[b] = time.Now()
 			}
 		}
 		delete(o.manifests, key)

@@ -20,7 +20,15 @@ func (o *oracle) beforeRemove(a *Actor, key string, obj *object) {
 	if k == ownObject {
 		return
 	}
-	o.alone(r, key)
+	if r.Condemns {
+		o.fail("inventory", "%s was deleted by an old inventory", key)
+	}
+	if o.w.unknown[hash] {
+		o.fail("unknown", "%s was deleted, beside which is what nobody understands", key)
+	}
+	if a.handed == nil {
+		o.alone(r, key)
+	}
 	if r.first && r.Kind == "prune" {
 		o.fail("first run", "it deleted %s", key)
 	}
@@ -37,12 +45,12 @@ func (o *oracle) beforeRemove(a *Actor, key string, obj *object) {
 	case o.w.storeTime().Sub(obj.mod) < grace-time.Minute && o.clockSteady():
 		o.fail("young", "%s was deleted %v after it was written", key, time.Since(obj.written).Round(time.Minute))
 	}
-	if age := time.Since(r.lastLook()); !a.inFlight && age > lookAge+2*time.Minute && r.Kind == "prune" {
+	if age := time.Since(r.lastLook()); !a.inFlight && a.handed == nil && age > lookAge+2*time.Minute && r.Kind == "prune" {
 		o.fail("old look", "%s was deleted when the last look was %v old", key, age.Round(time.Second))
 	}
 	switch k {
 	case specFile, specManifest:
-		o.specGoes(r, key, hash)
+		o.specGoes(r, key, hash, a.handed)
 	case tarball:
 		o.tarballGoes(r, key, hash, obj)
 	case blobObject:
@@ -74,7 +82,7 @@ func (o *oracle) alone(r *Run, key string) {
 }
 
 // specGoes judges the deletion of a spec file or manifest.
-func (o *oracle) specGoes(r *Run, key, hash string) {
+func (o *oracle) specGoes(r *Run, key, hash string, handed map[string]bool) {
 	if by := o.needed(r, hash); by != "" {
 		o.fail("root", "%s was deleted, which %s needs", key, by)
 	} else if by, from := o.neededLately(r, hash); by != "" {
@@ -82,7 +90,7 @@ func (o *oracle) specGoes(r *Run, key, hash string) {
 	}
 	for _, dependent := range slices.Sorted(maps.Keys(o.byHash)) {
 		s, since := o.spec(dependent)
-		if s == nil || dependent == hash || !s.needs[hash] {
+		if s == nil || dependent == hash || !s.needs[hash] || handed[dependent] { // batches know no order
 			continue
 		}
 		if seen := r.looked(o.anyKey(dependent)); since.Before(seen) {
@@ -95,7 +103,8 @@ func (o *oracle) specGoes(r *Run, key, hash string) {
 	if r.Kind != "prune" {
 		return
 	}
-	if !o.waited(hash, o.lastWritten(hash), false) {
+	o.braked(r, hash)
+	if !o.waited(r, hash, o.lastWritten(hash), false) {
 		o.fail("wait", "%s was deleted, which cannot have been condemned for %v", key, wait)
 	}
 	layout := key[:strings.IndexByte(key, '/')]
@@ -104,7 +113,7 @@ func (o *oracle) specGoes(r *Run, key, hash string) {
 			continue
 		}
 		if o.indexes[index][hash] {
-			if obj := o.w.bucket.objects[index]; obj.by != nil && obj.by.Run == nil && obj.written.After(r.begun) {
+			if obj := o.w.bucket.objects[index]; obj.by != nil && obj.by.Run == nil && obj.written.After(r.begun) || handed != nil && obj.written.After(r.ended) {
 				o.window("index overwritten", time.Since(obj.written))
 			} else {
 				o.fail("index", "%s was deleted while %s names it", key, index)
@@ -113,6 +122,31 @@ func (o *oracle) specGoes(r *Run, key, hash string) {
 			o.fail("settle", "%s was deleted %v after its entry left %s", key, time.Since(d.at).Round(time.Second), index)
 		}
 	}
+}
+
+// braked judges how much a run deletes: no more than an earlier one may have condemned.
+func (o *oracle) braked(r *Run, hash string) {
+	r.gone[hash] = true
+	most := 0
+	for _, earlier := range o.runs {
+		most = max(most, earlier.specs)
+	}
+	if r.Brake > 0 && !o.raised && float64(len(r.gone)) > r.Brake*float64(most) {
+		o.fail("brake", "%s was deleted, the %d. of %d, and %.2f of all may be condemned", hash, len(r.gone), most, r.Brake)
+	}
+}
+
+// unread judges that something is not there which an index of a short while ago has named.
+func (o *oracle) unread(a *Actor, key, index string, seen time.Time) {
+	gone, ours := o.deleted[key]
+	if !ours || gone.run.Kind != "prune" || gone.at.Before(seen) {
+		return
+	}
+	if d := o.w.bucket.at(seen).objects[index]; d == nil || d.by != nil && d.by.Run == nil && d.written.After(gone.run.begun) {
+		o.window("index overwritten", time.Since(seen))
+		return
+	}
+	o.fail("reader", "%s of %v before named %s, which %s has deleted", index, time.Since(seen).Round(time.Second), key, gone.run.actor.Name)
 }
 
 // pushUnderWay judges whether a push that has not come to its manifest yet needs a spec: its spec blob says so.
@@ -184,7 +218,7 @@ func (o *oracle) blobGoes(r *Run, key string, obj *object) {
 
 // orphanGoes judges the deletion of what nothing refers to: rest of a spec that went, or an orphan that has waited.
 func (o *oracle) orphanGoes(r *Run, key, hash string, obj *object) {
-	if r.Kind != "prune" || o.rest[key] || o.waited(key, obj.written, true) {
+	if r.Kind != "prune" || o.rest[key] || o.waited(r, key, obj.written, true) {
 		return
 	}
 	if _, ours := o.deleted[hash]; ours {

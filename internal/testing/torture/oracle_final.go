@@ -4,19 +4,36 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // final judges the bucket when all is quiet: the weather was good for longer than three waits, every repository has
 // pruned every week, and nobody else has written.
 func (o *oracle) final(roots []*Spec) {
-	now := o.w.storeTime()
-	may := hashes(closure(roots, true))
+	for _, s := range o.w.Graph.Specs {
+		if o.w.keeps(s.Hash) {
+			roots = append(roots, s)
+		}
+	}
+	may := hashes(closure(roots, !o.w.DropBuild))
+	maps.Copy(may, o.ruled())
 	for _, sets := range o.sets {
-		if set := sets[len(sets)-1]; set.until.IsZero() && now.Before(set.force) {
+		if set := sets[len(sets)-1]; set.until.IsZero() && o.w.storeTime().Before(set.force) {
 			maps.Copy(may, set.hashes)
 		}
 	}
 	o.close(may)
+	o.garbage(may)
+	o.finalIndexes()
+}
+
+// garbage is what stays though it may go. Where the clocks of two machines are far apart, each takes the other's run for a
+// jump, and nothing is deleted.
+func (o *oracle) garbage(may map[string]bool) {
+	if o.w.Repos > 1 && o.w.Clock.Abs() >= time.Hour {
+		return
+	}
+	now := o.w.storeTime()
 	bySpec := map[string]*Spec{}
 	for _, s := range o.w.Graph.Specs {
 		bySpec[s.Hash] = s
@@ -28,15 +45,14 @@ func (o *oracle) final(roots []*Spec) {
 	}
 	for _, key := range o.w.bucket.keys {
 		obj := o.w.bucket.objects[key]
-		if now.Sub(obj.mod) < grace+3*wait {
+		if min(now.Sub(obj.mod), time.Since(o.loose[key])) < grace+3*wait {
 			continue
 		}
 		k, hash := sortKey(key)
-		if k == blobObject && o.refs[key] == nil || k == tarball && !o.present(hash) && !may[hash] && !o.w.keeps(hash) {
+		if k == blobObject && o.refs[key] == nil && !o.w.unnamed || k == tarball && !o.present(hash) && !may[hash] && !o.w.keeps(hash) {
 			o.fail("garbage", "%s belongs to nothing and stays", key)
 		}
 	}
-	o.finalIndexes()
 }
 
 func (o *oracle) finalIndexes() {

@@ -76,7 +76,7 @@ func (o *oracle) judgeIndex(r *Run, key string, before, after map[string]bool) {
 		}
 		if by := o.needed(r, hash); by != "" {
 			o.fail("index", "%s lost the entry of %s, which %s needs", key, hash, by)
-		} else if r.Kind != "prune" || !o.waited(hash, o.lastWritten(hash), false) {
+		} else if r.Kind != "prune" || !o.waited(r, hash, o.lastWritten(hash), false) {
 			o.fail("index", "%s lost the entry of %s, which is there and cannot have been condemned for %v", key, hash, wait)
 		}
 	}
@@ -130,8 +130,10 @@ func (o *oracle) ended(r *Run) {
 	if r.actor.dead || r.Dry {
 		return
 	}
-	if r.err == nil && r.actor.refused {
-		o.fail("status", "%s succeeded though the store refused to delete something", r.Kind)
+	for key, refused := range r.actor.refused {
+		if r.err == nil && refused && o.w.bucket.objects[key] != nil {
+			o.fail("status", "%s succeeded though the store refused to delete %s", r.Kind, key)
+		}
 	}
 	if r.err != nil || r.outside.IsZero() {
 		return

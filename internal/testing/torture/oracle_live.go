@@ -1,6 +1,7 @@
 package torture
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -35,15 +36,60 @@ func (o *oracle) state(r *Run) state {
 			}
 		}
 	}
+	young := max(grace, o.w.MaxAge)
+	if o.w.NoRoots {
+		young = grace // what is older than that stays as long as what it needs
+	}
 	for hash := range o.byHash {
 		for _, obj := range o.objects(hash, false) {
-			if now.Sub(obj.mod) < max(grace, o.w.MaxAge) {
+			if now.Sub(obj.mod) < young {
 				s.live[hash] = true
 			}
 		}
 	}
+	maps.Copy(s.live, o.ruled())
 	o.close(s.live)
 	return s
+}
+
+// ruled returns what rules keep: what was fetched lately, and the newest versions.
+func (o *oracle) ruled() map[string]bool {
+	kept := map[string]bool{}
+	versions := map[string][]*Spec{}
+	for _, s := range o.w.Graph.Specs {
+		if !o.present(s.Hash) {
+			continue
+		}
+		versions[s.Name] = append(versions[s.Name], s)
+		if at, ok := o.w.fetched[s.Hash]; ok && max(time.Since(at), o.w.storeTime().Sub(at)) < o.w.Used {
+			kept[s.Hash] = true
+		}
+	}
+	for _, all := range versions {
+		slices.SortFunc(all, func(a, b *Spec) int { return -compareVersions(a.Version, b.Version) })
+		for i, n := 0, 0; i < len(all); i++ {
+			if n += btoi(i == 0 || all[i].Version != all[i-1].Version); n <= o.w.KeepLast {
+				kept[all[i].Hash] = true
+			}
+		}
+	}
+	return kept
+}
+
+// compareVersions knows the versions of our graphs alone: 3.1, 2.7-rc1, which is older than 2.7, and develop-5.
+func compareVersions(a, b string) int {
+	parse := func(v string) (p [3]int) {
+		if _, err := fmt.Sscanf(v, "develop-%d", &p[1]); err == nil {
+			p[0] = 1 << 30
+			return p
+		}
+		if _, err := fmt.Sscanf(v, "%d.%d-rc1", &p[0], &p[1]); err != nil {
+			p[2] = 1
+		}
+		return p
+	}
+	x, y := parse(a), parse(b)
+	return slices.Compare(x[:], y[:])
 }
 
 // close adds what the specs of a set that are present need to run.
@@ -74,18 +120,21 @@ func (o *oracle) hasSpecFile(hash string) bool {
 
 // waited reports whether what is named by a hash or a key can have been condemned for the wait: there was a run so long
 // ago, nothing of it was written since, and no run that succeeded saw it live all the time.
-func (o *oracle) waited(name string, written time.Time, orphan bool) bool {
+func (o *oracle) waited(by *Run, name string, written time.Time, orphan bool) bool {
 	now := time.Now()
 	for i, r := range o.runs {
-		if r.Kind != "prune" || r.Dry || now.Sub(r.begun) < wait-time.Hour-time.Minute || r.ended.IsZero() || written.After(r.ended) {
+		if r.Kind != "prune" || r.Dry || r.mirror != by.mirror || now.Sub(r.begun) < wait-time.Hour-time.Minute || r.ended.IsZero() || written.After(r.ended) {
 			continue
 		}
 		if !slices.ContainsFunc(o.runs[i:], func(later *Run) bool {
+			if later.ended.Before(r.ended) {
+				return false // it may have been over before the other one has looked
+			}
 			saved := later.before.live[name] && later.after.live[name]
 			if orphan {
 				saved = !later.before.orphans[name] && !later.after.orphans[name]
 			}
-			return saved && later.Kind == "prune" && !later.Dry && later.err == nil && !later.ended.IsZero()
+			return saved && later.Kind == "prune" && !later.Dry && !later.Condemns && later.mirror == by.mirror && later.err == nil && !later.ended.IsZero()
 		}) {
 			return true
 		}

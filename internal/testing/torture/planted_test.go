@@ -20,6 +20,7 @@ func (idle) Purge(context.Context, Call, string) error      { return nil }
 func (idle) Spare(context.Context, Call, string) error      { return nil }
 func (idle) Announce(context.Context, Call, []string) error { return nil }
 func (idle) PublishRoots(context.Context, Call) error       { return nil }
+func (idle) Forget(context.Context, Call, string) error     { return nil }
 func (idle) Reindex(context.Context, Call) error            { return nil }
 
 // planted is a janitor whose prune is a test's.

@@ -81,9 +81,9 @@ func bucketOf(t *testing.T, server *s3test.Server) realStore {
 
 func realHistory(t *testing.T, program string, store realStore, seed uint64) {
 	h := Draw(seed)
-	h.Repos, h.MaxAge, h.Skew, h.Jump = 1, 0, 0, 0
+	h.Repos, h.Rules, h.Skew, h.Jump = 1, Rules{}, 0, 0
 	w := newWorld(h.Setting, graphOf(h.Setting), nil)
-	r := &running{History: h, w: w, memories: make([]any, 1)}
+	r := &running{History: h, w: w, memories: make([]any, 1), pinned: make([][]string, 1)}
 	r.populate()
 	for key, o := range w.bucket.objects {
 		if _, err := store.Put(t.Context(), key, bytes.NewReader(o.body), int64(len(o.body)), buildcache.PutOptions{}); err != nil {

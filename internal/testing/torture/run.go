@@ -12,6 +12,9 @@ type Run struct {
 	Repo  string          // whose root set it publishes
 	Dry   bool            // it may write nothing
 
+	Condemns bool    // it may delete nothing
+	Brake    float64 // the part of the specs that may be condemned; 0 is all
+
 	begun, ended time.Time
 	err          error
 	actor        *Actor
@@ -19,8 +22,11 @@ type Run struct {
 	outside      time.Time // of its first write outside our prefix
 	lastOutside  time.Time
 	listings     []listing // complete ones
-	before       state     // when it began
-	after        state     // when it had ended
+	mirror       string    // the address that it was given
+	specs        int       // that were present when it began
+	gone         map[string]bool
+	before       state // when it began
+	after        state // when it had ended
 }
 
 // A listing is one that was read to its end.
@@ -68,7 +74,8 @@ func (w *World) begin(a *Actor, r *Run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a.Run, r.actor, r.begun = r, a, time.Now()
-	r.first = !w.oracle.condemned
+	r.mirror, r.gone, r.specs = a.mirror, map[string]bool{}, w.oracle.specs()
+	r.first = !w.oracle.condemned[r.mirror]
 	r.before = w.oracle.state(r)
 	w.oracle.runs = append(w.oracle.runs, r)
 	w.note(a, "begins", r.Kind)
@@ -81,10 +88,17 @@ func (w *World) end(r *Run, err error) {
 	r.ended, r.err = time.Now(), err
 	r.after = w.oracle.state(r)
 	if !r.Dry && r.Kind == "prune" {
-		w.oracle.condemned = true
+		w.oracle.condemned[r.mirror] = true
 	}
 	w.note(r.actor, "ends", r.Kind+":", errorText(err))
 	w.oracle.ended(r)
+}
+
+// raised takes note that the brake was.
+func (w *World) raised() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.oracle.raised = true
 }
 
 func errorText(err error) string {

@@ -53,7 +53,11 @@ var simplifications = []func(s *Setting) bool{
 	func(s *Setting) bool { was := s.Conditions; s.Conditions = ""; return was != "" },
 	func(s *Setting) bool { was := s.Skew; s.Skew = 0; return was != 0 },
 	func(s *Setting) bool { was := s.Jump; s.Jump, s.JumpAt = 0, 0; return was != 0 },
-	func(s *Setting) bool { was := s.MaxAge; s.MaxAge = 0; return was != 0 },
+	func(s *Setting) bool { was := s.Clock; s.Clock = 0; return was != 0 },
+	func(s *Setting) bool { was := s.Off; s.Off, s.OffAt, s.OffFor = 0, 0, 0; return was != 0 },
+	func(s *Setting) bool { was := s.Rules; s.Rules = Rules{}; return was != Rules{} },
+	func(s *Setting) bool { was := s.Rules; s.Rules = Rules{Brake: was.Brake}; return was != s.Rules },
+	func(s *Setting) bool { was := s.Rules; s.Rules.Brake = 0; return was != s.Rules },
 }
 
 var stepSimplifications = []func(s *Step) bool{

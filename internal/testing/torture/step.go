@@ -19,6 +19,7 @@ type Step struct {
 	Layout   int           `json:",omitempty"`
 	View     int           `json:",omitempty"`
 	Force    bool          `json:",omitempty"`
+	Only     bool          `json:",omitempty"` // not what it needs
 	Announce bool          `json:",omitempty"`
 	Update   bool          `json:",omitempty"`
 	Pause    time.Duration `json:",omitempty"` // of the step, where it does one thing and then another
@@ -28,33 +29,13 @@ type Step struct {
 	Faults *Faults `json:",omitempty"`
 }
 
-// A Call is what a command of the janitor is told.
-type Call struct {
-	Actor    *Actor
-	Repo     string
-	Locks    func() [][]byte // spack.lock texts, read anew whenever the command looks
-	MaxAge   time.Duration
-	Fraction float64 // the brake
-	Memory   *any    // what a repository's runs remember from one to the next on their machine; nil is nothing
-}
-
-// A Janitor is what is tortured: the commands that a history uses.
-type Janitor interface {
-	Prune(ctx context.Context, c Call) error
-	DryRun(ctx context.Context, c Call) error
-	Plan(ctx context.Context, c Call) ([]byte, error)
-	ApplyPlan(ctx context.Context, c Call, plan []byte) error
-	Purge(ctx context.Context, c Call, hash string) error
-	Spare(ctx context.Context, c Call, hash string) error
-	Announce(ctx context.Context, c Call, hashes []string) error
-	PublishRoots(ctx context.Context, c Call) error
-	Reindex(ctx context.Context, c Call) error
-}
-
 // do does a step and returns when it is done.
 func (r *running) do(ctx context.Context, s Step) {
 	w := r.w
-	s.Repo, s.Env = s.Repo%r.Repos, s.Env%max(len(r.envs), 1+len(w.Graph.Specs)*btoi(s.Do == "purge" || s.Do == "spare"))
+	s.Repo = s.Repo % r.Repos
+	if !slices.Contains(bySpec, s.Do) {
+		s.Env %= len(r.envs)
+	}
 	if !slices.Contains(r.Layouts, s.Layout) {
 		s.Layout = r.Layouts[0]
 	}
@@ -63,21 +44,34 @@ func (r *running) do(ctx context.Context, s Step) {
 		f = *s.Faults
 	}
 	a, ctx := w.newActor(ctx, fmt.Sprintf("%s#%d", s.Do, s.ID), r.Seed<<16+uint64(s.ID), f)
+	a.Skew = w.clockOf(s.Repo)
 	switch s.Do {
 	case "push":
 		r.push(ctx, a, s)
 	case "copy":
 		mirrorCopy(ctx, a, closure(r.envs[s.Env], false), s.Layout, r.Signed, s.Each)
+	case "fetch":
+		fetch(ctx, a, closure(r.envs[s.Env], false), s.Layout, s.Pause)
+	case "move":
+		w.move(a)
 	case "update-index":
 		updateIndex(ctx, a, s.Layout, viewName(s.View), s.Pause)
-	case "lock", "unlock":
+	case "lock", "unlock", "pin", "unpin":
 		w.mu.Lock()
-		if was := r.locked[s.Repo][s.Env]; s.Do == "lock" {
+		defer w.mu.Unlock()
+		w.note(a, r.envs[s.Env%len(r.envs)].String())
+		switch s.Do {
+		case "lock":
 			r.locked[s.Repo][s.Env] = true
-		} else if was && len(r.locked[s.Repo]) > 1 { // a repository that has nothing is refused
-			delete(r.locked[s.Repo], s.Env)
+		case "unlock":
+			if r.locked[s.Repo][s.Env] && len(r.locked[s.Repo]) > 1 { // a repository that has nothing is refused
+				delete(r.locked[s.Repo], s.Env)
+			}
+		case "pin":
+			r.pinned[s.Repo] = append(r.pinned[s.Repo], r.pinOf(s))
+		case "unpin":
+			r.pinned[s.Repo] = nil
 		}
-		w.mu.Unlock()
 	default:
 		r.janitor(ctx, a, s)
 	}
@@ -108,7 +102,11 @@ func (r *running) push(ctx context.Context, a *Actor, s Step) {
 		}
 		a.intent = nil
 	}
-	err := push{specs: closure(env, s.ID%2 == 0), layout: s.Layout, signed: r.Signed, force: s.Force, build: s.Pause, each: s.Each,
+	specs := closure(env, s.ID%2 == 0)
+	if s.Only {
+		specs = env
+	}
+	err := push{specs: specs, layout: s.Layout, signed: r.Signed, force: s.Force, build: s.Pause, each: s.Each,
 		dieBehind: s.Die, update: s.Update}.run(ctx, a)
 	r.w.log(a, "ends: "+errorText(err))
 	if err == nil {
@@ -120,9 +118,8 @@ func (r *running) push(ctx context.Context, a *Actor, s Step) {
 func (r *running) janitor(ctx context.Context, a *Actor, s Step) {
 	defer r.w.caught(a)
 	c := r.call(a, s.Repo)
-	roots := r.roots(s.Repo)
-	run := &Run{Kind: s.Do, Repo: c.Repo, Roots: hashes(closure(roots, false))}
-	a.intent = func() map[string]bool { return hashes(closure(r.rootsNow(s.Repo), false)) }
+	run := &Run{Kind: s.Do, Repo: c.Repo, Roots: hashes(closure(r.roots(s.Repo), false))}
+	a.intent = func() map[string]bool { return r.mustHold(s.Repo, run) }
 	hash := r.w.Graph.Specs[s.Env%len(r.w.Graph.Specs)].Hash
 	if s.Do == "apply" || s.Do == "dry" {
 		run.Dry = true
@@ -137,14 +134,28 @@ func (r *running) janitor(ctx context.Context, a *Actor, s Step) {
 			return
 		}
 		time.Sleep(s.Pause)
-		run = &Run{Kind: "prune", Repo: c.Repo, Roots: hashes(closure(r.roots(s.Repo), false))}
+		run = &Run{Kind: "prune", Repo: c.Repo, Brake: c.Brake, Roots: hashes(closure(r.roots(s.Repo), false))}
 		r.w.begin(a, run)
 		r.w.end(run, r.under.ApplyPlan(ctx, c, plan))
 		return
 	}
+	switch s.Do {
+	case "raise":
+		c.Raise = 1
+		r.w.raised()
+	case "inventory":
+		run.Condemns, c.Inventory = true, inventory{r.w, time.Now().Add(-s.Pause)}
+	case "batch":
+		batch := &batch{w: r.w, run: run, name: a.Name}
+		c.HandOver = batch.take
+		defer func() { batch.work(s.Pause) }()
+	}
+	if slices.Contains(prunes, s.Do) {
+		run.Kind, run.Brake = "prune", c.Brake
+	}
 	r.w.begin(a, run)
 	switch s.Do {
-	case "prune":
+	case "prune", "raise", "inventory", "batch":
 		err = r.under.Prune(ctx, c)
 	case "dry":
 		err = r.under.DryRun(ctx, c)
@@ -153,6 +164,9 @@ func (r *running) janitor(ctx context.Context, a *Actor, s Step) {
 	case "spare":
 		a.intent = func() map[string]bool { return map[string]bool{hash: true} }
 		err = r.under.Spare(ctx, c, hash)
+	case "forget":
+		a.intent = nil
+		err = r.under.Forget(ctx, c, fmt.Sprintf("repo%d", s.Env%r.Repos))
 	case "publish":
 		err = r.under.PublishRoots(ctx, c)
 	case "reindex":
@@ -163,6 +177,13 @@ func (r *running) janitor(ctx context.Context, a *Actor, s Step) {
 	r.w.end(run, err)
 }
 
+var (
+	// bySpec are steps whose Env is a spec of the graph.
+	bySpec = []string{"purge", "spare", "pin"}
+	// prunes are steps that prune, in one way or another.
+	prunes = []string{"prune", "raise", "inventory", "batch"}
+)
+
 // caught makes a panic of the janitor a promise that is broken.
 func (w *World) caught(a *Actor) {
 	if p := recover(); p != nil {
@@ -170,37 +191,4 @@ func (w *World) caught(a *Actor) {
 		defer w.mu.Unlock()
 		w.oracle.fail("panic", "%s: %v\n%s", a.Name, p, debug.Stack())
 	}
-}
-
-func (r *running) call(a *Actor, repo int) Call {
-	var memory *any
-	if repo%2 == 0 {
-		memory = &r.memories[repo]
-	}
-	return Call{Actor: a, Repo: fmt.Sprintf("repo%d", repo), MaxAge: r.MaxAge, Fraction: 1, Memory: memory, Locks: func() (texts [][]byte) {
-		r.w.mu.Lock()
-		defer r.w.mu.Unlock()
-		for i, env := range r.envs {
-			if r.locked[repo][i] {
-				texts = append(texts, lockfile(env, 5+btoi(i%2 == 0)))
-			}
-		}
-		return texts
-	}}
-}
-
-// roots returns what a repository's lockfiles ask for now.
-func (r *running) roots(repo int) []*Spec {
-	r.w.mu.Lock()
-	defer r.w.mu.Unlock()
-	return r.rootsNow(repo)
-}
-
-func (r *running) rootsNow(repo int) (specs []*Spec) {
-	for i, env := range r.envs {
-		if r.locked[repo][i] {
-			specs = append(specs, env...)
-		}
-	}
-	return specs
 }

@@ -25,7 +25,21 @@ type Setting struct {
 	Skew       time.Duration `json:",omitempty"` // of the store's clock against the truth
 	JumpAt     time.Duration `json:",omitempty"` // when the store's clock jumps
 	Jump       time.Duration `json:",omitempty"`
-	MaxAge     time.Duration `json:",omitempty"` // a rule: what is younger stays
+	Clock      time.Duration `json:",omitempty"` // how far the clocks of every second repository's machine are off, always
+	OffAt      time.Duration `json:",omitempty"` // from when on the first one's is off besides
+	OffFor     time.Duration `json:",omitempty"`
+	Off        time.Duration `json:",omitempty"`
+	Rules      `json:",omitzero"`
+}
+
+// Rules are those of a policy, the same for all repositories.
+type Rules struct {
+	MaxAge    time.Duration `json:",omitempty"` // what is younger stays
+	KeepLast  int           `json:",omitempty"` // so many versions of a package
+	Used      time.Duration `json:",omitempty"` // what was fetched less long ago stays
+	DropBuild bool          `json:",omitempty"` // what is needed to build only does not stay for that
+	NoRoots   bool          `json:",omitempty"` // there are no lockfiles: it goes by age
+	Brake     float64       `json:",omitempty"` // no larger part may be condemned; 0 is all
 }
 
 const (
@@ -43,11 +57,14 @@ type World struct {
 	bucket  *Bucket
 	start   time.Time
 	oracle  oracle
-	unknown map[string]bool // hashes beside which there is something that nobody understands
+	unknown map[string]bool      // hashes beside which there is something that nobody understands
+	unnamed bool                 // something that nobody understands may name blobs
+	fetched map[string]time.Time // when a spec was last fetched
+	moves   int                  // how often the bucket was moved, as it was, to another address
 }
 
 func newWorld(s Setting, g *Graph, log io.Writer) *World {
-	w := &World{Setting: s, Graph: g, Log: log, bucket: newBucket(), start: time.Now()}
+	w := &World{Setting: s, Graph: g, Log: log, bucket: newBucket(), start: time.Now(), unknown: map[string]bool{}, fetched: map[string]time.Time{}}
 	w.oracle = newOracle(w)
 	return w
 }
@@ -61,10 +78,38 @@ func (w *World) storeTime() time.Time {
 	return now.Add(w.Skew)
 }
 
+// clockOf says how far the clock of a repository's machine is off.
+func (w *World) clockOf(repo int) func() time.Duration {
+	return func() (off time.Duration) {
+		if repo%2 == 1 {
+			off = w.Clock
+		}
+		if since := time.Since(w.start) - w.OffAt; repo == 0 && since >= 0 && since < w.OffFor {
+			off += w.Off
+		}
+		return off
+	}
+}
+
+// address is the mirror's.
+func (w *World) address() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return fmt.Sprintf("s3://torture/%d", w.moves)
+}
+
+// move gives the bucket another address: its copy has all that there was, times as well.
+func (w *World) move(a *Actor) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.moves++
+	w.note(a, fmt.Sprint("to ", w.moves))
+}
+
 // newActor starts a program. It ends with the context that is returned.
 func (w *World) newActor(ctx context.Context, name string, seed uint64, f Faults) (*Actor, context.Context) {
 	ctx, kill := context.WithCancelCause(ctx)
-	return &Actor{Name: name, Seed: seed, Faults: f, w: w, kill: kill, counts: map[string]int{}}, ctx
+	return &Actor{Name: name, Seed: seed, Faults: f, w: w, mirror: w.address(), kill: kill, counts: map[string]int{}, refused: map[string]bool{}}, ctx
 }
 
 func (w *World) holds(key string, c buildcache.Condition) bool {
