@@ -235,6 +235,12 @@ func (l *lease) remaining() time.Duration {
 	return l.left()
 }
 
+// bound gives a write less time than the lease has: one that is still under way
+// when this process was stopped arrives no more when another one works.
+func (l *lease) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, max(time.Second, l.remaining()-margins/2))
+}
+
 var errLapsed = errors.New("the lease has run out while this process was stopped, or could not renew it: nothing more was changed, run again")
 
 // hold makes sure that the lease is still ours and lasts for a batch or a

@@ -2,10 +2,12 @@ package janitor_test
 
 import (
 	"context"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
@@ -86,4 +88,51 @@ func TestAStopBetweenTheLookAndTheLease(t *testing.T) {
 			t.Errorf("d is there: %v; it was not stopped: %v", err, settled)
 		}
 	})
+}
+
+// What another process is to delete is in no index any more, though a push
+// comes meanwhile that needs it.
+func TestWhatIsHandedOverComesBackIntoNoIndex(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, _, d := condemnedStage(t, layout)
+		j := s.janitor()
+		steps := 0
+		j.HandOver = func(int, []string) error {
+			if steps++; steps == 1 {
+				s.push(s.named("late", d), s.at)
+			}
+			return nil
+		}
+		if r, err := j.Prune(t.Context()); err != nil || steps != 2 || s.indexed(d) {
+			t.Errorf("got %+v, %v after %d steps; in the index: %v", r, err, steps, s.indexed(d))
+		}
+	})
+}
+
+// A write of the index that is stuck on its way has less time than the lease.
+func TestAWriteOfTheIndexEndsBeforeTheLease(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, _, d := condemnedStage(t, layout)
+		j := s.janitor()
+		bounded := false
+		j.Store = boundedStore{s.m, func(ctx context.Context) {
+			until, ok := ctx.Deadline()
+			bounded = ok && time.Until(until) < 10*time.Minute
+		}}
+		if _, err := j.Prune(t.Context()); err != nil || s.installs(d) || !bounded {
+			t.Errorf("got %v; it was bounded: %v", err, bounded)
+		}
+	})
+}
+
+type boundedStore struct {
+	*memory
+	see func(context.Context)
+}
+
+func (b boundedStore) Put(ctx context.Context, key string, body io.ReaderAt, size int64, opts buildcache.PutOptions) (string, error) {
+	if strings.HasSuffix(key, "index.json") || strings.HasSuffix(key, "index.manifest.json") {
+		b.see(ctx)
+	}
+	return b.memory.Put(ctx, key, body, size, opts)
 }

@@ -302,6 +302,9 @@ func (r *run) tooLate(s *Scan) {
 
 func (r *run) stays(at id, m *marks) {
 	r.going.Clear(at)
+	if r.deleted.Has(at) {
+		return // too late: the look at the end tells what that does
+	}
 	why := "it is needed"
 	if m.has(at) {
 		rule, chain := m.chain(at)

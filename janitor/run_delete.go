@@ -244,7 +244,7 @@ func (r *run) deleteOnce(ctx context.Context, objects []objectID, failed map[str
 }
 
 func (r *run) deleteBatches(ctx context.Context, objects []objectID, failed map[string]string) error {
-	ctx, cancel := context.WithTimeout(ctx, max(time.Second, r.lease.remaining()-margins/2)) // never longer than the lease
+	ctx, cancel := r.lease.bound(ctx)
 	defer cancel()
 	var mu sync.Mutex
 	var group errgroup.Group

@@ -90,7 +90,7 @@ func (r *run) restore(ctx context.Context) (wrote bool, err error) {
 	s := r.look.scan
 	back := map[string]map[id]bool{} // by index
 	add := func(at id, taken uint16) {
-		if !s.present.Has(at) || r.going.Has(at) {
+		if !s.present.Has(at) || r.going.Has(at) || r.HandOver != nil && r.deleted.Has(at) { // what was handed over is present until then
 			return
 		}
 		for _, key := range r.next.takenFrom(taken) {
@@ -210,7 +210,7 @@ func (j *Janitor) swap(ctx context.Context, l *lease, key string, change change)
 		if err := l.hold(ctx); err != nil {
 			return false, err
 		}
-		w, err := j.swapOnce(ctx, group, change)
+		w, err := j.swapOnce(ctx, l, group, change)
 		wrote = wrote || w // what was refused may be what we had written: its reply was lost, and it was sent again
 		if !errors.Is(err, buildcache.ErrChanged) && !errors.Is(err, errMoved) || try == tries {
 			return wrote, err
@@ -218,7 +218,7 @@ func (j *Janitor) swap(ctx context.Context, l *lease, key string, change change)
 	}
 }
 
-func (j *Janitor) swapOnce(ctx context.Context, group []*cacheIndex, change change) (wrote bool, err error) {
+func (j *Janitor) swapOnce(ctx context.Context, l *lease, group []*cacheIndex, change change) (wrote bool, err error) {
 	texts := make([]*text, len(group))
 	defer func() {
 		for _, t := range texts {
@@ -244,9 +244,11 @@ func (j *Janitor) swapOnce(ctx context.Context, group []*cacheIndex, change chan
 		}
 		return false, nil
 	case first.layout == 2:
+		ctx, cancel := l.bound(ctx)
+		defer cancel()
 		return true, putV2(ctx, j.Store, texts[0], buildcache.Condition{IfMatch: first.object.ETag})
 	}
-	return true, putV3(ctx, j.Store, group, texts)
+	return true, putV3(ctx, j.Store, l, group, texts)
 }
 
 // putV2 writes the index, then its checksum: clients that find the old one
@@ -270,7 +272,7 @@ func putHash(ctx context.Context, store Store, sum string) error {
 // putV3 writes the blobs, then the manifest that names them. Those that it
 // named stay for readers who have read the manifest already: they become lone
 // blobs, and wait like any other.
-func putV3(ctx context.Context, store Store, group []*cacheIndex, texts []*text) error {
+func putV3(ctx context.Context, store Store, l *lease, group []*cacheIndex, texts []*text) error {
 	names := slices.Clone(group[0].names)
 	for i, t := range texts {
 		if t == nil {
@@ -283,6 +285,8 @@ func putV3(ctx context.Context, store Store, group []*cacheIndex, texts []*text)
 		}
 		names[slices.Index(names, group[i].blob)] = n
 	}
+	ctx, cancel := l.bound(ctx)
+	defer cancel()
 	return putManifest(ctx, store, group[0].object.Key, names, buildcache.Condition{IfMatch: group[0].object.ETag})
 }
 
