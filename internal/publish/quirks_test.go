@@ -156,6 +156,26 @@ func TestImmutableTagsAreToldAsSuch(t *testing.T) {
 	}
 }
 
+// A list of tags that says nothing is no reason to take anything for unused.
+func TestNothingIsRemovedByAListOfTagsThatIsNull(t *testing.T) {
+	for _, wanted := range [][]string{{"1.0", publish.Latest}, {"1.0"}, {"branch-gone"}} {
+		repository, client := repositoryOf(t, registrytest.NullTags.Start(t).Host, "tool"), newClient(t, registry.Options{})
+		tree := image.Tree(t.TempDir())
+		build(t, tree, container{name: "tool", version: "1.0"})
+		push(t, client, repository, read(t, tree, "tool"), publish.Request{Tags: wanted})
+		plan, err := publish.NewCleaning(t.Context(), client, repository, publish.Retention{Branches: []string{"main"}, Scoped: true, Now: time.Now().AddDate(1, 0, 0)})
+		if slices.Contains(wanted, publish.Latest) != (err != nil) || err != nil && !strings.Contains(err.Error(), "lacks latest, which is there") {
+			t.Errorf("%q: got %v", wanted, err)
+		}
+		if len(plan.Remove) > 0 {
+			t.Errorf("%q: it would remove %+v", wanted, plan.Remove)
+		}
+		if _, err := publish.Verify(t.Context(), client, repository.Tag(wanted[0]), nil); err != nil {
+			t.Errorf("%q: %v", wanted, err)
+		}
+	}
+}
+
 // A registry that takes documents and lists none of them has lost them.
 func TestDocumentsThatAreNotListedAreAnError(t *testing.T) {
 	for _, quirk := range []registrytest.Quirk{registrytest.ListsNothing, registrytest.FallbackIsTheSubject} {

@@ -283,6 +283,13 @@ var ImmutableLatest = Quirk{Name: "immutable", wrap: only("manifests", func(q *q
 	q.inner.ServeHTTP(w, r)
 })}
 
+// NullTags lists no tag: not even an empty list of them.
+var NullTags = Quirk{Name: "tags: null", wrap: only("tags", edit(func(h http.Header, body *bytes.Buffer) {
+	h.Del("Content-Length")
+	body.Reset()
+	body.WriteString(`{"name":"tool","tags":null}`)
+}))}
+
 // ListsNothing has the API for referrers, which knows of none.
 var ListsNothing = Quirk{Name: "lists nothing", wrap: only("referrers", edit(func(h http.Header, body *bytes.Buffer) {
 	h.Del("Content-Length")
