@@ -1,10 +1,14 @@
 package targets
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 func TestOnlyTheProtectedDefaultBranchMakesReleasesInCI(t *testing.T) {
@@ -35,6 +39,39 @@ func TestOnlyTheProtectedDefaultBranchMakesReleasesInCI(t *testing.T) {
 		if (err != nil) != c.refused || is != c.release || (scope == "release") != is {
 			t.Errorf("%s: got %v, %q, %v", what, is, scope, err)
 		}
+	}
+}
+
+// GitHub runs jobs of workflow_run and issue_comment for the default branch, and they often check out a pull request.
+func TestACheckoutOfAnotherCommitMakesNoRelease(t *testing.T) {
+	t.Chdir(t.TempDir())
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := command.Output(t.Context(), command.Exec(nil), command.Cmd{Args: append([]string{"git", "-c", "user.name=x", "-c", "user.email=x@example.org"}, args...)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	run("init", "-q", "-b", "main")
+	run("commit", "-q", "--allow-empty", "-m", "reviewed")
+	reviewed := run("rev-parse", "HEAD")
+	run("checkout", "-q", "-b", "pull")
+	run("commit", "-q", "--allow-empty", "-m", "of a stranger")
+	for _, ci := range []string{"github", "gitlab"} {
+		a := &app{env: environment{CI: ci, Git: gitEnvironment{Branch: "main", Default: "main", Protected: true, Commit: reviewed}}, UI: ui.New(io.Discard, io.Discard, ui.CI(ci), true)}
+		yes := true
+		if is, _, err := a.release(t.Context(), nil); is || err != nil {
+			t.Errorf("%s: a pull request's checkout makes a release: %v", ci, err)
+		}
+		if is, _, err := a.release(t.Context(), &yes); is || err == nil {
+			t.Errorf("%s: and with --release: %v", ci, err)
+		}
+		run("checkout", "-q", "main")
+		if is, _, err := a.release(t.Context(), nil); !is || err != nil {
+			t.Errorf("%s: the reviewed commit makes none: %v", ci, err)
+		}
+		run("checkout", "-q", "pull")
 	}
 }
 
