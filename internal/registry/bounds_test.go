@@ -215,3 +215,35 @@ func TestLocalhostIsNotAskedOfDNS(t *testing.T) {
 		t.Errorf("asked %s", <-asked)
 	}
 }
+
+// GitHub's own API is asked with the login that the repositories have, and its lists end, too.
+func TestTheListOfGitHubEnds(t *testing.T) {
+	versions := make([]map[string]any, 100)
+	for i := range versions {
+		versions[i] = map[string]any{"id": i, "name": fmt.Sprintf("sha256:%064x", i)}
+	}
+	var asked atomic.Int64
+	client, err := registry.NewClient(registry.Options{
+		Credentials: registry.Credentials{
+			GHCR:  registry.Login{User: "host", Password: "of-the-host"},
+			Named: []registry.Named{{Prefix: "ghcr.io/org/", Name: "RELEASES", Login: registry.Login{User: "me", Password: canary}}},
+		},
+		Transport: everyHost{func(w http.ResponseWriter, r *http.Request) {
+			if got := r.Header.Get("Authorization"); got != "Bearer "+canary {
+				t.Errorf("%s: asked with %q", r.URL, got)
+			}
+			asked.Add(1)
+			_ = json.NewEncoder(w).Encode(versions)
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	repository, err := name.NewRepository("ghcr.io/org/tool")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := client.Store(repository).List(t.Context()); err == nil || asked.Load() != 2 {
+		t.Errorf("%d of %d pages, %v", len(all), asked.Load(), err)
+	}
+}

@@ -1,11 +1,11 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -165,6 +165,7 @@ func (s *ghcrStore) List(ctx context.Context) ([]Stored, error) {
 		if err != nil {
 			return nil, err
 		}
+		before := len(s.versions)
 		for _, version := range versions {
 			digest, err := v1.NewHash(version.Digest)
 			if err != nil {
@@ -175,6 +176,9 @@ func (s *ghcrStore) List(ctx context.Context) ([]Stored, error) {
 		}
 		if len(versions) < 100 {
 			return all, nil
+		}
+		if len(all) > maxEntries || len(s.versions) <= before {
+			return nil, errors.New("the list of versions goes on without an end")
 		}
 	}
 }
@@ -207,15 +211,15 @@ func (s *ghcrStore) call(ctx context.Context, method, address string, into any) 
 		var told struct {
 			Message string `json:"message"`
 		}
-		_ = json.NewDecoder(response.Body).Decode(&told)
+		_ = json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&told)
 		return fmt.Errorf("%s %s: %s: %s: %s needs the scopes read:packages and delete:packages", method, request.URL.Host, response.Status, told.Message, variable)
 	}
 	if into == nil {
 		return nil
 	}
-	var text bytes.Buffer
-	if _, err := text.ReadFrom(response.Body); err != nil {
+	text, err := readBounded(response.Body, "the answer of "+request.URL.Host)
+	if err != nil {
 		return err // a list that breaks off is none
 	}
-	return json.Unmarshal(text.Bytes(), into)
+	return json.Unmarshal(text, into)
 }
