@@ -6,7 +6,6 @@
 package container
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -57,7 +56,7 @@ type File struct {
 // New returns the container of a Spack environment for a target such as x86_64_v3, without a lockfile.
 func New(d definition.Definition, target string) (Container, error) {
 	if d.Kind == definition.Apptainer {
-		return Container{}, errors.New("it is an Apptainer definition, converted from an image: there is nothing to build")
+		return Container{}, fmt.Errorf("it is an Apptainer definition, converted from an image: mage sif:build %s makes a SIF of it", d.Name)
 	}
 	spack, notes, err := d.Merge(definition.Template(target))
 	if err != nil {

@@ -40,11 +40,15 @@ func (r Registry) Repository(container string) (name.Repository, error) {
 	if r.Insecure {
 		options = append(options, name.Insecure)
 	}
-	repository, err := name.NewRepository(host+"/"+strings.ToLower(path+container), append(options, name.StrictValidation)...)
-	if err != nil || !ok {
-		return name.Repository{}, fmt.Errorf("registry prefix %q: write HOST/PATH, such as ghcr.io/organisation/spack- or 127.0.0.1:5000/", r.Prefix)
+	options = append(options, name.StrictValidation)
+	repository, err := name.NewRepository(host+"/"+strings.ToLower(path+container), options...)
+	if ok && err == nil {
+		return repository, nil
 	}
-	return repository, nil
+	if _, err := name.NewRepository(host+"/"+strings.ToLower(path)+"x", options...); ok && err == nil {
+		return name.Repository{}, fmt.Errorf("%q is no name of a container: it has lower-case letters, digits, and - _ . between them", container)
+	}
+	return name.Repository{}, fmt.Errorf("registry prefix %q: write HOST/PATH, such as ghcr.io/organisation/spack- or 127.0.0.1:5000/", r.Prefix)
 }
 
 // isLoopback reports whether a host, with or without a port, is this machine.

@@ -455,6 +455,9 @@ func (a *app) references(text string, tag, registry *string) ([]name.Reference, 
 		return []name.Reference{ref}, nil
 	}
 	container, given, _ := strings.Cut(text, ":")
+	if name, version, ok := strings.Cut(container, "@"); ok {
+		return nil, wrongCall("%s: a tag stands behind a colon: %s:%s", text, name, version)
+	}
 	registries, err := a.registries(registry, nil)
 	if err != nil {
 		return nil, err
@@ -463,7 +466,7 @@ func (a *app) references(text string, tag, registry *string) ([]name.Reference, 
 	for _, r := range registries {
 		repository, err := r.Repository(a.definedName(container))
 		if err != nil {
-			return nil, err
+			return nil, callError{err}
 		}
 		refs = append(refs, repository.Tag(cmp.Or(or(tag, ""), given, publish.Latest)))
 	}
