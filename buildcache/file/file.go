@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
@@ -27,11 +28,19 @@ const TempPrefix = ".tmp-"
 // A Store is the folder of a mirror. It implements buildcache.Store.
 type Store struct {
 	dir string
+
+	birth func(dir *os.File, name string) (time.Time, error)
 }
 
 // New returns the store in dir. That dir is missing or no folder is the error
 // of each call.
-func New(dir string) *Store { return &Store{dir: dir} }
+func New(dir string) *Store { return &Store{dir, birth} }
+
+// ByModTime returns the same folder, in which files are as old as their times of
+// modification say. Else what was copied with its times is as young as the copy.
+func (s *Store) ByModTime() *Store {
+	return &Store{s.dir, func(*os.File, string) (time.Time, error) { return time.Time{}, nil }}
+}
 
 // String returns the folder.
 func (s *Store) String() string { return s.dir }
@@ -62,11 +71,16 @@ func (s *Store) Get(ctx context.Context, key string) (io.ReadCloser, buildcache.
 		return nil, buildcache.Object{}, fmt.Errorf("%s: %w", s.dir, err)
 	}
 	// What was opened counts, not what had the name before.
-	if info, err = f.Stat(); err != nil {
+	info, err = f.Stat()
+	var born time.Time
+	if err == nil {
+		born, err = s.birth(f, "")
+	}
+	if err != nil {
 		f.Close()
 		return nil, buildcache.Object{}, fmt.Errorf("%s: %w", s.dir, err)
 	}
-	return f, object(key, info), nil
+	return f, object(key, info, born), nil
 }
 
 func (s *Store) root() (*os.Root, error) {
@@ -77,11 +91,19 @@ func (s *Store) root() (*os.Root, error) {
 	return root, nil
 }
 
-// object makes the ETag of size and time of change, both in hexadecimal. Who
-// overwrites a file within the clock's tick with as many bytes escapes it.
-func object(key string, info fs.FileInfo) buildcache.Object {
-	etag := strconv.FormatInt(info.Size(), 16) + "-" + strconv.FormatInt(info.ModTime().UnixNano(), 16)
-	return buildcache.Object{Key: key, Size: info.Size(), ETag: etag, ModTime: info.ModTime()}
+// etag is made of size and time of change, both in hexadecimal. Who overwrites a
+// file within the clock's tick with as many bytes escapes it.
+func etag(info fs.FileInfo) string {
+	return strconv.FormatInt(info.Size(), 16) + "-" + strconv.FormatInt(info.ModTime().UnixNano(), 16)
+}
+
+// object was written when it came here, whatever its time of change says.
+func object(key string, info fs.FileInfo, born time.Time) buildcache.Object {
+	written := info.ModTime()
+	if born.After(written) {
+		written = born
+	}
+	return buildcache.Object{Key: key, Size: info.Size(), ETag: etag(info), ModTime: written}
 }
 
 // isTemp knows our own unfinished files and those that NFS keeps for a reader

@@ -36,7 +36,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[buildcache.Ob
 		if !fs.ValidPath(dir) {
 			return // no key can begin like this
 		}
-		w := &walk{ctx: ctx, root: root, prefix: prefix, yield: yield}
+		w := &walk{store: s, ctx: ctx, root: root, prefix: prefix, yield: yield}
 		if err := w.folder(dir); err != nil && !errors.Is(err, errStop) {
 			yield(buildcache.Object{}, fmt.Errorf("%s: %w", s.dir, err))
 		}
@@ -46,6 +46,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[buildcache.Ob
 var errStop = errors.New("stop")
 
 type walk struct {
+	store  *Store
 	ctx    context.Context
 	root   *os.Root
 	prefix string
@@ -53,8 +54,16 @@ type walk struct {
 }
 
 // folder visits a folder. One that went away since it was named holds nothing.
-func (w *walk) folder(dir string) error {
-	entries, err := w.entries(dir)
+func (w *walk) folder(name string) error {
+	dir, err := w.root.Open(filepath.FromSlash(name))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	entries, err := entriesOf(dir)
 	if err != nil {
 		return err
 	}
@@ -62,14 +71,14 @@ func (w *walk) folder(dir string) error {
 		if err := w.ctx.Err(); err != nil {
 			return err
 		}
-		key := path.Join(dir, e.Name())
+		key := path.Join(name, e.Name())
 		switch {
 		case e.IsDir():
 			if strings.HasPrefix(key+"/", w.prefix) || strings.HasPrefix(w.prefix, key+"/") {
 				err = w.folder(key)
 			}
 		case strings.HasPrefix(key, w.prefix) && !isTemp(e.Name()):
-			err = w.file(key)
+			err = w.file(dir, key)
 		}
 		if err != nil {
 			return err
@@ -78,21 +87,13 @@ func (w *walk) folder(dir string) error {
 	return nil
 }
 
-// entries returns what a folder holds in the order of the keys below it: the
+// entriesOf returns what a folder holds in the order of the keys below it: the
 // folder "a" stands for keys "a/…", which come after a file "a-1".
-func (w *walk) entries(dir string) ([]fs.DirEntry, error) {
-	f, err := w.root.Open(filepath.FromSlash(dir))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return nil, nil
-	}
-	if err != nil {
+func entriesOf(dir *os.File) ([]fs.DirEntry, error) {
+	if info, err := dir.Stat(); err != nil || !info.IsDir() {
 		return nil, err
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.IsDir() {
-		return nil, err
-	}
-	entries, err := f.ReadDir(-1)
+	entries, err := dir.ReadDir(-1)
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(sortKey(a), sortKey(b)) })
 	return entries, err
 }
@@ -104,7 +105,7 @@ func sortKey(e fs.DirEntry) string {
 	return e.Name()
 }
 
-func (w *walk) file(key string) error {
+func (w *walk) file(dir *os.File, key string) error {
 	info, err := w.root.Stat(filepath.FromSlash(key)) // follows links inside the root only
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // deleted since, or a link to nothing: Get does not find it either
@@ -118,7 +119,14 @@ func (w *walk) file(key string) error {
 	if !info.Mode().IsRegular() {
 		return nil
 	}
-	if !w.yield(object(key, info), nil) {
+	born, err := w.store.birth(dir, path.Base(key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	if !w.yield(object(key, info, born), nil) {
 		return errStop
 	}
 	return nil

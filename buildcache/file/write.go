@@ -104,7 +104,7 @@ func place(root *os.Root, temp, key string, cond buildcache.Condition) (string, 
 		return "", err
 	case old.IsDir():
 		return "", errors.New("a folder has this name")
-	case cond.IfNoneMatch, cond.IfMatch != "" && object(key, old).ETag != cond.IfMatch:
+	case cond.IfNoneMatch, cond.IfMatch != "" && etag(old) != cond.IfMatch:
 		return "", buildcache.ErrChanged
 	default:
 		if err := outdate(root, temp, old); err != nil {
@@ -127,7 +127,7 @@ func place(root *os.Root, temp, key string, cond buildcache.Condition) (string, 
 	if err != nil {
 		return "", err
 	}
-	return object(key, info).ETag, syncDir(root, dir)
+	return etag(info), syncDir(root, dir)
 }
 
 // create is a rename that does not overwrite, not even what came without our
