@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,6 +143,16 @@ func TestWhatABuilderPutsBesideAnImageTravelsAlong(t *testing.T) {
 		}
 		if verified, err := publish.Verify(context.Background(), client, to.Tag("1.0"), nil); err != nil || verified.Attached != 5 {
 			t.Errorf("promoted %+v: %v", verified, err)
+		}
+		// With --documents=none what is in the index stays, since that is the image's own, and nothing is attached.
+		bare, request := repositoryOf(t, registrytest.Memory(t, nil).Host, "tool"), onMain("1.0")
+		request.NoDocuments = true
+		push(t, client, bare, read(t, tree, "tool"), request)
+		if verified, err := publish.Verify(context.Background(), client, bare.Tag("1.0"), nil); err != nil || verified.Attached != 0 || len(verified.Platforms) != 1 {
+			t.Errorf("without documents %+v: %v", verified, err)
+		}
+		if list := tags(t, bare); slices.ContainsFunc(list, func(tag string) bool { return strings.HasPrefix(tag, "sha256-") }) {
+			t.Errorf("without documents there are tags %q", list)
 		}
 	})
 }

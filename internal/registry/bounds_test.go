@@ -247,3 +247,54 @@ func TestTheListOfGitHubEnds(t *testing.T) {
 		t.Errorf("%d of %d pages, %v", len(all), asked.Load(), err)
 	}
 }
+
+// A registry elsewhere makes us ask no service of this machine: those trust who can reach them.
+func TestARegistryElsewhereSendsNoRequestsHere(t *testing.T) {
+	for what, handle := range map[string]http.HandlerFunc{
+		"a redirect": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/v2/" {
+				http.Redirect(w, r, "http://127.0.0.1:2375/containers/json", http.StatusTemporaryRedirect)
+			}
+		},
+		"a redirect over another host": func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Host == "other.example":
+				http.Redirect(w, r, "http://x.localhost:2375/", http.StatusFound)
+			case r.URL.Path != "/v2/":
+				http.Redirect(w, r, "https://other.example/", http.StatusFound)
+			}
+		},
+		"a token service": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://[::1]:2375/token",service="x"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		},
+		"a token service in other letters": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Add("WWW-Authenticate", `Basic realm="x"`)
+			w.Header().Add("WWW-Authenticate", `bearer service="x",REALM=http://LOCALHOST:2375/token`)
+			w.WriteHeader(http.StatusUnauthorized)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			here := atomic.Int64{}
+			client, err := registry.NewClient(registry.Options{Retry: registry.Retry{Attempts: 1, First: 1, Longest: 1}, Transport: everyHost{func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Host != "registry.example" && r.URL.Host != "other.example" {
+					here.Add(1)
+				}
+				handle(w, r)
+			}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			repository, err := name.NewRepository("registry.example/org/tool")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Get(t.Context(), repository.Tag("latest")); err == nil || !strings.Contains(err.Error(), "sends requests to this machine") && !strings.Contains(err.Error(), "SSRF") {
+				t.Errorf("manifest: %v", err)
+			}
+			if _, err := client.AllTags(t.Context(), repository); err == nil || here.Load() > 0 {
+				t.Errorf("%d requests came here: %v", here.Load(), err)
+			}
+		})
+	}
+}

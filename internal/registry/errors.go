@@ -107,7 +107,7 @@ func hopeless(err error) bool {
 	var invalid x509.CertificateInvalidError
 	var noTLS tls.RecordHeaderError
 	var noHost *net.DNSError
-	return errors.Is(err, errPlain) || errors.Is(err, errRealm) || errors.Is(err, errRedirects) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+	return errors.Is(err, errPlain) || errors.Is(err, errRealm) || errors.Is(err, errRedirects) || errors.Is(err, errInward) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.As(err, &unknownCA) || errors.As(err, &wrongName) || errors.As(err, &invalid) || errors.As(err, &noTLS) ||
 		errors.As(err, &noHost) && noHost.IsNotFound || strings.Contains(err.Error(), "HTTP response to HTTPS client")
 }

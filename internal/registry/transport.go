@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"time"
 
@@ -135,19 +136,42 @@ func (g *guard) RoundTrip(request *http.Request) (*http.Response, error) {
 	if request.URL.Scheme != "https" && !isLoopback(request.URL.Host) && !g.insecure[request.URL.Host] {
 		return nil, errPlain
 	}
-	redirects := 0
-	for sent := request; sent.Response != nil && sent.Response.Request != nil; sent = sent.Response.Request {
+	redirects, first := 0, request
+	for ; first.Response != nil && first.Response.Request != nil; first = first.Response.Request {
 		if redirects++; redirects > maxRedirects {
 			return nil, fmt.Errorf("%w: %d times, last to %s", errRedirects, maxRedirects, request.URL.Host)
 		}
 	}
+	if isLoopback(request.URL.Host) && !isLoopback(first.URL.Host) {
+		return nil, fmt.Errorf("%w: %s", errInward, first.URL.Host)
+	}
 	if err := g.keys.allow(request); err != nil {
 		return nil, err
 	}
-	return g.watched(request)
+	response, err := g.watched(request)
+	if err == nil && response.StatusCode == http.StatusUnauthorized && !isLoopback(request.URL.Host) && realmIsHere(response.Header) {
+		response.Body.Close()
+		return nil, fmt.Errorf("%w: %s", errInward, request.URL.Host)
+	}
+	return response, err
 }
 
+// realmIsHere reports whether an answer names a token service of this machine.
+func realmIsHere(header http.Header) bool {
+	for _, challenge := range header.Values("WWW-Authenticate") {
+		for _, found := range realm.FindAllStringSubmatch(challenge, -1) {
+			if to, err := url.Parse(found[1]); err != nil || isLoopback(to.Host) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var realm = regexp.MustCompile(`(?i)realm="?([^",\s]*)`)
+
 var (
+	errInward    = errors.New("a registry elsewhere sends requests to this machine")
 	errRedirects = errors.New("the request is sent on too often")
 	errIdle      = errors.New("no byte has come or gone")
 )

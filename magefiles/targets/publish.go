@@ -383,7 +383,7 @@ func (Publish) Promote(ctx context.Context, name string,
 // it, and with a key its signatures.
 func (Publish) Verify(ctx context.Context, name string,
 	tag *string, // to verify (default: latest)
-	key *string, // public key file: index and images must be signed by it
+	key *string, // public key file: index and images must be signed by it (default: image_key, for releases)
 	registry *string, // a registry's prefix (default: all configured)
 	json *bool, // for machines
 ) (err error) {
@@ -393,10 +393,14 @@ func (Publish) Verify(ctx context.Context, name string,
 		return err
 	}
 	var verifier *attest.Verifier
-	if key != nil {
-		if verifier, err = attest.ReadVerifier(*key); err != nil {
-			return err
-		}
+	switch {
+	case key != nil:
+		verifier, err = attest.ReadVerifier(*key)
+	case registry == nil && !strings.Contains(name, "/"): // a release
+		verifier, err = a.releaseVerifier()
+	}
+	if err != nil {
+		return err
 	}
 	refs, err := a.references(name, tag, registry)
 	if err != nil {

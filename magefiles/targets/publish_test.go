@@ -2,7 +2,12 @@ package targets
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +25,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
 	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
@@ -251,6 +257,39 @@ func TestAMisspeltEnvironmentReachesNoRegistry(t *testing.T) {
 	}
 	if _, err := printed(t, func() error { return Publish{}.Verify(ctx, "tool", nil, nil, nil, nil) }); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("something was published: %v", err)
+	}
+}
+
+// Where releases must be signed, one that is not is not verified.
+func TestVerifyAsksForTheSignatureThatTheConfigurationAsksFor(t *testing.T) {
+	s := openShop(t)
+	s.build(t, s.root, "linux/arm64", "a")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, "cosign.pub", string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})))
+	config := fmt.Sprintf("registries:\n- {prefix: %s/org/}\n", s.staging)
+	writeFile(t, ConfigFile, config)
+	if _, err := printed(t, func() error {
+		return publishAll(t.Context(), on("tool"), publishOptions{branch: on("main"), release: on(true)})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	verify := func() error {
+		_, err := printed(t, func() error { return Publish{}.Verify(t.Context(), "tool", nil, nil, nil, nil) })
+		return err
+	}
+	if err := verify(); err != nil {
+		t.Error(err)
+	}
+	writeFile(t, ConfigFile, config+"image_key: cosign.pub\n")
+	if err := verify(); !errors.Is(err, attest.ErrUnsigned) {
+		t.Errorf("an unsigned release is verified: %v", err)
 	}
 }
 
