@@ -53,35 +53,54 @@ func (j *Janitor) reindex(ctx context.Context, l *lease) (map[string]int, error)
 	if s.opaque != "" {
 		return specs, fmt.Errorf("%w: %s", ErrRefused, s.opaque)
 	}
-	for _, x := range s.indexes {
-		if x.object.Key == indexV3 && len(x.names) > 1 {
-			return specs, fmt.Errorf("%w: %s names indexes of several versions, which this command does not write: run spack buildcache update-index", ErrRefused, indexV3)
-		}
-	}
 	for layout, key := range map[int]string{2: indexV2, 3: indexV3} {
-		t, n, err := j.fromSpecFiles(ctx, s, layout)
-		if err != nil {
-			return specs, err
-		}
-		if t == nil {
-			continue
-		}
-		specs[key] = n
-		if l != nil {
-			if err = l.hold(ctx); err == nil {
-				err = j.replace(ctx, s, key, layout, t)
-			}
-		}
-		if err = errors.Join(err, t.Close()); err != nil {
+		if err := j.reindexLayout(ctx, l, s, layout, key, specs); err != nil {
 			return specs, err
 		}
 	}
 	return specs, nil
 }
 
-// replace puts an index in place of the one that a scan has seen, or where it
-// has seen none.
-func (j *Janitor) replace(ctx context.Context, s *Scan, key string, layout int, t *text) error {
+// reindexLayout writes what names a layout's indexes, one for each version of Spack's database that it has now.
+func (j *Janitor) reindexLayout(ctx context.Context, l *lease, s *Scan, layout int, key string, specs map[string]int) (err error) {
+	var texts []*text
+	defer func() {
+		for _, t := range texts {
+			err = errors.Join(err, t.Close())
+		}
+	}()
+	for _, version := range s.databaseVersions(layout) {
+		t, n, err := j.fromSpecFiles(ctx, s, layout, version)
+		if t == nil || err != nil {
+			return err
+		}
+		texts, specs[key] = append(texts, t), n
+	}
+	if l == nil {
+		return nil
+	}
+	if err := l.hold(ctx); err != nil {
+		return err
+	}
+	return j.replace(ctx, s, key, layout, texts)
+}
+
+// databaseVersions are those of a layout's indexes, or where it has none that which every Spack with this layout reads.
+func (s *Scan) databaseVersions(layout int) (versions []string) {
+	for _, x := range s.indexes {
+		if version := x.graph.Version(); x.layout == layout && !slices.Contains(versions, version) {
+			versions = append(versions, version)
+		}
+	}
+	if versions == nil {
+		return []string{map[int]string{2: "7", 3: "8"}[layout]}
+	}
+	return versions
+}
+
+// replace puts indexes in place of those that a scan has seen, or where it has
+// seen none.
+func (j *Janitor) replace(ctx context.Context, s *Scan, key string, layout int, texts []*text) error {
 	cond := buildcache.Condition{IfNoneMatch: true}
 	if i, ok := s.objects.find(key); ok { // a manifest whose blob is missing is there, and of no use
 		cond = buildcache.Condition{IfMatch: s.objects.etag(s.objects.at(i).etag)}
@@ -92,18 +111,22 @@ func (j *Janitor) replace(ctx context.Context, s *Scan, key string, layout int, 
 		}
 	}
 	if layout == 2 {
-		return putV2(ctx, j.Store, t, cond)
+		return putV2(ctx, j.Store, texts[0], cond)
 	}
-	b := buildcache.Blob{Size: t.graph.Size(), MediaType: buildcache.IndexMediaType(t.graph.Version()), Compression: "none", Algorithm: "sha256", Checksum: t.sum}
-	if err := putBlob(ctx, j.Store, b, t); err != nil {
-		return err
+	var blobs []buildcache.Blob
+	for _, t := range texts {
+		b := buildcache.Blob{Size: t.graph.Size(), MediaType: buildcache.IndexMediaType(t.graph.Version()), Compression: "none", Algorithm: "sha256", Checksum: t.sum}
+		if err := putBlob(ctx, j.Store, b, t); err != nil {
+			return err
+		}
+		blobs = append(blobs, b)
 	}
-	return putManifest(ctx, j.Store, key, []buildcache.Blob{b}, cond)
+	return putManifest(ctx, j.Store, key, blobs, cond)
 }
 
-// fromSpecFiles makes the text of a layout's index, and says how many specs it
-// has as cached; without any specs it is nil.
-func (j *Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int) (_ *text, cached int, err error) {
+// fromSpecFiles makes the text of a layout's index in a version of the database, and says how many specs it has as cached;
+// without any specs it is nil.
+func (j *Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int, version string) (_ *text, cached int, err error) {
 	var files []objectID
 	for at := range s.specs() {
 		if file, ok := s.file(at, layout); ok {
@@ -116,12 +139,6 @@ func (j *Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int) (_ *te
 	opts := j.Scan
 	opts.Parallel = max(opts.Parallel, 16)
 	r := &scanner{Scan: s, store: j.Store, opts: opts}
-	version := map[int]string{2: "7", 3: "8"}[layout]
-	for _, x := range s.indexes {
-		if x.layout == layout {
-			version = x.graph.Version()
-		}
-	}
 	all, err := r.textOf(ctx, version, files)
 	if err != nil {
 		return nil, 0, err

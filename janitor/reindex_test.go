@@ -2,7 +2,9 @@ package janitor_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -126,5 +128,40 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 				t.Errorf("%s: sound with a flipped bit in %s", name, key)
 			}
 		}
+	}
+}
+
+// A cache that Spacks of several versions share has an index for each of their databases: all are written again.
+func TestReindexWritesEachVersionThatWasThere(t *testing.T) {
+	const manifest = "v3/manifests/index/index.manifest.json"
+	m := loaded(t, "v3-unsigned")
+	before := indexOf(t, m)
+	want := records(t, before)
+	newer := []byte(strings.Replace(before, `"version":"8"`, `"version":"9"`, 1))
+	if string(newer) == before {
+		t.Fatal("the index of the fixture is of another version")
+	}
+	sum := fmt.Sprintf("%x", sha256.Sum256(newer))
+	m.set("blobs/sha256/"+sum[:2]+"/"+sum, newer, now)
+	blob := fmt.Sprintf(`{"contentLength": %d, "mediaType": "application/vnd.spack.db.v9+json", "compression": "none", "checksumAlgorithm": "sha256", "checksum": %q}`, len(newer), sum)
+	old := string(m.data(manifest))
+	m.set(manifest, []byte(strings.Replace(old, `"data":[`, `"data":[`+blob+",", 1)), now)
+	if len(blobsOf(t, string(m.data(manifest)))) != 2 {
+		t.Fatalf("the fixture's manifest is written otherwise: %s", old)
+	}
+	specs, err := clean(m).Reindex(t.Context(), false)
+	if err != nil || len(specs) != 1 {
+		t.Fatalf("%v, %v", specs, err)
+	}
+	versions := map[string]bool{}
+	for _, sum := range blobsOf(t, string(m.data(manifest))) {
+		got := records(t, string(m.data("blobs/sha256/"+sum[:2]+"/"+sum)))
+		versions[got[""]] = true
+		if len(got) != len(want) {
+			t.Errorf("version %s has %d records, want %d", got[""], len(got), len(want))
+		}
+	}
+	if !versions["8"] || !versions["9"] || len(versions) != 2 {
+		t.Errorf("versions %v", versions)
 	}
 }
