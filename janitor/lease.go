@@ -235,8 +235,9 @@ func (l *lease) remaining() time.Duration {
 	return l.left()
 }
 
-// bound gives a write less time than the lease has: one that is still under way
-// when this process was stopped arrives no more when another one works.
+// bound gives a write less time than the lease has, which hold has made sure of:
+// one that is still under way when this process was stopped arrives no more when
+// another one works.
 func (l *lease) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, max(time.Second, l.remaining()-margins/2))
 }

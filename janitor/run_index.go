@@ -244,6 +244,9 @@ func (j *Janitor) swapOnce(ctx context.Context, l *lease, group []*cacheIndex, c
 		}
 		return false, nil
 	case first.layout == 2:
+		if err := l.hold(ctx); err != nil { // making the text takes its time
+			return false, err
+		}
 		ctx, cancel := l.bound(ctx)
 		defer cancel()
 		return true, putV2(ctx, j.Store, texts[0], buildcache.Condition{IfMatch: first.object.ETag})
@@ -284,6 +287,9 @@ func putV3(ctx context.Context, store Store, l *lease, group []*cacheIndex, text
 			return err
 		}
 		names[slices.Index(names, group[i].blob)] = n
+	}
+	if err := l.hold(ctx); err != nil { // as does uploading it
+		return err
 	}
 	ctx, cancel := l.bound(ctx)
 	defer cancel()
