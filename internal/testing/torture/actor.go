@@ -64,7 +64,7 @@ func (a *Actor) request(ctx context.Context, op, key string, write bool, effect 
 	if op == "list" {
 		latency += a.Faults.SlowList
 	}
-	if err := a.pause(ctx, latency, jitter); err != nil {
+	if err := a.pauseFor(ctx, latency, jitter); err != nil {
 		return err
 	}
 	err := a.arrive(ctx, op, key, write, a.fate(op, key, n), effect)

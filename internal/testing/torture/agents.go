@@ -8,6 +8,15 @@ import (
 
 // The programs beside the janitor, in Spack's order of uploads. What they know of the cache they read from it.
 
+// A client is what they use of a bucket: an Actor, or what has a real one.
+type client interface {
+	read(ctx context.Context, key string) ([]byte, error) // nil is that there is none
+	write(ctx context.Context, key string, body []byte) error
+	list(ctx context.Context, prefix, suffix string) ([]string, error)
+	Delete(ctx context.Context, keys []string) error
+	pause(ctx context.Context, d time.Duration) error
+}
+
 // A push is spack buildcache push.
 type push struct {
 	specs     []*Spec
@@ -20,10 +29,9 @@ type push struct {
 	update    bool          // the index, at the end
 }
 
-func (p push) run(ctx context.Context, a *Actor) error {
+func (p push) run(ctx context.Context, a client, g *Graph) error {
 	// What is there is asked for all specs first.
 	var missing []*Spec
-	a.tested = time.Now()
 	for _, s := range p.specs {
 		if s.External {
 			continue
@@ -36,7 +44,7 @@ func (p push) run(ctx context.Context, a *Actor) error {
 			missing = append(missing, s)
 		}
 	}
-	if err := a.pause(ctx, p.build, a.Seed); err != nil {
+	if err := a.pause(ctx, p.build); err != nil {
 		return err
 	}
 	uploads := 0
@@ -55,7 +63,7 @@ func (p push) run(ctx context.Context, a *Actor) error {
 				return errKilled
 			}
 		}
-		if err := a.pause(ctx, p.each, a.Seed); err != nil {
+		if err := a.pause(ctx, p.each); err != nil {
 			return err
 		}
 	}
@@ -65,13 +73,13 @@ func (p push) run(ctx context.Context, a *Actor) error {
 		}
 	}
 	if p.update {
-		return updateIndex(ctx, a, p.layout, "", 0)
+		return updateIndex(ctx, a, g, p.layout, "", 0)
 	}
 	return nil
 }
 
 // there is Spack's test whether a spec can be skipped: v2 looks for its files, v3 reads the manifest.
-func (p push) there(ctx context.Context, a *Actor, s *Spec) (bool, error) {
+func (p push) there(ctx context.Context, a client, s *Spec) (bool, error) {
 	if p.layout == 3 {
 		text, err := a.read(ctx, s.manifestKey())
 		return text != nil, err
@@ -102,17 +110,17 @@ func (p push) uploads(s *Spec) (list []upload) {
 
 // updateIndex is spack buildcache update-index: it lists spec files, reads each, and overwrites the index. pause is the
 // time between listing and reading, which is long for big caches.
-func updateIndex(ctx context.Context, a *Actor, layout int, view string, pause time.Duration) error {
+func updateIndex(ctx context.Context, a client, g *Graph, layout int, view string, pause time.Duration) error {
 	prefix := []string{"build_cache/", "v3/manifests/spec/"}[btoi(layout == 3)]
 	keys, err := a.list(ctx, prefix, "")
 	if err != nil {
 		return err
 	}
-	if err := a.pause(ctx, pause, a.Seed); err != nil {
+	if err := a.pause(ctx, pause); err != nil {
 		return err
 	}
 	byHash := map[string]*Spec{}
-	for _, s := range a.w.Graph.Specs {
+	for _, s := range g.Specs {
 		byHash[s.Hash] = s
 	}
 	var cached []*Spec
@@ -139,7 +147,7 @@ func updateIndex(ctx context.Context, a *Actor, layout int, view string, pause t
 	return writeIndex(ctx, a, layout, view, cached)
 }
 
-func writeIndex(ctx context.Context, a *Actor, layout int, view string, cached []*Spec) error {
+func writeIndex(ctx context.Context, a client, layout int, view string, cached []*Spec) error {
 	text := index(cached, 5+layout)
 	if layout == 2 {
 		if err := a.write(ctx, indexV2, text); err != nil {

@@ -32,7 +32,7 @@ func mirrorCopy(ctx context.Context, a *Actor, specs []*Spec, layout int, signed
 		if err := a.write(ctx, u.key, u.body); err != nil {
 			return err
 		}
-		if err := a.pause(ctx, each, a.hash("sync", u.key, 0)); err != nil {
+		if err := a.pauseFor(ctx, each, a.hash("sync", u.key, 0)); err != nil {
 			return err
 		}
 	}
@@ -53,7 +53,7 @@ func fetch(ctx context.Context, a *Actor, specs []*Spec, layout int, age time.Du
 		text, _ = a.read(ctx, m.spec)
 	}
 	named := readIndex(text)
-	if a.pause(ctx, min(age, settle-2*time.Minute), a.Seed) != nil {
+	if a.pause(ctx, min(age, settle-2*time.Minute)) != nil {
 		return
 	}
 	for _, s := range specs {

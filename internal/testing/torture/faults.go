@@ -77,9 +77,14 @@ func (a *Actor) hash(op, key string, n int) uint64 {
 	return x ^ x>>33
 }
 
-// pause sleeps, for nanoseconds more that depend on the request: no two wake at the same instant, so that their order is
+// pause sleeps.
+func (a *Actor) pause(ctx context.Context, d time.Duration) error {
+	return a.pauseFor(ctx, d, a.Seed)
+}
+
+// pauseFor sleeps, for nanoseconds more that depend on the request: no two wake at the same instant, so that their order is
 // the same in each run.
-func (a *Actor) pause(ctx context.Context, d time.Duration, jitter uint64) error {
+func (a *Actor) pauseFor(ctx context.Context, d time.Duration, jitter uint64) error {
 	t := time.NewTimer(d + time.Duration(jitter%1e6))
 	defer t.Stop()
 	select {

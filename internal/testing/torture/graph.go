@@ -96,6 +96,19 @@ func closure(specs []*Spec, all bool) (found []*Spec) {
 	return found
 }
 
+// dependents returns a spec's hash, and those of all that cannot run without it.
+func (g *Graph) dependents(hash string) map[string]bool {
+	found := map[string]bool{hash: true}
+	for _, s := range g.Specs { // dependencies come first
+		for _, e := range s.Deps {
+			if e.Runtime() && found[e.On.Hash] {
+				found[s.Hash] = true
+			}
+		}
+	}
+	return found
+}
+
 // hashes returns the hashes of those that a cache can hold.
 func hashes(specs []*Spec) map[string]bool {
 	set := map[string]bool{}

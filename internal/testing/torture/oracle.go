@@ -166,9 +166,13 @@ func (o *oracle) spec(hash string) (s *rawSpec, since time.Time) {
 	return s, since
 }
 
-// objects returns the objects of a spec: those that bear its hash, and the blobs that only its manifest names.
+// objects returns the objects of a spec: those that bear its hash, a tarball without a spec file aside, and the blobs that
+// only its manifest names.
 func (o *oracle) objects(hash string, shared bool) map[string]*object {
 	found := maps.Clone(o.byHash[hash])
+	if !o.hasSpecFile(hash) {
+		maps.DeleteFunc(found, func(key string, _ *object) bool { k, _ := sortKey(key); return k == tarball })
+	}
 	for key, obj := range o.byHash[hash] {
 		if m := read(obj, "manifest").manifest; m != nil && strings.HasPrefix(key, "v3/") {
 			for _, b := range m.blobs {

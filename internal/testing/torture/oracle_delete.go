@@ -69,8 +69,11 @@ func (o *oracle) alone(r *Run, key string) {
 	if r.outside.IsZero() {
 		r.outside = now
 	}
+	if r.actor.inFlight {
+		return
+	}
 	r.lastOutside = now
-	if o.w.Conditions != "" || r.actor.inFlight {
+	if o.w.Conditions != "" {
 		return
 	}
 	for _, other := range o.runs {
@@ -104,7 +107,7 @@ func (o *oracle) specGoes(r *Run, key, hash string, handed map[string]bool) {
 		return
 	}
 	o.braked(r, hash)
-	if !o.waited(r, hash, o.lastWritten(hash), false) {
+	if !o.waited(r, hash, o.lastWritten(r, hash), false) {
 		o.fail("wait", "%s was deleted, which cannot have been condemned for %v", key, wait)
 	}
 	layout := key[:strings.IndexByte(key, '/')]
@@ -176,10 +179,13 @@ func (o *oracle) anyKey(hash string) string {
 	return ""
 }
 
-// lastWritten returns when an object of a spec was last written.
-func (o *oracle) lastWritten(hash string) (last time.Time) {
-	for _, obj := range o.objects(hash, false) {
-		if obj.written.After(last) {
+// lastWritten returns when an object of a spec was last written, as far as a run can know: looks between two steps list no
+// blobs, and what came behind a look is a window that is counted.
+func (o *oracle) lastWritten(r *Run, hash string) (last time.Time) {
+	for key, obj := range o.objects(hash, false) {
+		if obj.written.After(r.looked(key)) {
+			o.window("written after the look", time.Since(obj.written))
+		} else if obj.written.After(last) {
 			last = obj.written
 		}
 	}

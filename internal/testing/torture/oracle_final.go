@@ -10,13 +10,13 @@ import (
 // final judges the bucket when all is quiet: the weather was good for longer than three waits, every repository has
 // pruned every week, and nobody else has written.
 func (o *oracle) final(roots []*Spec) {
+	ruled := o.ruled()
 	for _, s := range o.w.Graph.Specs {
-		if o.w.keeps(s.Hash) {
+		if o.w.keeps(s.Hash) || ruled[s.Hash] {
 			roots = append(roots, s)
 		}
 	}
 	may := hashes(closure(roots, !o.w.DropBuild))
-	maps.Copy(may, o.ruled())
 	for _, sets := range o.sets {
 		if set := sets[len(sets)-1]; set.until.IsZero() && o.w.storeTime().Before(set.force) {
 			maps.Copy(may, set.hashes)

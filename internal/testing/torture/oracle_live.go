@@ -123,6 +123,9 @@ func (o *oracle) hasSpecFile(hash string) bool {
 func (o *oracle) waited(by *Run, name string, written time.Time, orphan bool) bool {
 	now := time.Now()
 	for i, r := range o.runs {
+		if r.Purges[name] {
+			return true
+		}
 		if r.Kind != "prune" || r.Dry || r.mirror != by.mirror || now.Sub(r.begun) < wait-time.Hour-time.Minute || r.ended.IsZero() || written.After(r.ended) {
 			continue
 		}

@@ -12,8 +12,9 @@ type Run struct {
 	Repo  string          // whose root set it publishes
 	Dry   bool            // it may write nothing
 
-	Condemns bool    // it may delete nothing
-	Brake    float64 // the part of the specs that may be condemned; 0 is all
+	Purges   map[string]bool // what a person wants to have gone, and what needs that: a later run may end it
+	Condemns bool            // it may delete nothing
+	Brake    float64         // the part of the specs that may be condemned; 0 is all
 
 	begun, ended time.Time
 	err          error

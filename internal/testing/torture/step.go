@@ -55,7 +55,7 @@ func (r *running) do(ctx context.Context, s Step) {
 	case "move":
 		w.move(a)
 	case "update-index":
-		updateIndex(ctx, a, s.Layout, viewName(s.View), s.Pause)
+		updateIndex(ctx, a, w.Graph, s.Layout, viewName(s.View), s.Pause)
 	case "lock", "unlock", "pin", "unpin":
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -102,12 +102,13 @@ func (r *running) push(ctx context.Context, a *Actor, s Step) {
 		}
 		a.intent = nil
 	}
+	a.tested = time.Now()
 	specs := closure(env, s.ID%2 == 0)
 	if s.Only {
 		specs = env
 	}
 	err := push{specs: specs, layout: s.Layout, signed: r.Signed, force: s.Force, build: s.Pause, each: s.Each,
-		dieBehind: s.Die, update: s.Update}.run(ctx, a)
+		dieBehind: s.Die, update: s.Update}.run(ctx, a, r.w.Graph)
 	r.w.log(a, "ends: "+errorText(err))
 	if err == nil {
 		r.w.pushEnded(a, env)
@@ -140,6 +141,8 @@ func (r *running) janitor(ctx context.Context, a *Actor, s Step) {
 		return
 	}
 	switch s.Do {
+	case "purge":
+		run.Purges = r.w.Graph.dependents(hash)
 	case "raise":
 		c.Raise = 1
 		r.w.raised()
