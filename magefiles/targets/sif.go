@@ -12,9 +12,12 @@ import (
 
 	"github.com/magefile/mage/mg"
 
+	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/registry"
 	"github.com/openbraininstitute/spacktainers/internal/sif"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
@@ -106,14 +109,18 @@ func (a *app) sifBuilder(ctx context.Context, engine, compression, sign *string,
 	case "native":
 		b.Engine, err = sif.NewNative()
 	case "apptainer":
+		singularitah := ""
 		if !sif.HasApptainer() {
 			env, err := machine(a).PodmanEnv()
 			if err != nil {
 				return b, err
 			}
 			b.Run = withEnv(b.Run, env)
+			if singularitah, err = a.singularitah(ctx); err != nil {
+				return b, err
+			}
 		}
-		b.Engine, err = sif.NewApptainer(ctx, b.Run, a.singularitah())
+		b.Engine, err = sif.NewApptainer(ctx, b.Run, singularitah)
 	default:
 		return b, unknown("engine", e, []string{"native", "apptainer"})
 	}
@@ -128,12 +135,37 @@ func withEnv(run command.Runner, env []string) command.Runner {
 	}
 }
 
-// singularitah is the image with apptainer in it, in the first registry.
-func (a *app) singularitah() string {
+// singularitah is the image with apptainer in it, in the first registry. It runs with all rights here, so where releases
+// must be signed it must be, too.
+func (a *app) singularitah(ctx context.Context) (string, error) {
+	const name = "singularitah"
 	if len(a.config.Registries) == 0 {
-		return "singularitah"
+		return name, nil
 	}
-	return a.config.Registries[0].Prefix + "singularitah"
+	first := registry.Registry(a.config.Registries[0])
+	verifier, err := a.releaseVerifier()
+	if verifier == nil || err != nil {
+		return first.Prefix + name, err
+	}
+	repository, err := first.Repository(name)
+	if err != nil {
+		return "", err
+	}
+	client, err := a.client()
+	if err != nil {
+		return "", err
+	}
+	found, err := client.Head(ctx, repository.Tag(publish.Latest))
+	if err == nil && found == nil {
+		err = errors.New("it does not exist")
+	}
+	if err == nil {
+		err = attest.CheckSignature(ctx, client, repository, found.Digest, verifier)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s, in which podman would run apptainer: %w: install apptainer, or use --engine=native", repository, err)
+	}
+	return repository.Digest(found.Digest.String()).String(), nil
 }
 
 func (a *app) buildSIF(ctx context.Context, b sif.Builder, d definition.Definition, branch string) (sif.Record, error) {
