@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -61,6 +62,13 @@ func (p *prefixed) note(r *http.Request, repository, brought string) {
 	if brought != "" && (repository != "" && brought != p.loginOf(repository) || r.Host == p.sendTo) {
 		p.strange = append(p.strange, fmt.Sprintf("%s %s%s for %s with %s", r.Method, r.Host, r.URL.Path, repository, brought))
 	}
+}
+
+// came is how many requests came with a login, and what was strange among all.
+func (p *prefixed) came(login string) (requests int, strange []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.logged[login], slices.Clone(p.strange)
 }
 
 func (p *prefixed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -171,8 +179,10 @@ func TestALoginOfARegistryGoesToItsOwnRepositoriesOnly(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			if service.logged[ofReleases] == 0 || service.logged[ofBranches] == 0 {
-				t.Errorf("logins came: %v", service.logged)
+			for _, login := range []string{ofReleases, ofBranches} {
+				if n, _ := service.came(login); n == 0 {
+					t.Errorf("%s never came", login)
+				}
 			}
 
 			// A job of a branch has that login only: it pushes there, and is a stranger elsewhere.
@@ -187,10 +197,11 @@ func TestALoginOfARegistryGoesToItsOwnRepositoriesOnly(t *testing.T) {
 			if err == nil || strings.Contains(err.Error(), "S3cret") || !strings.Contains(err.Error(), "set BRANCHES_USER and BRANCHES_PASSWORD") || !strings.Contains(err.Error(), "refuses the credentials") {
 				t.Errorf("with a wrong login: %v", err)
 			}
-			if service.logged[ofTheHost] > 0 {
-				t.Errorf("the host's login came %d times", service.logged[ofTheHost])
+			n, strange := service.came(ofTheHost)
+			if n > 0 {
+				t.Errorf("the host's login came %d times", n)
 			}
-			for _, s := range service.strange {
+			for _, s := range strange {
 				if !strings.HasSuffix(s, "with wr0ng-S3cret") {
 					t.Error(s)
 				}

@@ -217,6 +217,14 @@ func TestEndlessListingsEnd(t *testing.T) {
 	}
 }
 
+// Two bytes of text become hundreds in memory: entries are counted before they are read.
+func TestManifestsOfManyEntriesAreNotRead(t *testing.T) {
+	text := []byte(`{"name":"tool","newest":{},"files":[{}` + strings.Repeat(",{}", maxEntries) + `]}`)
+	if _, err := parseManifest(text, Keys{}, "tool"); err == nil || !strings.Contains(err.Error(), "entries are no manifest") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestKeysThatAreNoNamesAreLeftAlone(t *testing.T) {
 	store, _ := honest(t)
 	for _, key := range []string{"..json", "A.json", "a b.json", "\x1b[2J.json", "a\n.json", "..__1.sif", "a__1\x1b.sif", "-rf__1.0.sif"} {
