@@ -18,6 +18,9 @@ import (
 // meanwhile, until nothing was.
 func (r *run) unindex(ctx context.Context) error {
 	for round := 0; ; round++ {
+		if err := r.current(ctx); err != nil {
+			return err
+		}
 		wrote, err := r.swapAll(ctx)
 		if err != nil {
 			return err

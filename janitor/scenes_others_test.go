@@ -213,3 +213,35 @@ func TestAKillBehindTheSwapAndMoreRoots(t *testing.T) {
 		}
 	})
 }
+
+// Deleting lone objects takes long, and what is due is needed by then: it does
+// not leave the index, not even for a while.
+func TestALookThatIsOldIsRepeatedBeforeAnIndexChanges(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s := newStage(t, layout)
+		root, d := s.named("root"), s.named("d")
+		s.push(root, old)
+		s.push(d, old)
+		s.updateIndex(old)
+		lone := s.uploads(s.named("lone"))[0]
+		s.m.set(lone.key, lone.data, old)
+		s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+		s.prune()
+		s.pass(7 * day)
+		x := s.named("x", d)
+		s.m.before = func(what, key string) error {
+			switch {
+			case what == "delete" && key == lone.key:
+				s.pass(6 * time.Minute)
+				s.push(x, s.now())
+			case !s.indexed(d):
+				t.Errorf("d is in no index at %s %s", what, key)
+			}
+			return nil
+		}
+		s.prune()
+		if s.m.data(lone.key) != nil || !s.installs(d) || !s.indexed(d) {
+			t.Errorf("the lone object is there %v, d is there %v", s.m.data(lone.key) != nil, s.installs(d))
+		}
+	})
+}
