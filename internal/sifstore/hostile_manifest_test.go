@@ -210,6 +210,13 @@ func TestEndlessListingsEnd(t *testing.T) {
 			if _, err := (Installer{From: store, Dir: t.TempDir()}).Plan(t.Context()); err == nil || !strings.Contains(err.Error(), "more than") {
 				t.Errorf("got %v", err)
 			}
+			most := maxObjects // beside each other, which are kept
+			if name == "one file" {
+				most = maxKeys
+			}
+			if listed > most {
+				t.Errorf("%d keys were listed, more than %d", listed, most)
+			}
 			if _, there, err := stat(t.Context(), store, "never"); there || err != nil || listed > 1000 {
 				t.Errorf("stat: %v, %v after %d keys", there, err, listed)
 			}

@@ -57,6 +57,12 @@ func (c Config) checkCredentials(data []byte, fail func(at *yaml.Node, format st
 	}
 	for i, r := range c.Registries {
 		check(r.Credentials, true, "registries", strconv.Itoa(i))
+		for _, other := range c.Registries[:i] {
+			if strings.EqualFold(r.Prefix, other.Prefix) && r.Credentials != other.Credentials {
+				_, at := yamlstrict.Find(data, "registries", strconv.Itoa(i))
+				fail(at, "the registry %s is named twice, with other credentials: which ones?", r.Prefix)
+			}
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Platforms)) {
 		check(c.Platforms[name].Credentials, false, "platforms", name)

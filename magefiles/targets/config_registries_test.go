@@ -26,6 +26,9 @@ func TestCredentialsAreNamesAndNoSecrets(t *testing.T) {
 		"branches: {registry: docker.io/org/}\nregistries: [{prefix: index.docker.io/org/}]":                                  "repositories in common",
 		"branches: {registry: ghcr.io/org/x}\nregistries: [{prefix: ghcr.io/other/}, {prefix: ghcr.io/org/x}]":                "repositories in common",
 		"branches: {registry: 127.0.0.1:5000/org/branches/}\nregistries: [{prefix: \"127.0.0.1:5000/org/\", insecure: true}]": "",
+		"registries: [{prefix: ghcr.io/org/, credentials: A}, {prefix: ghcr.io/Org/, credentials: B}]":                        "named twice, with other credentials",
+		"registries: [{prefix: ghcr.io/org/, credentials: A}, {prefix: ghcr.io/org/}]":                                        "named twice, with other credentials",
+		"registries: [{prefix: ghcr.io/org/, credentials: A}, {prefix: ghcr.io/org/, credentials: A}]":                        "",
 	} {
 		_, err := load(t, text)
 		switch {
