@@ -56,8 +56,12 @@ func (b Builder) makeViews(ctx context.Context, c Container, packages []payload)
 		if err != nil {
 			return nil, nil, err
 		}
+		specs, err := v.Order(c.Lock, roots)
+		if err != nil {
+			return nil, nil, err
+		}
 		var members []views.Package
-		for _, spec := range v.Order(c.Lock, roots) {
+		for _, spec := range specs {
 			if p, ok := installed[spec.Hash]; ok {
 				members = append(members, p)
 			}

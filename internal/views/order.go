@@ -2,6 +2,7 @@ package views
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
@@ -10,8 +11,9 @@ import (
 // Order returns the specs of a lockfile that a view is made of, in the order
 // in which they are projected: of two packages with the same file the first
 // one keeps it. Externals are not among them, nor what select and exclude leave
-// out. The roots are in the order of the lockfile, which is Spack's.
-func (v View) Order(lock *buildcache.Lockfile, roots []buildcache.Hash) []*buildcache.Spec {
+// out. The roots are in the order of the lockfile, which is Spack's. Where select or exclude cannot be decided as Spack would
+// that is an error.
+func (v View) Order(lock *buildcache.Lockfile, roots []buildcache.Hash) ([]*buildcache.Spec, error) {
 	d := dag{specs: lock.Specs, types: v.Link.types()}
 	var hashes []buildcache.Hash
 	switch r := rulesOf(lock.Spack.Version); {
@@ -24,11 +26,19 @@ func (v View) Order(lock *buildcache.Lockfile, roots []buildcache.Hash) []*build
 	}
 	var specs []*buildcache.Spec
 	for _, hash := range hashes {
-		if spec := lock.Specs[hash]; !spec.External && v.Selects(spec) {
+		spec := lock.Specs[hash]
+		if spec.External {
+			continue
+		}
+		selected, err := v.selects(lock, spec)
+		if err != nil {
+			return nil, fmt.Errorf("view %s: %w", v.Name, err)
+		}
+		if selected {
 			specs = append(specs, spec)
 		}
 	}
-	return newestRuntimes(specs)
+	return newestRuntimes(specs), nil
 }
 
 // A dag is the part of a lockfile's graph that a view follows.

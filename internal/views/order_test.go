@@ -47,7 +47,11 @@ func checkOrders(t *testing.T, text []byte, find func(string) string) {
 				v := Default("/opt/view")
 				v.Link = link
 				var got []buildcache.Hash
-				for _, spec := range v.Order(lock, roots) {
+				specs, err := v.Order(lock, roots)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, spec := range specs {
 					got = append(got, spec.Hash)
 				}
 				if !slices.Equal(got, want) {

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/abstract"
 )
 
 // environmentRoot is what relative roots of views are relative to.
@@ -127,7 +128,11 @@ func (v *View) check() error {
 	v.LinkType = "symlink"
 	example := &buildcache.Spec{Name: "x", Version: "1", Compiler: "x@1", Hash: buildcache.Hash(strings.Repeat("a", 32))}
 	for _, spec := range slices.Concat(v.Select, v.Exclude) {
-		if _, err := satisfies(example, spec); err != nil {
+		if hasDependency(spec) {
+			if _, err := abstract.Parse(spec, false); err != nil {
+				return fmt.Errorf("spec %q: %w", spec, err)
+			}
+		} else if _, err := satisfies(example, spec); err != nil {
 			return err
 		}
 	}
@@ -142,10 +147,4 @@ func (v *View) check() error {
 		}
 	}
 	return nil
-}
-
-// Selects reports whether a package belongs to the view by select and exclude.
-func (v View) Selects(s *buildcache.Spec) bool {
-	matches := func(spec string) bool { ok, _ := satisfies(s, spec); return ok }
-	return (len(v.Select) == 0 || slices.ContainsFunc(v.Select, matches)) && !slices.ContainsFunc(v.Exclude, matches)
 }

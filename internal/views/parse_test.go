@@ -51,7 +51,7 @@ func TestViewsThatAnImageCannotHaveAreRefused(t *testing.T) {
 		"{a: {root: /}}":                                            "folder of its own",
 		"{a: {root: ../../etc}}":                                    "folder of its own",
 		"{a: {root: /opt/view}, b: {root: /opt/view/b}}":            "one in the other",
-		"{a: {root: /opt/view, exclude: [x ^y]}}":                   "^y",
+		"{a: {root: /opt/view, exclude: [x ^^y]}}":                  "^y",
 		"{a: {root: /opt/view, projections: {all: '{^mpi.name}'}}}": "^mpi.name",
 		"[a]": "mapping",
 		"{a: {root: /opt/view, projections: {'x ^y': '{name}'}}}":      "^y",

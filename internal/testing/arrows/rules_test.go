@@ -13,7 +13,7 @@ var arrows = map[string][]string{
 	"internal/container":  {"buildcache", "internal/definition", "internal/image"},
 	"internal/podman":     {"buildcache", "internal/command", "internal/container", "internal/gateway", "internal/git", "internal/image", "internal/atomicfile"},
 	"internal/assemble":   {"buildcache", "internal/container", "internal/image", "internal/quote", "internal/views"},
-	"internal/views":      {"buildcache"},
+	"internal/views":      {"buildcache", "internal/abstract"},
 	"internal/registry":   {"internal/image", "internal/ctxio"},
 	"internal/attest":     {"buildcache", "internal/image", "internal/registry"},
 	"internal/inspect":    {"buildcache", "internal/attest", "internal/image", "internal/registry"},
