@@ -224,6 +224,24 @@ func TestEndlessListingsEnd(t *testing.T) {
 	}
 }
 
+func TestManifestsOfTooManyBytesAreNotRead(t *testing.T) {
+	asked := 0
+	store := hostileStore{
+		list: func(yield func(buildcache.Object, error) bool) {
+			for i := 0; i <= maxRead/maxManifest && yield(buildcache.Object{Key: fmt.Sprintf("f%d.json", i), Size: maxManifest}, nil); i++ {
+			}
+		},
+		get: func(key string) (io.Reader, int64) {
+			asked++
+			text := fmt.Sprintf(`{"name":%q,"newest":{},"files":[]}`, strings.TrimSuffix(key, ".json"))
+			return strings.NewReader(text), int64(len(text))
+		},
+	}
+	if _, err := readCatalogue(t.Context(), store, Keys{}); err == nil || !strings.Contains(err.Error(), "have more than 256 MB") || asked > maxRead/maxManifest {
+		t.Errorf("%d were read: %v", asked, err)
+	}
+}
+
 // Two bytes of text become hundreds in memory: entries are counted before they are read.
 func TestManifestsOfManyEntriesAreNotRead(t *testing.T) {
 	text := []byte(`{"name":"tool","newest":{},"files":[{}` + strings.Repeat(",{}", maxEntries) + `]}`)
@@ -269,6 +287,9 @@ func TestAnEndlessSIFEnds(t *testing.T) {
 	}
 	if err := in.Apply(t.Context(), plan); err == nil || !strings.Contains(err.Error(), "more bytes of it") {
 		t.Errorf("got %v", err)
+	}
+	if sifBody.read > 1<<20 {
+		t.Errorf("%d bytes were read of a SIF that has 7", sifBody.read)
 	}
 	left, _ := filepath.Glob(filepath.Join(dir, "*"))
 	inside, _ := filepath.Glob(filepath.Join(dir, "*", "*"))
