@@ -107,7 +107,7 @@ func TestAPublishedLockfileIsTaken(t *testing.T) {
 }
 
 // As many containers are concretized at a time as the host has places, and base images are made once meanwhile.
-func TestContainersAreConcretizedAtATime(t *testing.T) {
+func TestSeveralContainersAreConcretizedAtATime(t *testing.T) {
 	scheduler, double := newScheduler(t)
 	double.lock = hello(t).LockText
 	containers := unlocked(t, scheduler, "a", "b", "c", "d", "e", "f", "g", "h", "i", "j")
