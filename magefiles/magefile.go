@@ -27,6 +27,7 @@ func Containers(ctx context.Context,
 	platform *string, // linux/amd64 or linux/arm64 (default: both)
 	force *bool, // build also what is up to date
 	failFast *bool, // stop at the first failure
+	keepGoing *bool, // a package that fails stops none that does not need it (default: it ends its build)
 	mirror *string, // build cache (default: the platform's)
 	registry *string, // asked for what is there already (default: the first one configured)
 	release *bool, // at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
@@ -34,7 +35,7 @@ func Containers(ctx context.Context,
 	isolated *bool, // refuse to build in a network that is not the build's own (default: if possible)
 	json *bool, // for machines
 ) error {
-	return targets.Bare{}.Containers(ctx, platform, force, failFast, mirror, registry, release, gitCredentials, isolated, json)
+	return targets.Bare{}.Containers(ctx, platform, force, failFast, keepGoing, mirror, registry, release, gitCredentials, isolated, json)
 }
 
 // Publish sends the images of all containers, each for all its platforms under

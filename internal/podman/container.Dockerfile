@@ -2,6 +2,9 @@
 FROM {{.Builder}} AS builder
 FROM {{.Runtime}}
 COPY --from=builder /etc/debian_version /etc/debian_version
+{{with .Programs -}}
+ENV PATH={{.}}:$PATH
+{{end -}}
 {{range .Copies -}}
 COPY {{.}}
 {{end -}}

@@ -15,7 +15,7 @@ import (
 )
 
 // version is what this package makes of its inputs. It goes up whenever the same inputs give another image.
-const version = "podman-2"
+const version = "podman-3"
 
 // A Container is what podman builds, and what the build may use.
 type Container struct {
@@ -24,6 +24,8 @@ type Container struct {
 	Offer  gateway.Build       // what the build gets of the gateway; lockfile and staging are added
 	Scope  string              // for whom it is built: layers are shared within it, and never with another
 	Anew   bool                // without what podman remembers of earlier builds
+
+	KeepGoing bool // a package that fails stops none that does not need it
 }
 
 // mountedMirror is where such a shell sees a mirror that is a folder of ours.
@@ -105,6 +107,9 @@ func (c Container) buildCmd(p Podman, context, step string, session, labels []st
 	}
 	if !c.Strip {
 		args = append(args, "--build-arg=STRIP=false")
+	}
+	if c.KeepGoing {
+		args = append(args, "--build-arg=KEEP_GOING=true")
 	}
 	return p.command(slices.Concat(args, session, labels, []string{"--tag=" + c.tag(), context})...)
 }

@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"text/template"
+
+	"github.com/openbraininstitute/spacktainers/internal/views"
 )
 
 var (
@@ -25,6 +28,7 @@ var (
 type dockerfile struct {
 	Name, Platform   string
 	Builder, Runtime ID
+	Programs         string   // a folder that goes first on PATH; empty: the runtime's PATH has it
 	Copies           []string // arguments of COPY
 	Env              []string // arguments of ENV
 	Epilogue         string
@@ -32,6 +36,9 @@ type dockerfile struct {
 
 func (c Container) dockerfile(t *template.Template, builder, runtime ID) []byte {
 	d := dockerfile{Name: c.Name, Platform: c.Platform, Builder: builder, Runtime: runtime, Epilogue: strings.TrimSpace(string(c.Epilogue))}
+	if folder := c.programs(); folder != runtimePrograms {
+		d.Programs = quoted(folder)
+	}
 	for i, f := range c.Files {
 		d.Copies = append(d.Copies, jsonWords(copied(i), f.Target))
 	}
@@ -43,6 +50,21 @@ func (c Container) dockerfile(t *template.Template, builder, runtime ID) []byte 
 		panic(err) // the template is ours, and a buffer takes everything
 	}
 	return b.Bytes()
+}
+
+// Where programs are: those of the view that an environment has by itself, which the runtime has on PATH, and those of the
+// roots in a container without a default view, where the builder puts links to them.
+const (
+	runtimePrograms = "/opt/view/bin"
+	linkedPrograms  = "/opt/spack-environment/bin"
+)
+
+// programs is the folder in which a container's programs are found.
+func (c Container) programs() string {
+	if root, ok := views.DefaultRoot(c.Spack, path.Dir(runtimePrograms)); ok {
+		return path.Join(root, "bin")
+	}
+	return linkedPrograms
 }
 
 // copied is where the context has what the container gets as its file number i.

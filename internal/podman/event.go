@@ -39,6 +39,7 @@ func (e Engine) event(c Container) func(line string) {
 	}
 	done := 0
 	return func(line string) {
+		now := installingNow.FindStringSubmatch(line)
 		switch step, pkg := podmanStep.FindStringSubmatch(line), installing.FindStringSubmatch(line); {
 		case step != nil:
 			e.tell(c, Event{Step: step[1], Installed: done, Of: of})
@@ -50,6 +51,8 @@ func (e Engine) event(c Container) func(line string) {
 			e.tell(c, ev)
 		case strings.HasPrefix(line, "[+] "):
 			done++
+		case now != nil:
+			e.tell(c, Event{Step: "spack install", Package: now[1] + "-" + now[2], Installed: done, Of: of})
 		}
 	}
 }
@@ -57,6 +60,8 @@ func (e Engine) event(c Container) func(line string) {
 var (
 	podmanStep = regexp.MustCompile(`^(?:\[\d+/\d+\] )?STEP \d+/\d+: (\w+)`)
 	installing = regexp.MustCompile(`^==> Installing (\S+)-[a-z2-7]{32}(?: \[(\d+)/(\d+)\])?$`)
+	// What the installer of Spack 1.2 says, which works on several packages at a time.
+	installingNow = regexp.MustCompile(`^\[ \] [a-z2-7]{7,32} (\S+?)@(\S+) `)
 )
 
 // A watcher writes to the log, and shows each line to event.

@@ -14,7 +14,8 @@ import (
 // A Failure is a build that broke off because of what it was to build.
 type Failure struct {
 	Packages  []FailedPackage
-	Last      []string // lines of the log, where no package is to blame
+	Reasons   []string // what Spack says, where no package is to blame: why there is no solution
+	Last      []string // lines of the log, where Spack says nothing either
 	Log       string   // where all of it lies
 	Reproduce string   // a command that leads into a shell in which to look
 }
@@ -28,7 +29,11 @@ type FailedPackage struct {
 
 func (f *Failure) Error() string {
 	var b strings.Builder
-	if len(f.Packages) == 0 {
+	switch {
+	case len(f.Packages) > 0:
+	case len(f.Reasons) > 0:
+		b.WriteString("Spack gives up: " + strings.Join(f.Reasons, "\n\t"))
+	default:
 		b.WriteString("podman build failed")
 		for _, line := range f.Last {
 			b.WriteString("\n\t" + line)
@@ -109,10 +114,12 @@ func readFailure(path string) (*Failure, error) {
 	}
 	defer file.Close()
 	f := &Failure{}
+	reasons := false
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		line := lines.Text()
+		reasons = f.reason(line, reasons)
 		if name, ok := strings.CutPrefix(line, markFailed); ok {
 			f.Packages = append(f.Packages, failedPackage(name))
 		} else if tail, ok := strings.CutPrefix(line, strings.TrimRight(markLine, " ")); ok && len(f.Packages) > 0 {
@@ -124,6 +131,27 @@ func readFailure(path string) (*Failure, error) {
 		}
 	}
 	return f, lines.Err()
+}
+
+// markError is how Spack begins to say why it ends.
+const markError = "==> Error: "
+
+// maxReasons bounds how many lines of reasons are shown. Real ones have some ten.
+const maxReasons = 40
+
+// reason takes a line of the log if it is one of Spack's reasons, and reports whether the next one may go on with them.
+func (f *Failure) reason(line string, before bool) bool {
+	first, begins := strings.CutPrefix(line, markError)
+	switch {
+	case begins:
+		line = first
+	case !before, strings.HasPrefix(line, "==> "), strings.HasPrefix(line, "spacktainers: "), strings.HasPrefix(line, "Error: "), strings.HasPrefix(line, "Traceback "):
+		return false
+	}
+	if strings.TrimSpace(line) != "" && len(f.Reasons) < maxReasons {
+		f.Reasons = append(f.Reasons, strings.TrimSpace(line))
+	}
+	return true
 }
 
 // failedPackage splits name-version-hash.

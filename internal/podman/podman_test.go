@@ -113,6 +113,48 @@ RUN true
 	}
 }
 
+// Without the environment's own view the runtime's PATH names nothing that is there.
+func TestProgramsAreFoundWhereverTheViewIs(t *testing.T) {
+	for view, want := range map[string]string{
+		"":                                     "",
+		"  view: true\n":                       "",
+		"  view: /opt/view/\n":                 "",
+		"  view: /opt/other\n":                 `ENV PATH="/opt/other/bin":$PATH`,
+		"  view: {default: {root: views/d}}\n": `ENV PATH="/opt/spack-environment/views/d/bin":$PATH`,
+		"  view: false\n":                      `ENV PATH="/opt/spack-environment/bin":$PATH`,
+		"  view: {other: {root: /opt/view}}\n": `ENV PATH="/opt/spack-environment/bin":$PATH`,
+		"  view: {default: {root: /o, link_type: copy}}\n": `ENV PATH="/o/bin":$PATH`,
+	} {
+		c := Container{Container: container.Container{Name: "hello", Platform: "linux/amd64", Spack: []byte("spack:\n  specs: [a]\n" + view)}}
+		text := string(c.dockerfile(containerTemplate, "b1", "r1"))
+		_, got, _ := strings.Cut(text, "/etc/debian_version /etc/debian_version\n")
+		if diff := cmp.Diff(strings.TrimSpace(want), strings.TrimSpace(got)); diff != "" {
+			t.Errorf("%q: %s", view, diff)
+		}
+	}
+}
+
+func TestAReasonOfSpackIsShownInsteadOfTheEndOfTheLog(t *testing.T) {
+	log := t.TempDir() + "/log"
+	write(t, log, `STEP 3/4: RUN spacktainers lock
+==> Starting concretization
+==> Error: failed to concretize for the following reasons:
+
+   1. Cannot select a single "version" for package "py-libsonata"
+   2. Cannot satisfy 'py-libsonata@2:'
+spacktainers: spack -e /opt/spack-environment concretize …: exit status 1
+Error: building at STEP "RUN": exit status 1
+`)
+	f, err := readFailure(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "Spack gives up: failed to concretize for the following reasons:\n\t1. Cannot select a single \"version\" for package \"py-libsonata\"\n\t2. Cannot satisfy 'py-libsonata@2:'\nall of it: "
+	if diff := cmp.Diff(want, f.Error()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestTheTunnelIsOpenSSHAndAsksNothing(t *testing.T) {
 	c, err := tunnelCmd("ssh://me@host:2222", "/l.sock", "/r.sock", "127.0.0.1:99")
 	want := []string{

@@ -57,7 +57,7 @@ type Result struct {
 	Platform string        `json:"platform"`
 	Host     string        `json:"host,omitempty"`
 	Outcome  Outcome       `json:"result"`
-	Took     time.Duration `json:"-"`
+	Took     time.Duration `json:"-"` // what was built on hosts, without waiting for them
 	Seconds  float64       `json:"seconds"`
 	Size     int64         `json:"size,omitempty"`
 	Digest   string        `json:"digest,omitempty"`
@@ -85,7 +85,6 @@ func (s *Scheduler) Build(ctx context.Context, containers []Container) []Result 
 
 // build makes one container. Where the first failure stops the others, it does before the host is free for them.
 func (s *Scheduler) build(ctx context.Context, c Container, stop func()) Result {
-	began := time.Now()
 	result := Result{Name: c.Name, Platform: c.Platform}
 	plan, err := s.plan(ctx, c)
 	switch {
@@ -99,6 +98,8 @@ func (s *Scheduler) build(ctx context.Context, c Container, stop func()) Result 
 			s.Announce(ctx, plan.Container)
 		}
 		result.Passed, result.Err = s.withHost(ctx, c, building, func(e Engine) error {
+			began := time.Now() // the host is ours by now
+			defer func() { result.Took += time.Since(began) }()
 			result.Host = e.Host
 			result.Record, err = e.Build(ctx, plan.Container)
 			if s.FailFast && err != nil && !IsHostError(err) {
@@ -117,7 +118,6 @@ func (s *Scheduler) build(ctx context.Context, c Container, stop func()) Result 
 		result.Size = s.size(result.Record)
 	}
 	s.tell(Event{Container: c.Name, Platform: c.Platform, Done: true})
-	result.Took = time.Since(began)
 	result.Seconds = result.Took.Seconds()
 	return result
 }

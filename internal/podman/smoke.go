@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"slices"
 	"strings"
 
+	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/views"
 )
 
 //go:embed smoke.sh
@@ -20,7 +24,17 @@ var smokeWords = []string{`print("a b")`, "$HOME", "", "it's"}
 // smokeCmd runs the finished container once, for all tests: starting one is what takes time.
 func (c Container) smokeCmd(p Podman) command.Cmd {
 	args := []string{"run", "--rm", "--network=none", "--platform=" + c.Platform, c.tag(), "sh", "-c", smokeScript, "sh"}
-	return p.command(append(append(args, smokeWords...), c.Test...)...)
+	return p.command(slices.Concat(args, smokeWords, []string{c.view()}, c.Test)...)
+}
+
+// view is the default view that the container must have; empty where it has none, or nothing to show in it.
+func (c Container) view() string {
+	root, ok := views.DefaultRoot(c.Spack, path.Dir(runtimePrograms))
+	built := func(hash buildcache.Hash) bool { return !c.Lock.Specs[hash].External }
+	if !ok || c.Lock != nil && !slices.ContainsFunc(c.Roots, built) {
+		return ""
+	}
+	return root
 }
 
 // smoke tries the finished container. Where none can be started, it says so in the log and lets the image pass.

@@ -21,9 +21,12 @@ type View struct {
 	Groups      []string     // of roots, since Spack 1.2; none: all
 }
 
+// defaultName is the view whose variables are those of the environment.
+const defaultName = "default"
+
 // Default is the view that an environment has by itself.
 func Default(root string) View {
-	return View{Name: "default", Root: root, Link: All, LinkType: "symlink", LinkDirs: true}
+	return View{Name: defaultName, Root: root, Link: All, LinkType: "symlink", LinkDirs: true}
 }
 
 // A Projection is where the packages that a spec matches are in a view.

@@ -31,6 +31,45 @@ func Parse(environment []byte, root string) ([]View, error) {
 	return ParseNode(&text.Spack.View, root)
 }
 
+// DefaultRoot returns the root of an environment's default view, also of one that no assembled image can have, and whether
+// there is a default view.
+func DefaultRoot(environment []byte, root string) (string, bool) {
+	var text struct {
+		Spack struct {
+			View yaml.Node `yaml:"view"`
+		} `yaml:"spack"`
+	}
+	if yaml.Unmarshal(environment, &text) != nil {
+		return root, true // whoever reads it next says what is wrong
+	}
+	var flag bool
+	node := &text.Spack.View
+	switch {
+	case node.Kind == yaml.ScalarNode && node.Tag != "!!null" && node.Decode(&flag) == nil:
+		return root, flag
+	case node.Kind == yaml.ScalarNode && node.Tag != "!!null":
+		return absolute(node.Value), true
+	case node.Kind != yaml.MappingNode:
+		return root, true
+	}
+	var named map[string]struct {
+		Root string `yaml:"root"`
+	}
+	if node.Decode(&named) != nil {
+		return root, true
+	}
+	view, ok := named[defaultName]
+	return absolute(view.Root), ok
+}
+
+// absolute is a view's root as the image has it.
+func absolute(root string) string {
+	if !path.IsAbs(root) {
+		root = path.Join(environmentRoot, root)
+	}
+	return path.Clean(root)
+}
+
 // ParseNode is Parse for what stands below spack: view:.
 func ParseNode(node *yaml.Node, root string) ([]View, error) {
 	var flag bool
@@ -95,10 +134,7 @@ func checked(views []View) ([]View, error) {
 		if err := v.check(); err != nil {
 			return nil, fmt.Errorf("view %s: %w", v.Name, err)
 		}
-		if !path.IsAbs(v.Root) {
-			v.Root = path.Join(environmentRoot, v.Root)
-		}
-		v.Root = path.Clean(v.Root)
+		v.Root = absolute(v.Root)
 		for _, other := range views[:i] {
 			if inside(v.Root, other.Root) || inside(other.Root, v.Root) {
 				return nil, fmt.Errorf("views %s and %s are one in the other: %s and %s", other.Name, v.Name, other.Root, v.Root)

@@ -23,6 +23,7 @@ func (Bare) Containers(ctx context.Context,
 	platform *string, // linux/amd64 or linux/arm64 (default: all)
 	force *bool, // build also what is up to date
 	failFast *bool, // the first failure stops the others
+	keepGoing *bool, // a package that fails stops none that does not need it (default: it ends its build)
 	mirror *string, // build cache (default: the platform's)
 	registry *string, // prefix to ask what is there (default: the first configured one; none: ask no registry)
 	release *bool, // at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
@@ -40,7 +41,7 @@ func (Bare) Containers(ctx context.Context,
 		return err
 	}
 	return a.buildWithPodman(ctx, defs, podmanOptions{
-		mirror: mirror, registry: registry, force: or(force, false), failFast: or(failFast, false), json: or(json, false),
+		mirror: mirror, registry: registry, force: or(force, false), failFast: or(failFast, false), json: or(json, false), keepGoing: or(keepGoing, false),
 		release: release, git: or(gitCredentials, false), isolated: isolated,
 	})
 }
@@ -74,6 +75,7 @@ type podmanOptions struct {
 	release, isolated      *bool
 	git                    bool // also where it is no release
 	force, failFast, json  bool
+	keepGoing              bool // with the packages that do not need one that failed
 	noLock                 bool // leave out the lockfile beside the definition
 	digests                bool // of containers that were named, instead of a table of all
 }
@@ -201,6 +203,7 @@ func (a *app) containers(ctx context.Context, defs []definition.Definition, o po
 			}
 			offers[d.Platform] = offer
 		}
+		c.KeepGoing = o.keepGoing
 		c.Offer, c.Scope, c.Revision, c.Origin = offer, scope, here.Commit, here.Remote
 		containers = append(containers, c)
 	}

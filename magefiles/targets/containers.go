@@ -141,6 +141,7 @@ func (Containers) Build(ctx context.Context, name string,
 	key *string, // assemble: public key files, by commas: each package must be signed by one of them
 	registry *string, // podman: prefix to ask for a published lockfile (default: the first configured one; none: ask nobody)
 	force *bool, // podman: build it also if it is up to date in out/images
+	keepGoing *bool, // podman: a package that fails stops none that does not need it (default: it ends the build)
 	release *bool, // podman, at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
 	gitCredentials *bool, // podman: read the private hosts of the configuration also where this is no release
 	isolated *bool, // podman: refuse to build in a network that is not the build's own (default: if possible)
@@ -161,7 +162,7 @@ func (Containers) Build(ctx context.Context, name string,
 	}
 	if by == enginePodman {
 		return a.buildWithPodman(ctx, defs, podmanOptions{
-			mirror: mirror, lock: lock, registry: registry, force: or(force, false), json: or(json, false), digests: true,
+			mirror: mirror, lock: lock, registry: registry, force: or(force, false), json: or(json, false), keepGoing: or(keepGoing, false), digests: true,
 			release: release, git: or(gitCredentials, false), isolated: isolated,
 		})
 	}

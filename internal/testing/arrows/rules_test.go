@@ -11,7 +11,7 @@ var arrows = map[string][]string{
 	"internal/definition": {"buildcache", "internal/abstract", "internal/suggest", "internal/yamlstrict"},
 	"internal/command":    {"internal/quote"},
 	"internal/container":  {"buildcache", "internal/definition", "internal/image"},
-	"internal/podman":     {"buildcache", "internal/command", "internal/container", "internal/gateway", "internal/git", "internal/image", "internal/atomicfile"},
+	"internal/podman":     {"buildcache", "internal/command", "internal/container", "internal/gateway", "internal/git", "internal/image", "internal/atomicfile", "internal/views"},
 	"internal/assemble":   {"buildcache", "internal/container", "internal/image", "internal/quote", "internal/views"},
 	"internal/views":      {"buildcache", "internal/abstract"},
 	"internal/registry":   {"internal/image", "internal/ctxio"},
