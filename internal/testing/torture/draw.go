@@ -24,6 +24,9 @@ func Draw(seed uint64) History {
 	for range d.IntN(11) {
 		d.other()
 	}
+	if d.Rand = rand.New(rand.NewPCG(seed, 2)); d.one(8) {
+		d.hurry()
+	}
 	slices.SortStableFunc(d.h.Steps, func(a, b Step) int { return cmp.Compare(a.At, b.At) })
 	for i := range d.h.Steps {
 		d.h.Steps[i].ID = i + 1
@@ -129,6 +132,16 @@ func (d *drawing) duel() {
 	repo, night := d.IntN(d.h.Repos), d.between(week, time.Duration(d.weeks)*week)
 	d.add(Step{At: night, Do: "prune", Repo: repo, Faults: &Faults{StopAt: 3 + d.IntN(12), Stop: d.between(20*time.Minute, 60*time.Minute).Round(time.Second), Behind: d.one(2)}})
 	d.add(Step{At: night + d.between(11*time.Minute, 35*time.Minute), Do: "prune", Repo: (repo + 1) % d.h.Repos})
+}
+
+// hurry has the store's clock be set ahead soon after the first runs, and all prune before and behind that.
+func (d *drawing) hurry() {
+	d.h.JumpAt, d.h.Jump = d.between(day, 4*day).Round(time.Second), d.between(5*day, 8*day).Round(time.Second)
+	for repo := range 2 * d.h.Repos {
+		hours := time.Duration(repo+1) * time.Hour
+		d.add(Step{At: d.h.JumpAt - hours, Do: "prune", Repo: repo % d.h.Repos})
+		d.add(Step{At: d.h.JumpAt + hours, Do: "prune", Repo: repo % d.h.Repos})
+	}
 }
 
 func (d *drawing) faults() *Faults {

@@ -185,6 +185,8 @@ func (o *oracle) lastWritten(r *Run, hash string) (last time.Time) {
 	for key, obj := range o.objects(hash, false) {
 		if obj.written.After(r.looked(key)) {
 			o.window("written after the look", time.Since(obj.written))
+		} else if o.w.Jump < 0 && obj.written.Sub(o.w.start) > o.w.JumpAt { // by its time it is older than it is
+			o.window("written under a clock that was set back", time.Since(obj.written))
 		} else if obj.written.After(last) {
 			last = obj.written
 		}

@@ -130,8 +130,8 @@ func (o *oracle) waited(by *Run, name string, written time.Time, orphan bool) bo
 			continue
 		}
 		if !slices.ContainsFunc(o.runs[i:], func(later *Run) bool {
-			if later.ended.Before(r.ended) {
-				return false // it may have been over before the other one has looked
+			if later.ended.Before(r.ended) || !by.ended.IsZero() && later.begun.After(by.ended) {
+				return false // it may have been over before the other one has looked, or has begun after it was handed over
 			}
 			saved := later.before.live[name] && later.after.live[name]
 			if orphan {
