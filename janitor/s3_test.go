@@ -182,6 +182,7 @@ func TestFaultsOfAServer(t *testing.T) {
 			"lost reply": {faultproxy.LoseReply, 3, false},
 		} {
 			t.Run(server.Name+"/"+name, func(t *testing.T) {
+				t.Parallel() // what takes long is to wait before a request is tried again
 				mirror := oldBucket(t, server, "v3-unsigned")
 				proxy := faultproxy.New(t, server.Endpoint)
 				var n atomic.Int64
