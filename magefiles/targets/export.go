@@ -16,8 +16,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/quote"
 )
 
-// Export writes the environment of a container as plain Spack reads it, to make
-// the same with a Spack of one's own, outside any container: the merged
+// Export writes the environment of a container as plain Spack reads it. It is to
+// make the same with a Spack of one's own, outside any container: the merged
 // spack.yaml, and above it the commands that lead to an installed environment.
 func (Containers) Export(ctx context.Context, name string,
 	platform *string, // linux/amd64 or linux/arm64 (default: the one that it is defined for)
