@@ -95,7 +95,7 @@ func (d *dag) hash(i id) buildcache.Hash {
 
 func (d *dag) inBase(i id) bool { return i < d.first && !d.base.Missing(i) }
 
-// told says whether the cache describes a spec. What only lockfiles say of it,
+// told reports whether the cache describes a spec. What only lockfiles say of it,
 // or what names it as a dependency, does not count.
 func (d *dag) told(i id) bool {
 	n := d.more[i]

@@ -34,7 +34,7 @@ type lease struct {
 	store Store
 	claim claim
 
-	busy    chan struct{} // of one, guards what follows: a caller who waits while another one asks the store heeds its context
+	busy    chan struct{} // of one, guards what follows: a caller who waits while another one asks the store honours its context
 	etag    string
 	wrote   time.Time // by j.Now, before the last write
 	real    time.Time // the same by this machine's monotonic clock

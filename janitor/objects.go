@@ -343,7 +343,7 @@ func (h runHeap) Len() int           { return len(h) }
 func (h runHeap) Less(i, j int) bool { return bytes.Compare(h[i].keys.key, h[j].keys.key) < 0 }
 func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
-// before says whether a key comes before all that follow the first head.
+// before reports whether a key comes before all that follow the first head.
 func (h runHeap) before(key []byte) bool {
 	for i := 1; i < min(3, len(h)); i++ {
 		if bytes.Compare(key, h[i].keys.key) >= 0 {

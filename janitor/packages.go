@@ -48,10 +48,10 @@ func (p Packages) addRepo(dir string) error {
 	return nil
 }
 
-// Has says whether a repository has a package.
+// Has reports whether a repository has a package.
 func (p Packages) Has(name string) bool { return p[fold(name)] }
 
-// fold makes one of the names of a package: py-numpy lies in the folder
+// fold makes one of the names of a package: py-numpy is in the folder
 // py_numpy since Spack 1.0, and 3proxy in _3proxy.
 func fold(name string) string {
 	return strings.TrimPrefix(strings.ReplaceAll(name, "_", "-"), "-")

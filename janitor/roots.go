@@ -65,7 +65,7 @@ type Roots struct {
 // or of at least 7 characters, a name, name@version, or name@version/prefix.
 type Pin string
 
-// Matches says whether the pin names a spec.
+// Matches reports whether the pin names a spec.
 func (p Pin) Matches(name, version string, hash buildcache.Hash) bool {
 	text := string(p)
 	pinned, at, hasVersion := strings.Cut(text, "@")

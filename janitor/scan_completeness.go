@@ -203,7 +203,7 @@ func (r *scanner) unlistedSpecs(ctx context.Context) (checks []check, err error)
 }
 
 // entries reads some entries of an index in full: a graph does not say where a
-// spec's files lie in v2.
+// spec's files are in v2.
 func (r *scanner) entries(ctx context.Context, x *cacheIndex, entries []uint32) ([]*buildcache.Spec, error) {
 	if len(entries) == 0 {
 		return nil, nil

@@ -36,15 +36,15 @@ func (s *Scan) own(at id) []objectID {
 	return slices.DeleteFunc(slices.Clone(all), drop)
 }
 
-// owned says whether a tarball is that of a spec with a spec file.
+// owned reports whether a tarball is that of a spec with a spec file.
 func (s *Scan) owned(o objectID) bool { return slices.Contains(s.own(s.objects.at(o).of-1), o) }
 
-// hasKind says whether a spec has an object of a kind.
+// hasKind reports whether a spec has an object of a kind.
 func (s *Scan) hasKind(at id, kind Kind) bool {
 	return slices.ContainsFunc(s.own(at), func(o objectID) bool { return s.objects.at(o).kind == kind })
 }
 
-// hasLayout says whether a spec has a spec file or manifest in a layout.
+// hasLayout reports whether a spec has a spec file or manifest in a layout.
 func (s *Scan) hasLayout(at id, layout int) bool {
 	if layout == 2 {
 		return s.hasKind(at, SpecFile)

@@ -55,7 +55,7 @@ func (o *oracle) indexWritten(a *Actor, key string) {
 }
 
 func (o *oracle) judgeIndex(r *Run, key string, before, after map[string]bool) {
-	// A store that lies in one listing makes entries leave or come until the next look: what stays wrong is for final.
+	// A store that is in one listing makes entries leave or come until the next look: what stays wrong is for final.
 	if r.actor.Faults.Lie > 0 {
 		return
 	}
