@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// FindSigned is Find for a spec of a lockfile, for which keys must be given. A signature says nothing
-// about a lockfile: anyone who can write that could have another version's name on a signed binary, or
-// leave a dependency out. So every node of the lockfile that the signed spec file has too must say
-// the same in all that a build goes by: else it is ErrSignature.
+// FindSigned is Find for a spec of a lockfile, for which keys must be given. A signature says
+// nothing about a lockfile: anyone who can write that could have another version's name on a signed
+// binary, or leave a dependency out. So every node of the lockfile that the signed spec file has
+// too must say the same in all that a build goes by: else it is ErrSignature.
 //
 // A spliced spec is signed as what it was built as. It must be that in all but its dependencies,
 // which the lockfile alone decides.
@@ -92,8 +92,8 @@ func (s *Spec) differsAlone(from *Spec) string {
 	return ""
 }
 
-// dependenciesDiffer compares two lists in any order. A dependency can be there twice with different
-// types.
+// dependenciesDiffer compares two lists in any order. A dependency can be there twice with
+// different types.
 func dependenciesDiffer(got, want []Dependency) string {
 	name := func(d Dependency) string { return fmt.Sprintf("%s/%.7s (%s)", d.Name, d.Hash, d.Types) }
 	same := func(a Dependency) func(Dependency) bool {

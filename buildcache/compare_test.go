@@ -28,7 +28,8 @@ func TestFindSignedTakesTheLocksOfSpack(t *testing.T) {
 	}
 }
 
-// Each attack edits a lockfile and leaves every hash as it is: the signed cache must be what counts.
+// Each attack edits a lockfile and leaves every hash as it is: the signed cache must be what
+// counts.
 func TestFindSignedRefusesAnEditedLock(t *testing.T) {
 	type node = map[string]any
 	deps := func(n node) []any { d, _ := n["dependencies"].([]any); return d }

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// decode reads the one JSON document that data holds into v. It refuses text after the document, and
-// what checkStrict does.
+// decode reads the one JSON document that data holds into v. It refuses text after the document,
+// and what checkStrict does.
 func decode(data []byte, v any) error {
 	var wrong *json.UnmarshalTypeError
 	if err := json.Unmarshal(data, v); errors.As(err, &wrong) {

@@ -19,8 +19,8 @@ type Location struct {
 	Anonymous   bool   // a bucket that everybody may read: nothing is signed
 }
 
-// ParseLocation reads s3://BUCKET/PREFIX, file:///FOLDER or a path. A relative path begins at dir, or
-// with dir "" at the current folder.
+// ParseLocation reads s3://BUCKET/PREFIX, file:///FOLDER or a path. A relative path begins at dir,
+// or with dir "" at the current folder.
 func ParseLocation(text, dir string) (Location, error) {
 	scheme, rest, ok := strings.Cut(text, "://")
 	switch {

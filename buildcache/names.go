@@ -7,8 +7,8 @@ import (
 	"unicode"
 )
 
-// What Spack itself allows in names. They become folders, keys and words of commands: nothing in them
-// may lead elsewhere, begin an option, or write to a terminal.
+// What Spack itself allows in names. They become folders, keys and words of commands: nothing in
+// them may lead elsewhere, begin an option, or write to a terminal.
 var (
 	packageName   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]*$`)
 	namespaceName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$`)

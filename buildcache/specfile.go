@@ -58,8 +58,8 @@ func (f *specFile) notes() []string {
 	return notes
 }
 
-// SpecFileNodes reads the nodes of a spec file or spec blob that is there as a whole: the spec itself
-// first, then the rest of its DAG.
+// SpecFileNodes reads the nodes of a spec file or spec blob that is there as a whole: the spec
+// itself first, then the rest of its DAG.
 func SpecFileNodes(text []byte) ([]*Spec, error) {
 	f, err := parseSpecFile(text)
 	if err != nil {

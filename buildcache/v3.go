@@ -133,8 +133,8 @@ func (c *Cache) specBlob(ctx context.Context, b Blob, manifestKey string) ([]*Sp
 	return f.nodes, nil
 }
 
-// maxRatio is how much smaller a spec file can get when it is compressed. Real ones come to a sixth;
-// gzip itself ends at a thousandth, with which a small object would fill the memory.
+// maxRatio is how much smaller a spec file can get when it is compressed. Real ones come to a
+// sixth; gzip itself ends at a thousandth, with which a small object would fill the memory.
 const maxRatio = 100
 
 func gunzip(data []byte) ([]byte, error) {

@@ -61,7 +61,8 @@ func (j *Janitor) reindex(ctx context.Context, l *lease) (map[string]int, error)
 	return specs, nil
 }
 
-// reindexLayout writes what names a layout's indexes, one for each version of Spack's database that it has now.
+// reindexLayout writes what names a layout's indexes, one for each version of Spack's database that
+// it has now.
 func (j *Janitor) reindexLayout(ctx context.Context, l *lease, s *Scan, layout int, key string, specs map[string]int) (err error) {
 	var texts []*text
 	defer func() {
@@ -85,7 +86,8 @@ func (j *Janitor) reindexLayout(ctx context.Context, l *lease, s *Scan, layout i
 	return j.replace(ctx, s, key, layout, texts)
 }
 
-// databaseVersions are those of a layout's indexes, or where it has none that which every Spack with this layout reads.
+// databaseVersions are those of a layout's indexes, or where it has none that which every Spack
+// with this layout reads.
 func (s *Scan) databaseVersions(layout int) (versions []string) {
 	for _, x := range s.indexes {
 		if version := x.graph.Version(); x.layout == layout && !slices.Contains(versions, version) {
@@ -124,8 +126,8 @@ func (j *Janitor) replace(ctx context.Context, s *Scan, key string, layout int, 
 	return putManifest(ctx, j.Store, key, blobs, cond)
 }
 
-// fromSpecFiles makes the text of a layout's index in a version of the database, and says how many specs it has as cached;
-// without any specs it is nil.
+// fromSpecFiles makes the text of a layout's index in a version of the database, and says how many
+// specs it has as cached; without any specs it is nil.
 func (j *Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int, version string) (_ *text, cached int, err error) {
 	var files []objectID
 	for at := range s.specs() {

@@ -131,7 +131,8 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 	}
 }
 
-// A cache that Spacks of several versions share has an index for each of their databases: all are written again.
+// A cache that Spacks of several versions share has an index for each of their databases: all are
+// written again.
 func TestReindexWritesEachVersionThatWasThere(t *testing.T) {
 	const manifest = "v3/manifests/index/index.manifest.json"
 	m := loaded(t, "v3-unsigned")

@@ -178,8 +178,8 @@ func (p *reader) spec() error {
 	return nil
 }
 
-// nonEmpty reads a name or version. What check says counts in a lockfile: an index is not refused for
-// one odd entry, which stays as it is.
+// nonEmpty reads a name or version. What check says counts in a lockfile: an index is not refused
+// for one odd entry, which stays as it is.
 func (p *reader) nonEmpty(what string, check func(string) error) (uint32, error) {
 	text, err := p.str()
 	if err != nil {

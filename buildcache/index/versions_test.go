@@ -9,8 +9,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
-// The databases of all versions have the same shape. Those that were tried are rewritten in their own
-// version; newer ones are only read.
+// The databases of all versions have the same shape. Those that were tried are rewritten in their
+// own version; newer ones are only read.
 func TestVersionsOfTheDatabase(t *testing.T) {
 	for _, version := range []string{"6", "7", "8", "9", "10", "42"} {
 		text := strings.Replace(small, `"version":"7"`, `"version":"`+version+`"`, 1)

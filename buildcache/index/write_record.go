@@ -12,9 +12,9 @@ import (
 // WriteRecord writes the record that an index of a database version has of a node: "HASH":{…}, with
 // ref_count 0 and in_buildcache true, which Rewrite corrects.
 //
-// node is one of a spec file of specVersion. It is written as Spack writes it into such an index: in
-// a database since version 8 a node of an older spec file has its compiler among the annotations and
-// its edges are direct. Spack refuses the whole index where one node is otherwise.
+// node is one of a spec file of specVersion. It is written as Spack writes it into such an index:
+// in a database since version 8 a node of an older spec file has its compiler among the annotations
+// and its edges are direct. Spack refuses the whole index where one node is otherwise.
 func WriteRecord(w io.Writer, node []byte, specVersion, database int) error {
 	members, err := membersOf(node)
 	if err != nil {
@@ -145,8 +145,8 @@ func (m *members) annotate(specVersion int) error {
 	return nil
 }
 
-// convertEdges writes dependencies in the form of a database version. Those of nodes up to spec file
-// version 4 are all direct.
+// convertEdges writes dependencies in the form of a database version. Those of nodes up to spec
+// file version 4 are all direct.
 func convertEdges(text json.RawMessage, database int, direct bool) (json.RawMessage, error) {
 	type parameters struct {
 		Types    []string `json:"deptypes"`

@@ -31,8 +31,8 @@ func specs(t *testing.T, text []byte) map[string]any {
 	return all
 }
 
-// The same cache before and after "spack buildcache migrate" of Spack 1.3.0.dev0: from its spec files,
-// all of version 4, WriteRecord must write what Spack wrote into both of its indexes.
+// The same cache before and after "spack buildcache migrate" of Spack 1.3.0.dev0: from its spec
+// files, all of version 4, WriteRecord must write what Spack wrote into both of its indexes.
 func TestWriteRecordWritesNodesAsSpackDoes(t *testing.T) {
 	for database, name := range map[int]string{7: "index-v7.json", 8: "index-v8.json"} {
 		want, err := os.ReadFile("testdata/migrated/" + name)

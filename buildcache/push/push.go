@@ -1,8 +1,8 @@
-// Package push writes packages into a build cache as Spack does: in layout v2 or v3, signed or not, the tarball before
-// what names it, so that no reader ever finds a name without its bytes.
+// Package push writes packages into a build cache as Spack does: in layout v2 or v3, signed or not,
+// the tarball before what names it, so that no reader ever finds a name without its bytes.
 //
-// It checks nothing that a caller says of a package but what it needs to write it. What a build hands over must have been
-// compared with its lockfile before (package gateway).
+// It checks nothing that a caller says of a package but what it needs to write it. What a build
+// hands over must have been compared with its lockfile before (package gateway).
 package push
 
 import (
@@ -39,7 +39,8 @@ type Package struct {
 // tries is how often a tarball that another pusher overwrites is written again.
 const tries = 3
 
-// Push stores a package, signed where there is a signer. The index is not touched: that is another command's job.
+// Push stores a package, signed where there is a signer. The index is not touched: that is another
+// command's job.
 func Push(ctx context.Context, store Store, signer *Signer, p Package) error {
 	write := pushV3
 	if p.Layout == 2 {
@@ -51,8 +52,9 @@ func Push(ctx context.Context, store Store, signer *Signer, p Package) error {
 	return nil
 }
 
-// pushV2 writes the tarball, then the spec file. Only its name links the two: where another pusher has written its own
-// tarball meanwhile, ours is written again, so that the last writer leaves a pair.
+// pushV2 writes the tarball, then the spec file. Only its name links the two: where another pusher
+// has written its own tarball meanwhile, ours is written again, so that the last writer leaves a
+// pair.
 func pushV2(ctx context.Context, store Store, signer *Signer, p Package) error {
 	text, err := specFileV2(p)
 	if err != nil {
@@ -107,7 +109,8 @@ func specFileV2(p Package) ([]byte, error) {
 	})
 }
 
-// pushV3 writes both blobs, then the manifest that names them. Blobs are named by content, so no pusher disturbs another.
+// pushV3 writes both blobs, then the manifest that names them. Blobs are named by content, so no
+// pusher disturbs another.
 func pushV3(ctx context.Context, store Store, signer *Signer, p Package) error {
 	text, err := tokens(map[string]any{"spec": json.RawMessage(p.SpecFile), "buildcache_layout_version": 2})
 	if err != nil {

@@ -17,8 +17,8 @@ type Signer struct {
 	entity *openpgp.Entity
 }
 
-// ReadSigner reads an armored private key without a passphrase, as gpg --armor --export-secret-keys writes it. Its errors
-// repeat nothing of the key.
+// ReadSigner reads an armored private key without a passphrase, as gpg --armor --export-secret-keys
+// writes it. Its errors repeat nothing of the key.
 func ReadSigner(armored []byte) (*Signer, error) {
 	keys, err := openpgp.ReadArmoredKeyRing(bytes.NewReader(armored))
 	switch {

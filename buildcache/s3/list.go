@@ -14,8 +14,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// maxIdlePages is how many pages without a key may follow each other. Servers that hide what is deleted
-// have some.
+// maxIdlePages is how many pages without a key may follow each other. Servers that hide what is
+// deleted have some.
 const maxIdlePages = 1000
 
 // List yields the objects whose keys begin with prefix, page by page, in the

@@ -172,8 +172,8 @@ func (t *texts) unescape(key []byte) (string, error) {
 	return plain, nil
 }
 
-// unquote takes the quotes off an ETag, and what calls it weak: servers that compress on the way call
-// so in one reply what is the same in another.
+// unquote takes the quotes off an ETag, and what calls it weak: servers that compress on the way
+// call so in one reply what is the same in another.
 func unquote(etag string) string {
 	etag = strings.TrimPrefix(etag, "W/")
 	if len(etag) >= 2 && etag[0] == '"' && etag[len(etag)-1] == '"' {

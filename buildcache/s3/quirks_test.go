@@ -181,8 +181,8 @@ func TestWhatDoesNotEndIsAnError(t *testing.T) {
 	}
 }
 
-// A reader that takes its time is not the server's fault, and one that gets nothing goes on where it
-// was.
+// A reader that takes its time is not the server's fault, and one that gets nothing goes on where
+// it was.
 func TestSilentBodiesAreTakenUpAgain(t *testing.T) {
 	var at int
 	s, _ := stubbed(t, s3test.Quirks{Instead: func(w http.ResponseWriter, r *http.Request) {

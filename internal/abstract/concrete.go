@@ -122,8 +122,9 @@ func containsAll(list, wanted []string) bool {
 	return !slices.ContainsFunc(wanted, func(w string) bool { return !slices.Contains(list, w) })
 }
 
-// below returns the edges that lead from a node: its own, or those of its whole closure. Since Spack 1.0 that is what it
-// links and runs with, and what it is built with itself, but not what that is built with in turn.
+// below returns the edges that lead from a node: its own, or those of its whole closure. Since
+// Spack 1.0 that is what it links and runs with, and what it is built with itself, but not what
+// that is built with in turn.
 func below(lock *buildcache.Lockfile, node *buildcache.Spec, direct bool) (edges []buildcache.Dependency) {
 	if direct {
 		return node.Dependencies

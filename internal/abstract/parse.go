@@ -1,6 +1,6 @@
-// Package abstract reads abstract specs, as people write them (hdf5@1.14: +mpi ^mpich %gcc), and compares them with each
-// other and with concrete ones, as far as that can be told without Spack and its package recipes. What cannot be told is
-// Maybe, never a guess.
+// Package abstract reads abstract specs, as people write them (hdf5@1.14: +mpi ^mpich %gcc), and
+// compares them with each other and with concrete ones, as far as that can be told without Spack
+// and its package recipes. What cannot be told is Maybe, never a guess.
 package abstract
 
 import (
@@ -97,8 +97,8 @@ func next(rest string) token {
 	return token{}
 }
 
-// Parse reads one spec. Legacy is how Spack before 1.0 read %: as the compiler of the package before it, with what
-// follows belonging to that package.
+// Parse reads one spec. Legacy is how Spack before 1.0 read %: as the compiler of the package
+// before it, with what follows belonging to that package.
 func Parse(text string, legacy bool) (Spec, error) {
 	found, err := tokenize(text)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Canonical returns a spelling that is the same for all texts that ask for the same: variants, versions and dependencies
-// in order, each once.
+// Canonical returns a spelling that is the same for all texts that ask for the same: variants,
+// versions and dependencies in order, each once.
 func (s Spec) Canonical() string {
 	var deps []string
 	for _, d := range s.Dependencies {
@@ -55,8 +55,8 @@ func canonicalVersions(list string) string {
 // Same reports whether two specs ask for the same.
 func Same(a, b Spec) bool { return a.Canonical() == b.Canonical() }
 
-// Constrain returns a spec that asks for all that both ask for, as a matrix puts its rows together. Ok is false where
-// that cannot be said without knowing what versions there are.
+// Constrain returns a spec that asks for all that both ask for, as a matrix puts its rows together.
+// Ok is false where that cannot be said without knowing what versions there are.
 func (s Spec) Constrain(t Spec) (both Spec, ok bool) {
 	both, ok = s, true
 	if both.Name == "" {
@@ -88,7 +88,8 @@ func (s Spec) Constrain(t Spec) (both Spec, ok bool) {
 	return both, ok
 }
 
-// Includes reports whether every package that s describes is one that t describes, by their texts alone.
+// Includes reports whether every package that s describes is one that t describes, by their texts
+// alone.
 func (s Spec) Includes(t Spec) Answer {
 	result := Yes
 	switch {

@@ -73,7 +73,8 @@ func notBefore(version, bound []string) Answer {
 	return answer(order >= 0)
 }
 
-// notBehind reports whether a version is at or before a bound, which includes all that begin with it.
+// notBehind reports whether a version is at or before a bound, which includes all that begin with
+// it.
 func notBehind(version, bound []string) Answer {
 	if len(version) > len(bound) {
 		version = version[:len(bound)]
@@ -85,7 +86,8 @@ func notBehind(version, bound []string) Answer {
 	return answer(order <= 0)
 }
 
-// compare orders versions of numbers. How words and numbers go together is Spack's own, so a difference there is not sure.
+// compare orders versions of numbers. How words and numbers go together is Spack's own, so a
+// difference there is not sure.
 func compare(a, b []string) (order int, sure bool) {
 	for i := range min(len(a), len(b)) {
 		if a[i] == b[i] {

@@ -1,7 +1,9 @@
-// Package command runs other programs: podman, git, apptainer, go. It is the only package that may import os/exec.
+// Package command runs other programs: podman, git, apptainer, go. It is the only package that may
+// import os/exec.
 //
-// A command is an argv, never a line for a shell. What it writes is passed on as it comes, the end of its standard
-// error is kept for the error, and a cancelled context interrupts it before anything kills it, so that it can clean up.
+// A command is an argv, never a line for a shell. What it writes is passed on as it comes, the end
+// of its standard error is kept for the error, and a cancelled context interrupts it before
+// anything kills it, so that it can clean up.
 package command
 
 import (

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// environment returns the variables, NAME=value, that a program gets: all, or those whose names do not say that they hold
-// secrets, or paths of secrets, and those that begin with what is to be kept.
+// environment returns the variables, NAME=value, that a program gets: all, or those whose names do
+// not say that they hold secrets, or paths of secrets, and those that begin with what is to be
+// kept.
 func environment(all []string, clean bool, keep []string) []string {
 	if !clean {
 		return all

@@ -13,7 +13,8 @@ import (
 // killAfter is how long an interrupted program may clean up. Mage gives us five seconds.
 const killAfter = 4 * time.Second
 
-// Exec returns the Runner that really runs programs. What a command does not want for itself goes to log; nil drops it.
+// Exec returns the Runner that really runs programs. What a command does not want for itself goes
+// to log; nil drops it.
 func Exec(log io.Writer) Runner {
 	if log == nil {
 		log = io.Discard

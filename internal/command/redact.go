@@ -10,8 +10,9 @@ import (
 
 const hiddenAs = "***"
 
-// Redact returns a writer that passes everything on to w but shows every secret as ***, also one that arrives in
-// several writes. It holds back what may be the start of a secret until more comes; Close lets that go, and leaves w open.
+// Redact returns a writer that passes everything on to w but shows every secret as ***, also one
+// that arrives in several writes. It holds back what may be the start of a secret until more comes;
+// Close lets that go, and leaves w open.
 func Redact(w io.Writer, secrets ...string) io.WriteCloser {
 	r := &redactor{w: w}
 	for _, s := range secrets {
@@ -46,7 +47,8 @@ func (r *redactor) Close() error {
 	return r.pass(true)
 }
 
-// pass writes all that is held but a possible start of a secret, or all where nothing more will come.
+// pass writes all that is held but a possible start of a secret, or all where nothing more will
+// come.
 func (r *redactor) pass(last bool) error {
 	var out []byte
 	in := r.held

@@ -10,8 +10,9 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/quote"
 )
 
-// Traced prints each command on a line of its own, ready to be pasted into a shell, and then has r run it.
-// It hides the command's secrets, and the value of every variable whose name sounds like one.
+// Traced prints each command on a line of its own, ready to be pasted into a shell, and then has r
+// run it. It hides the command's secrets, and the value of every variable whose name sounds like
+// one.
 func Traced(w io.Writer, r Runner) Runner {
 	shared := &lockedWriter{w: w}
 	return func(ctx context.Context, c Cmd) error {

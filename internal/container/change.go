@@ -41,7 +41,8 @@ func short(s string) string {
 	return s
 }
 
-// Compare lists the inputs in which two builds differ. Two files of the same name are the same input.
+// Compare lists the inputs in which two builds differ. Two files of the same name are the same
+// input.
 func Compare(before, after []image.Input) []Change {
 	type key struct{ kind, name string }
 	found := map[key]*Change{}
@@ -69,8 +70,8 @@ func Compare(before, after []image.Input) []Change {
 	return changes
 }
 
-// follows reports whether a spec has only another hash. A change far below gives one to each of its dependents, of
-// which the roots are named.
+// follows reports whether a spec has only another hash. A change far below gives one to each of its
+// dependents, of which the roots are named.
 func (c Change) follows() bool {
 	before, _, ok := strings.Cut(c.Old, "/")
 	after, _, _ := strings.Cut(c.New, "/")

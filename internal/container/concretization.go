@@ -15,10 +15,11 @@ type Concretizer struct {
 	Builder string   // build key of the builder image
 }
 
-// ConcretizationKey names all that is known to decide a lockfile: the merged environment with the files that it refers
-// to, platform and target, and what concretizes. The lockfile is no function of it, since a solver may choose among equals,
-// and that is what the key is for: a build that finds a lockfile that was published under it takes that and solves nothing.
-// What only the image is made of, such as an epilogue, is not in it: an edit there must not choose other packages.
+// ConcretizationKey names all that is known to decide a lockfile: the merged environment with the
+// files that it refers to, platform and target, and what concretizes. The lockfile is no function
+// of it, since a solver may choose among equals, and that is what the key is for: a build that
+// finds a lockfile that was published under it takes that and solves nothing. What only the image
+// is made of, such as an epilogue, is not in it: an edit there must not choose other packages.
 //
 // A concretizer of which something is not known has no key, and that is an error.
 func (c Container) ConcretizationKey(by Concretizer) (string, error) {

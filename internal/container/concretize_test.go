@@ -14,8 +14,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/definition"
 )
 
-// An expectation is what a shipped definition is to become, as upstream builds it: the packages of its roots, and what
-// its DAG has or lacks.
+// An expectation is what a shipped definition is to become, as upstream builds it: the packages of
+// its roots, and what its DAG has or lacks.
 type expectation struct {
 	roots  []string
 	has    map[string]string // package → variant=value, or @version
@@ -62,9 +62,10 @@ func TestEveryShippedEnvironmentHasAnExpectation(t *testing.T) {
 	}
 }
 
-// Real Spack has a solution for each shipped definition, with the roots and requirements of upstream's. It takes some ten
-// minutes, and needs SPACKTAINERS_SPACK, a tree of Spack, SPACKTAINERS_SPACK_REPOS, the folders of the configured package
-// repositories in their order, by colons, and a python with the module clingo (SPACKTAINERS_SPACK_PYTHON, or python3).
+// Real Spack has a solution for each shipped definition, with the roots and requirements of
+// upstream's. It takes some ten minutes, and needs SPACKTAINERS_SPACK, a tree of Spack,
+// SPACKTAINERS_SPACK_REPOS, the folders of the configured package repositories in their order, by
+// colons, and a python with the module clingo (SPACKTAINERS_SPACK_PYTHON, or python3).
 func TestShippedDefinitionsConcretize(t *testing.T) {
 	spack := spackTree{dir: os.Getenv("SPACKTAINERS_SPACK"), repos: filepath.SplitList(os.Getenv("SPACKTAINERS_SPACK_REPOS")),
 		python: cmp.Or(os.Getenv("SPACKTAINERS_SPACK_PYTHON"), "python3"), home: t.TempDir()}
@@ -151,7 +152,8 @@ func (s spackTree) run(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// concretize returns the lockfile of an environment, also for another architecture than this machine's.
+// concretize returns the lockfile of an environment, also for another architecture than this
+// machine's.
 func (s spackTree) concretize(t *testing.T, text []byte, system string) []byte {
 	t.Helper()
 	dir := t.TempDir()

@@ -1,8 +1,9 @@
-// Package container is the one model of a container for one platform, which every engine takes: what goes into it, the
-// lockfile that is installed, and, from both, its build key, record and labels.
+// Package container is the one model of a container for one platform, which every engine takes:
+// what goes into it, the lockfile that is installed, and, from both, its build key, record and
+// labels.
 //
-// An engine adds what only it knows (its base image, the version of what it makes of the same inputs) and makes the
-// image. Nothing here runs a program or asks a network.
+// An engine adds what only it knows (its base image, the version of what it makes of the same
+// inputs) and makes the image. Nothing here runs a program or asks a network.
 package container
 
 import (
@@ -53,7 +54,8 @@ type File struct {
 	Target string // in the container; absolute, where nothing else is said
 }
 
-// New returns the container of a Spack environment for a target such as x86_64_v3, without a lockfile.
+// New returns the container of a Spack environment for a target such as x86_64_v3, without a
+// lockfile.
 func New(d definition.Definition, target string) (Container, error) {
 	if d.Kind == definition.Apptainer {
 		return Container{}, fmt.Errorf("it is an Apptainer definition, converted from an image: mage sif:build %s makes a SIF of it", d.Name)

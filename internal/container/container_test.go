@@ -37,7 +37,8 @@ func withLock(t *testing.T, text []byte) Container {
 	return c
 }
 
-// edited returns the lockfile with one node changed, under its old hash: as a lockfile can be that somebody wrote.
+// edited returns the lockfile with one node changed, under its old hash: as a lockfile can be that
+// somebody wrote.
 func edited(t *testing.T, name string, edit func(node map[string]any)) []byte {
 	t.Helper()
 	var lock map[string]any
@@ -58,7 +59,8 @@ func edited(t *testing.T, name string, edit func(node map[string]any)) []byte {
 	return text
 }
 
-// What a DAG hash stands for is in the build key itself: a lockfile can name an honest hash for another spec.
+// What a DAG hash stands for is in the build key itself: a lockfile can name an honest hash for
+// another spec.
 func TestTheBuildKeyIsOfTheWholeDAG(t *testing.T) {
 	before := withLock(t, lockText(t)).Record(engine).BuildKey
 	if got := withLock(t, edited(t, "qs-hash", func(map[string]any) {})).Record(engine).BuildKey; got != before {
@@ -120,8 +122,8 @@ func TestTheBuildKeyIsOfAllThatDecidesAnImage(t *testing.T) {
 	}
 }
 
-// The repository that is built from, the base image and the build key are for those who trust the image: no definition
-// and no base image sets them, also where a build does not know them.
+// The repository that is built from, the base image and the build key are for those who trust the
+// image: no definition and no base image sets them, also where a build does not know them.
 func TestADefinitionCannotSetTheLabelsOfTheBuild(t *testing.T) {
 	c := withLock(t, lockText(t))
 	record := c.Record(engine)

@@ -11,8 +11,9 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
-// dagDigest is the digest of a lockfile's whole DAG: the roots in their order, and of each node all that Spack decides
-// about it. Order of nodes and edges, and the spelling of the file, are not in it.
+// dagDigest is the digest of a lockfile's whole DAG: the roots in their order, and of each node all
+// that Spack decides about it. Order of nodes and edges, and the spelling of the file, are not in
+// it.
 func dagDigest(lock *buildcache.Lockfile) string {
 	type dag struct {
 		Roots []buildcache.Hash
@@ -32,7 +33,8 @@ func dagDigest(lock *buildcache.Lockfile) string {
 	return sum(text)
 }
 
-// A node is a spec as the digest has it. Its fields are named, so that a new field of Spec does not change build keys.
+// A node is a spec as the digest has it. Its fields are named, so that a new field of Spec does not
+// change build keys.
 type node struct {
 	Name, Version, Hash, Namespace string
 	Platform, OS, Target, Compiler string
@@ -68,8 +70,8 @@ func canonical(s *buildcache.Spec) node {
 	return n
 }
 
-// specInputs names each node by version and hash, so that a changed one can be told. Several of one package are numbered
-// in the order of their hashes.
+// specInputs names each node by version and hash, so that a changed one can be told. Several of one
+// package are numbered in the order of their hashes.
 func specInputs(lock *buildcache.Lockfile) []image.Input {
 	var inputs []image.Input
 	count := map[string]int{}
@@ -84,5 +86,6 @@ func specInputs(lock *buildcache.Lockfile) []image.Input {
 	return inputs
 }
 
-// specKind is the kind of the inputs that only tell which node has changed: all of them are in the DAG's digest.
+// specKind is the kind of the inputs that only tell which node has changed: all of them are in the
+// DAG's digest.
 const specKind = "spec"

@@ -28,8 +28,8 @@ type Base struct {
 
 func (b Base) String() string { return strings.TrimSuffix(b.Name+"@"+b.Digest, "@") }
 
-// Record returns the record of the image that an engine makes from the container, but for digest and log. The
-// container has its lockfile.
+// Record returns the record of the image that an engine makes from the container, but for digest
+// and log. The container has its lockfile.
 func (c Container) Record(e Engine) image.Record {
 	inputs := c.inputs(e)
 	return image.Record{
@@ -39,10 +39,10 @@ func (c Container) Record(e Engine) image.Record {
 	}
 }
 
-// inputs lists everything that decides what the image is: each file with its mode, the merged environment, the
-// platform, the base image, what the engine makes of it, and the whole concrete DAG. DAG hashes alone would not do: a
-// lockfile may name any hash for any spec. The lockfile's text is not among them, since it also names the commit of the
-// Spack that wrote it.
+// inputs lists everything that decides what the image is: each file with its mode, the merged
+// environment, the platform, the base image, what the engine makes of it, and the whole concrete
+// DAG. DAG hashes alone would not do: a lockfile may name any hash for any spec. The lockfile's
+// text is not among them, since it also names the commit of the Spack that wrote it.
 func (c Container) inputs(e Engine) []image.Input {
 	inputs := slices.Concat(c.Inputs, e.Inputs)
 	add := func(kind, name, digest string) {

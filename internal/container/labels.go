@@ -13,9 +13,10 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
-// ImageLabels describes the image of a record to people and to later builds. A label that is ours and of which nothing
-// is known is empty, not missing: one that the base image or the epilogue set would say it of another image.
-// Created is the zero time where the same inputs give the same image.
+// ImageLabels describes the image of a record to people and to later builds. A label that is ours
+// and of which nothing is known is empty, not missing: one that the base image or the epilogue set
+// would say it of another image. Created is the zero time where the same inputs give the same
+// image.
 func (c Container) ImageLabels(record image.Record, base Base, created time.Time) map[string]string {
 	labels := map[string]string{"org.opencontainers.image.title": c.Name}
 	maps.Copy(labels, c.Labels)
@@ -56,10 +57,12 @@ func (c Container) specsLabel() string {
 	return strings.Join(specs, " ")
 }
 
-// maxLabel bounds the label of inputs, in bytes: podman takes a label as one argument, for which Linux has 128 KiB.
+// maxLabel bounds the label of inputs, in bytes: podman takes a label as one argument, for which
+// Linux has 128 KiB.
 const maxLabel = 100 << 10
 
-// inputsLabel writes inputs as a label. Where a DAG is too big for one the single nodes are left out: its digest stays.
+// inputsLabel writes inputs as a label. Where a DAG is too big for one the single nodes are left
+// out: its digest stays.
 func inputsLabel(inputs []image.Input) string {
 	text := marshal(inputs)
 	if len(text) > maxLabel {

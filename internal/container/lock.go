@@ -13,8 +13,9 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
-// SetLock takes the lockfile that is to be installed. A lockfile that was made for something else than the definition
-// is an error. Where that cannot be told from its roots, one that was recorded as made from the same environment is believed.
+// SetLock takes the lockfile that is to be installed. A lockfile that was made for something else
+// than the definition is an error. Where that cannot be told from its roots, one that was recorded
+// as made from the same environment is believed.
 func (c *Container) SetLock(text []byte) error {
 	lock, err := buildcache.ParseLockfile(text)
 	if err != nil {
@@ -47,8 +48,8 @@ func (c *Container) SetLock(text []byte) error {
 	return nil
 }
 
-// LockNotes are what a person should know of the lockfile, though it can be built: that it was made from other settings,
-// or names what is something else tomorrow.
+// LockNotes are what a person should know of the lockfile, though it can be built: that it was made
+// from other settings, or names what is something else tomorrow.
 func (c Container) LockNotes() []string {
 	var notes []string
 	if c.recorded != "" && c.recorded != c.environmentDigest() {
@@ -85,16 +86,18 @@ func isMoving(spec *buildcache.Spec) bool {
 	return slices.Contains(branches, name)
 }
 
-// environmentDigest is the digest of what is concretized: the merged environment and the files that it refers to.
+// environmentDigest is the digest of what is concretized: the merged environment and the files that
+// it refers to.
 func (c Container) environmentDigest() string {
 	return image.BuildKey(append(slices.Clone(c.environment), image.Input{Kind: "environment", Digest: sum(c.Spack)}))
 }
 
-// recordKey is a key of our own in lockfiles, which Spack passes over, and drops when it writes them anew.
+// recordKey is a key of our own in lockfiles, which Spack passes over, and drops when it writes
+// them anew.
 const recordKey = "spacktainers"
 
-// RecordedLock returns the container's lockfile with the digest of the environment that it was made from, to be kept
-// beside the definition.
+// RecordedLock returns the container's lockfile with the digest of the environment that it was made
+// from, to be kept beside the definition.
 func (c Container) RecordedLock() []byte {
 	at := bytes.IndexByte(c.LockText, '{') + 1
 	record := fmt.Sprintf(`%q: {"environment": %q}, `, recordKey, c.environmentDigest())

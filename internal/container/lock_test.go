@@ -10,7 +10,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
-// Where roots cannot be told from their texts, the lockfile that was made from the same settings is believed.
+// Where roots cannot be told from their texts, the lockfile that was made from the same settings is
+// believed.
 func TestARecordedLockfileIsBelieved(t *testing.T) {
 	unclear := errors.New("it cannot be told")
 	c := withLock(t, lockText(t))

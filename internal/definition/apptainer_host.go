@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// checkHost refuses what a definition file would do on the machine that builds instead of in the container: sections
-// that run there, and files that are none of the repository's. It is a courtesy to those who build what others wrote,
-// and no wall where apptainer runs as root: %post is root there, too.
+// checkHost refuses what a definition file would do on the machine that builds instead of in the
+// container: sections that run there, and files that are none of the repository's. It is a courtesy
+// to those who build what others wrote, and no wall where apptainer runs as root: %post is root
+// there, too.
 func checkHost(p *problems, fsys fs.FS, text []byte, stages []Stage) {
 	arguments := map[string]string{}
 	for _, s := range stages {
@@ -38,7 +39,8 @@ func checkHost(p *problems, fsys fs.FS, text []byte, stages []Stage) {
 	}
 }
 
-// firstWord is the first of the words that %files separates, which may stand in quotes or have spaces behind backslashes.
+// firstWord is the first of the words that %files separates, which may stand in quotes or have
+// spaces behind backslashes.
 func firstWord(line string) string {
 	if quote := line[0]; quote == '"' || quote == '\'' {
 		word, _, _ := strings.Cut(line[1:], string(quote))
@@ -57,8 +59,8 @@ func firstWord(line string) string {
 	return word.String()
 }
 
-// hostFile says why a source of %files is none of the repository's; empty where it is one, or is not there. Links are
-// followed, as apptainer does.
+// hostFile says why a source of %files is none of the repository's; empty where it is one, or is
+// not there. Links are followed, as apptainer does.
 func hostFile(fsys fs.FS, source string) string {
 	if path.IsAbs(source) || strings.HasPrefix(source, "~") || strings.ContainsAny(source, "$`{};&|<>()") {
 		return "is no path below it, or one for a shell to look up"
@@ -85,8 +87,9 @@ func hostFile(fsys fs.FS, source string) string {
 	return ""
 }
 
-// leadsOut reports whether a file, or anything below a folder, is a link that leads out of a file system, which must be
-// one that does not follow such links. Links to folders are followed so many times.
+// leadsOut reports whether a file, or anything below a folder, is a link that leads out of a file
+// system, which must be one that does not follow such links. Links to folders are followed so many
+// times.
 func leadsOut(fsys fs.FS, name string, depth int) bool {
 	info, err := fs.Stat(fsys, name)
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// A definition file decides what is in its container, and does nothing on the machine that builds it.
+// A definition file decides what is in its container, and does nothing on the machine that builds
+// it.
 func TestADefinitionFileRunsAndTakesNothingOfTheMachine(t *testing.T) {
 	root, outside := t.TempDir(), t.TempDir()
 	for _, dir := range []string{"container_definitions/amd64", "data/deep"} {

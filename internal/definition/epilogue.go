@@ -12,12 +12,13 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/yamlstrict"
 )
 
-// parseEpilogue returns what a Dockerfile.epilogue says, in plain form: one instruction a line, without heredocs,
-// continuations, comments or directives. BuildKit's parser reads it, and podman, whose own parser is an older one, gets
-// what is printed from that tree: so both see the same instructions.
+// parseEpilogue returns what a Dockerfile.epilogue says, in plain form: one instruction a line,
+// without heredocs, continuations, comments or directives. BuildKit's parser reads it, and podman,
+// whose own parser is an older one, gets what is printed from that tree: so both see the same
+// instructions.
 //
-// What an epilogue must not do, and what the plain form cannot express, is reported. This is a courtesy to its author
-// and no wall: a build step runs any program.
+// What an epilogue must not do, and what the plain form cannot express, is reported. This is a
+// courtesy to its author and no wall: a build step runs any program.
 func parseEpilogue(p *problems, data []byte) []byte {
 	if mistake := yamlstrict.Encoding(p.path, data); mistake != nil {
 		p.mistake(mistake)
@@ -43,7 +44,8 @@ func parseEpilogue(p *problems, data []byte) []byte {
 	return e.plain.Bytes()
 }
 
-// hasInstruction reports whether there is more than comments and empty lines, which the parser takes for a mistake.
+// hasInstruction reports whether there is more than comments and empty lines, which the parser
+// takes for a mistake.
 func hasInstruction(data []byte) bool {
 	for line := range strings.Lines(string(data)) {
 		if line = strings.TrimSpace(strings.TrimPrefix(line, "\ufeff")); line != "" && !strings.HasPrefix(line, "#") {
@@ -86,7 +88,8 @@ func (e *epilogue) refuse(n *parser.Node, format string, args ...any) {
 	e.p.add(n.StartLine, column, format, args...)
 }
 
-// check refuses what an epilogue must not do. Where is the instruction that holds n: n itself, or its ONBUILD.
+// check refuses what an epilogue must not do. Where is the instruction that holds n: n itself, or
+// its ONBUILD.
 func (e *epilogue) check(n, where *parser.Node) {
 	name := strings.ToLower(n.Value)
 	switch {
@@ -115,7 +118,8 @@ func isInstruction(name string) bool {
 	return ok
 }
 
-// checkLabels refuses the labels that a build sets. The tree has name, value and separator of each in turn.
+// checkLabels refuses the labels that a build sets. The tree has name, value and separator of each
+// in turn.
 func (e *epilogue) checkLabels(n, where *parser.Node) {
 	for key := n.Next; key != nil; key = key.Next {
 		name := strings.NewReplacer(`"`, "", `'`, "", `\`, "").Replace(key.Value)
@@ -165,8 +169,8 @@ var plainFlags = map[string][]string{
 	command.Healthcheck: {"interval", "timeout", "start-period", "start-interval", "retries"},
 }
 
-// mountProblem lets a step see the build's own context, or memory: what other builds left, secrets, sockets and other
-// images are refused.
+// mountProblem lets a step see the build's own context, or memory: what other builds left, secrets,
+// sockets and other images are refused.
 func mountProblem(value string) string {
 	if strings.ContainsAny(value, "$\"'\\") {
 		return "a mount is written without quotes and variables"

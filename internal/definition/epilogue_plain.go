@@ -43,8 +43,8 @@ func (e *epilogue) print(n *parser.Node) {
 	e.plain.WriteString(line + "\n")
 }
 
-// runScript is what the shell gets from a RUN with heredocs, as BuildKit gives it: a heredoc alone is the script itself,
-// others stand behind the command for the shell to read.
+// runScript is what the shell gets from a RUN with heredocs, as BuildKit gives it: a heredoc alone
+// is the script itself, others stand behind the command for the shell to read.
 func runScript(n *parser.Node) (script, problem string) {
 	if n.Next == nil {
 		return "", "RUN runs nothing"
@@ -77,8 +77,8 @@ func execForm(words ...string) string {
 	return strings.TrimSpace(b.String())
 }
 
-// isPlain reads a line again and reports whether it is one instruction that says what n does. For a script it must be
-// a list of words, which is compared by runScript's own test.
+// isPlain reads a line again and reports whether it is one instruction that says what n does. For a
+// script it must be a list of words, which is compared by runScript's own test.
 func isPlain(line string, n *parser.Node, script bool) bool {
 	if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) || strings.Contains(line, `\u0000`) {
 		return false

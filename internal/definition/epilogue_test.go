@@ -18,7 +18,8 @@ func plain(t *testing.T, text string) (string, Errors) {
 	return string(parseEpilogue(p, []byte(text))), p.found
 }
 
-// podman knows no heredoc, no directive, and ends a line where BuildKit goes on: it gets what is left of none of them.
+// podman knows no heredoc, no directive, and ends a line where BuildKit goes on: it gets what is
+// left of none of them.
 func TestPodmanGetsAnEpilogueInPlainForm(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"comments alone", "# FROM here on\n\n", ""},
@@ -115,7 +116,8 @@ func TestEpiloguesThatMentionHeredocsAreTaken(t *testing.T) {
 	}
 }
 
-// What a script prints is asked of a shell: that of the plain form, and that of the heredoc as it stands.
+// What a script prints is asked of a shell: that of the plain form, and that of the heredoc as it
+// stands.
 func TestAScriptDoesInPlainFormWhatItsHeredocDoes(t *testing.T) {
 	for _, text := range []string{
 		"cat <<EOF\n$((1+1)) 'a' \"b\" \\\\ `echo x`\nEOF\n",
@@ -139,7 +141,8 @@ func TestAScriptDoesInPlainFormWhatItsHeredocDoes(t *testing.T) {
 	}
 }
 
-// plainLine is how podman's parser finds an instruction: the first word of a line that no backslash joins to the next.
+// plainLine is how podman's parser finds an instruction: the first word of a line that no backslash
+// joins to the next.
 var plainLine = regexp.MustCompile(`^(ADD|ARG|CMD|COPY|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|RUN|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR)( [^\x00-\x08\x0a-\x1f\x7f]*)?$`)
 
 func FuzzEpilogue(f *testing.F) {

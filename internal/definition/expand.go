@@ -15,8 +15,9 @@ type wish struct {
 	sure bool // that spec is all that is asked for
 }
 
-// wishes lists what the definition asks for, in its order. Complete is false where more may be asked for than can be
-// told here: by lists under a condition or of an included file, and by included environments.
+// wishes lists what the definition asks for, in its order. Complete is false where more may be
+// asked for than can be told here: by lists under a condition or of an included file, and by
+// included environments.
 func (d Definition) wishes(legacy bool) (list []wish, complete bool) {
 	e := expansion{legacy: legacy, complete: true}
 	if d.Spack == nil { // without a file: in tests, and by hand
@@ -66,7 +67,8 @@ func (e *expansion) specs(specs *yaml.Node, depth int) (list []wish) {
 	return list
 }
 
-// text reads one spec, or what a reference stands for: $list, or $^list and $%list for dependencies.
+// text reads one spec, or what a reference stands for: $list, or $^list and $%list for
+// dependencies.
 func (e *expansion) text(text string, depth int) []wish {
 	if reference, ok := strings.CutPrefix(strings.TrimSpace(text), "$"); ok {
 		name := strings.TrimLeft(reference, "^%")

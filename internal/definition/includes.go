@@ -12,14 +12,15 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// includedFolder is where an environment finds what it refers to by relative paths, beside its spack.yaml.
+// includedFolder is where an environment finds what it refers to by relative paths, beside its
+// spack.yaml.
 const includedFolder = "included"
 
 // elsewhere begins what is no path of this machine: a URL, or a place that Spack itself has.
 var elsewhere = regexp.MustCompile(`^(?:[a-z][a-z0-9+.-]*://|git@|\$spack(?:/|$)|\$\{spack\}|builtin$)`)
 
-// readPaths finds the files and folders that an environment refers to by paths relative to itself, and rewrites these to
-// where they are in the build.
+// readPaths finds the files and folders that an environment refers to by paths relative to itself,
+// and rewrites these to where they are in the build.
 func (l *loader) readPaths(p *problems, d *Definition) {
 	r := pathReader{l: l, p: p, d: d}
 	for key, value := range entries(d.Spack) {
@@ -126,7 +127,8 @@ func (r pathReader) path(at *yaml.Node, optional, config bool) {
 	at.Value, at.Style = "./"+target, 0
 }
 
-// selfContained refuses an included file that refers to others by relative paths: these would not be found.
+// selfContained refuses an included file that refers to others by relative paths: these would not
+// be found.
 func (r pathReader) selfContained(at *yaml.Node, source string) bool {
 	data, err := fs.ReadFile(r.l.fsys, source)
 	if err != nil { // a folder: each section is a file of its own
@@ -146,7 +148,8 @@ func (r pathReader) selfContained(at *yaml.Node, source string) bool {
 	return true
 }
 
-// unreadable says why a file or folder of the repository cannot be copied, with all below it; empty where it can.
+// unreadable says why a file or folder of the repository cannot be copied, with all below it; empty
+// where it can.
 func (l *loader) unreadable(source string) (problem string) {
 	root, err := os.OpenRoot(l.root)
 	if err != nil {

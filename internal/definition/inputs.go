@@ -24,10 +24,10 @@ type Input struct {
 	Included bool // the environment refers to it, so that Spack reads it
 }
 
-// Inputs lists every file that the container is made from, sorted by path:
-// the definition, its epilogue, what its environment refers to, and what it copies, with hidden files and
-// folders. The lockfile is not among them: its text names the commit of Spack
-// that wrote it, so the same specs can stand in different lockfiles.
+// Inputs lists every file that the container is made from, sorted by path: the definition, its
+// epilogue, what its environment refers to, and what it copies, with hidden files and folders. The
+// lockfile is not among them: its text names the commit of Spack that wrote it, so the same specs
+// can stand in different lockfiles.
 func (d Definition) Inputs() ([]Input, error) {
 	root, err := os.OpenRoot(d.Root)
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// ownLabels are what a build says of its image: a definition that could set them could say it of another one.
+// ownLabels are what a build says of its image: a definition that could set them could say it of
+// another one.
 var ownLabels = []string{
 	"org.opencontainers.image.base.digest",
 	"org.opencontainers.image.base.name",
@@ -21,14 +22,15 @@ var ownLabels = []string{
 // ownPrefix begins the names of all other labels that builds set.
 const ownPrefix = "org.openbraininstitute.spacktainers."
 
-// OwnLabel reports whether a label is set by every build, and by no definition. Case does not matter: some readers
-// ignore it.
+// OwnLabel reports whether a label is set by every build, and by no definition. Case does not
+// matter: some readers ignore it.
 func OwnLabel(name string) bool {
 	name = strings.ToLower(name)
 	return slices.Contains(ownLabels, name) || strings.HasPrefix(name, ownPrefix)
 }
 
-// checkLabels refuses names that are ours, or that would become another name on the way into an image.
+// checkLabels refuses names that are ours, or that would become another name on the way into an
+// image.
 func checkLabels(p *problems, labels *yaml.Node) {
 	for key := range entries(labels) {
 		switch name := key.Value; {

@@ -11,15 +11,18 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/abstract"
 )
 
-// legacyLockfile is the last version of lockfiles of Spack before 1.0, in whose specs % means the compiler.
+// legacyLockfile is the last version of lockfiles of Spack before 1.0, in whose specs % means the
+// compiler.
 const legacyLockfile = 5
 
-// Roots returns a lockfile's roots, by their places in it, in the order in which the definition asks for them: Spack keeps
-// neither that order nor the way that they were written, and the first of them gives the container its version. Roots
-// that cannot be told to be asked for, such as those of an included environment, stand behind the others, by their texts.
+// Roots returns a lockfile's roots, by their places in it, in the order in which the definition
+// asks for them: Spack keeps neither that order nor the way that they were written, and the first
+// of them gives the container its version. Roots that cannot be told to be asked for, such as those
+// of an included environment, stand behind the others, by their texts.
 //
-// A spec is that root which asks for the same, or else one whose node is what it asks for. Without such a root, and where
-// a root is asked for by nothing, the lockfile was made for something else, which is an error.
+// A spec is that root which asks for the same, or else one whose node is what it asks for. Without
+// such a root, and where a root is asked for by nothing, the lockfile was made for something else,
+// which is an error.
 func (d Definition) Roots(lock *buildcache.Lockfile) ([]int, error) {
 	wishes, complete := d.wishes(lock.Version <= legacyLockfile)
 	m := newMatching(wishes, lock)
@@ -77,8 +80,8 @@ func newMatching(wishes []wish, lock *buildcache.Lockfile) *matching {
 	return m
 }
 
-// take gives wishes that have no root yet one that no other has, where fits answers at least least. A wish that another
-// one repeats shares its root.
+// take gives wishes that have no root yet one that no other has, where fits answers at least least.
+// A wish that another one repeats shares its root.
 func (m *matching) take(fits func(wish, int) abstract.Answer, least abstract.Answer) {
 	for i, w := range m.wishes {
 		if m.of[i] >= 0 {
@@ -121,8 +124,8 @@ func (m *matching) missing(d Definition, w wish) error {
 	return fmt.Errorf("spec %q of %s is not among its roots: concretize again", w.text, d.Name)
 }
 
-// CheckLock says what is wrong with the lockfile beside the definition: that it cannot be read, or what the build says of
-// it by take. It is no mistake to have none.
+// CheckLock says what is wrong with the lockfile beside the definition: that it cannot be read, or
+// what the build says of it by take. It is no mistake to have none.
 func (d Definition) CheckLock(take func(text []byte) error) Errors {
 	p := &problems{of: &d, path: d.LockPath}
 	if d.LockPath == "" || d.Kind != Environment {

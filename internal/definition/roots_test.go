@@ -11,8 +11,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/abstract"
 )
 
-// lockOf returns a lockfile whose roots have these texts. Each node is what its text asks for, and no more; a text may
-// name another one's node behind " => ".
+// lockOf returns a lockfile whose roots have these texts. Each node is what its text asks for, and
+// no more; a text may name another one's node behind " => ".
 func lockOf(t *testing.T, version int, roots ...string) *buildcache.Lockfile {
 	t.Helper()
 	nodes := map[string]any{}

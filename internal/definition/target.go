@@ -11,9 +11,10 @@ import (
 // namesTarget finds a requirement that has a say in the target.
 var namesTarget = regexp.MustCompile(`(?:^|[\s"'\]+~])(?:target|arch|architecture)=`)
 
-// withTarget returns the user's settings with the platform's target in each list of requirements of theirs: in Spack a
-// package's own requirements replace those of all packages, and so would its target. Where the user names a target, or
-// replaces requirements, packages or a package by `key::`, nothing is added.
+// withTarget returns the user's settings with the platform's target in each list of requirements of
+// theirs: in Spack a package's own requirements replace those of all packages, and so would its
+// target. Where the user names a target, or replaces requirements, packages or a package by
+// `key::`, nothing is added.
 func (d Definition) withTarget(template *yaml.Node) (user *yaml.Node, notes []string) {
 	target := targetOf(template)
 	packages := get(d.Spack, "packages")

@@ -1,6 +1,7 @@
-// Package doctor examines what the targets need on this machine: what is there, what is missing, and the one command
-// that mends it. It installs Debian packages and writes below the project's out folder; it never edits /etc or a
-// person's own configuration, and it says of a credential only whether it is there.
+// Package doctor examines what the targets need on this machine: what is there, what is missing,
+// and the one command that mends it. It installs Debian packages and writes below the project's out
+// folder; it never edits /etc or a person's own configuration, and it says of a credential only
+// whether it is there.
 package doctor
 
 import (
@@ -24,7 +25,8 @@ type Need struct {
 	Debian   []string `json:"-"` // the packages that bring it
 }
 
-// A Probe looks whether a need is met: it returns what it found, mostly a version, or what is missing.
+// A Probe looks whether a need is met: it returns what it found, mostly a version, or what is
+// missing.
 type Probe func(context.Context, Machine) (found string, err error)
 
 // A Finding is what became of a Need on a machine.
@@ -77,7 +79,8 @@ func (m Machine) examine(ctx context.Context, n Need) Finding {
 	return f
 }
 
-// A lack is a probe's error that knows better than the Need what mends it; with neither, nothing here does.
+// A lack is a probe's error that knows better than the Need what mends it; with neither, nothing
+// here does.
 type lack struct {
 	why      string
 	mend     []string

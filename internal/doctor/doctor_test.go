@@ -15,7 +15,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/command"
 )
 
-// A fake is a machine in a temporary folder. Installing a package brings the program of the same name.
+// A fake is a machine in a temporary folder. Installing a package brings the program of the same
+// name.
 type fake struct {
 	Machine
 	mu       sync.Mutex
@@ -36,8 +37,8 @@ const (
 		"Max open files            1024                 20000                files     \n"
 )
 
-// newFake makes a Debian, as root, whose podman has nothing in its way; files replace or add to that.
-// handle does what mounting and registering do to the machine.
+// newFake makes a Debian, as root, whose podman has nothing in its way; files replace or add to
+// that. handle does what mounting and registering do to the machine.
 func (f *fake) handle(what string) error {
 	files := map[string]string{handlers + "/register": "", handlerConf: ":qemu-aarch64:"}
 	if what == "cp" {

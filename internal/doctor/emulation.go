@@ -44,7 +44,8 @@ func armEmulation(_ context.Context, m Machine) (string, error) {
 	return name, nil
 }
 
-// armHandler returns the name and the state of the handler of arm64 programs, whatever it is called.
+// armHandler returns the name and the state of the handler of arm64 programs, whatever it is
+// called.
 func (m Machine) armHandler() (name, state string) {
 	files, _ := filepath.Glob(m.path(handlers + "/*"))
 	for _, f := range files {

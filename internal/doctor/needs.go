@@ -35,15 +35,16 @@ var Needs = []Need{
 	{What: "build cache credentials", Targets: []string{"containers:build"}, Optional: "reads a build cache in a private S3 bucket", Probe: variables("AWS_CACHE_ACCESS_KEY_ID", "AWS_CACHE_SECRET_ACCESS_KEY")},
 }
 
-// rootlessPodman is podman with what Debian only recommends, but containers with a network, and without root, need.
+// rootlessPodman is podman with what Debian only recommends, but containers with a network, and
+// without root, need.
 var rootlessPodman = []string{"podman", "netavark", "uidmap", "slirp4netns", "fuse-overlayfs"}
 
 func goVersion(context.Context, Machine) (string, error) {
 	return strings.TrimPrefix(runtime.Version(), "go"), nil
 }
 
-// isolated looks whether builds get a network namespace of their own. Elsewhere they share that of this machine, and reach
-// what it reaches, such as the metadata of a cloud.
+// isolated looks whether builds get a network namespace of their own. Elsewhere they share that of
+// this machine, and reach what it reaches, such as the metadata of a cloud.
 func isolated(_ context.Context, m Machine) (string, error) {
 	if m.UID != 0 || !m.exists("proc/self/ns/net") {
 		return "", errors.New("not isolated: builds share the network of this machine")

@@ -14,8 +14,9 @@ import (
 // SetupTarget is the target that calls Setup.
 const SetupTarget = "setup"
 
-// podmanRun looks whether podman can start a container here. Starting one would need an image, so it looks for what is
-// known to get in the way on CI machines: podman then needs runc and limits of its own.
+// podmanRun looks whether podman can start a container here. Starting one would need an image, so
+// it looks for what is known to get in the way on CI machines: podman then needs runc and limits of
+// its own.
 func podmanRun(_ context.Context, m Machine) (string, error) {
 	obstacles := m.obstacles()
 	switch {
@@ -57,8 +58,8 @@ func (m Machine) noCgroups() bool {
 	return len(entries) == 0 && m.exists("proc/self/status")
 }
 
-// PodmanEnv returns what podman's children need in their environment on this machine: nothing, or CONTAINERS_CONF with
-// a file of ours, which it writes where it is not there yet.
+// PodmanEnv returns what podman's children need in their environment on this machine: nothing, or
+// CONTAINERS_CONF with a file of ours, which it writes where it is not there yet.
 func (m Machine) PodmanEnv() ([]string, error) {
 	if m.HasEnv("CONTAINERS_CONF") || len(m.obstacles()) == 0 {
 		return nil, nil
@@ -80,8 +81,8 @@ func (m Machine) confUpToDate() bool {
 	return err == nil && string(content) == m.conf()
 }
 
-// conf is the private containers.conf: what crun refuses runc accepts, and both limits must be named, neither above
-// the hard one of this process.
+// conf is the private containers.conf: what crun refuses runc accepts, and both limits must be
+// named, neither above the hard one of this process.
 func (m Machine) conf() string {
 	return fmt.Sprintf(`# Written by the target %q for podman on this machine: use it with CONTAINERS_CONF=%s
 # It takes the place of /etc/containers/containers.conf and of your own, which stay as they are.

@@ -13,9 +13,10 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/command"
 )
 
-// Setup mends what it can of the needs: it installs Debian packages where it may, and writes podman's private
-// containers.conf where the machine asks for one. What it cannot do it prints as commands; a dry run only prints.
-// It fails where something that targets cannot do without is still missing afterwards.
+// Setup mends what it can of the needs: it installs Debian packages where it may, and writes
+// podman's private containers.conf where the machine asks for one. What it cannot do it prints as
+// commands; a dry run only prints. It fails where something that targets cannot do without is still
+// missing afterwards.
 func Setup(ctx context.Context, m Machine, needs []Need, w io.Writer, dryRun bool) error {
 	before := Examine(ctx, m, needs)
 	if err := m.installMissing(ctx, before, w, dryRun); err != nil {
@@ -43,8 +44,9 @@ func Setup(ctx context.Context, m Machine, needs []Need, w io.Writer, dryRun boo
 	return nil
 }
 
-// mendAsRoot runs the commands that a finding leaves to setup, such as registering qemu as the handler of arm64
-// programs. One can uncover the next: the file system of handlers is mounted first.
+// mendAsRoot runs the commands that a finding leaves to setup, such as registering qemu as the
+// handler of arm64 programs. One can uncover the next: the file system of handlers is mounted
+// first.
 func (m Machine) mendAsRoot(ctx context.Context, needs []Need, w io.Writer, dryRun bool) error {
 	if !m.debian() || m.UID != 0 {
 		return nil

@@ -20,8 +20,9 @@ const (
 	freeBytes  = 256 << 20 // that are too few to be worth a ratio
 )
 
-// checkArchive reads a tarball to its end. All that is in it must be below one folder, which is named for the package; what
-// is above that folder are folders. Each name comes once, and is a file, a folder, a link, or a hard link to what came before.
+// checkArchive reads a tarball to its end. All that is in it must be below one folder, which is
+// named for the package; what is above that folder are folders. Each name comes once, and is a
+// file, a folder, a link, or a hard link to what came before.
 func checkArchive(r io.Reader, size int64, spec *buildcache.Spec) error {
 	unzipped, err := gzip.NewReader(r)
 	if err != nil {
@@ -51,8 +52,8 @@ func checkArchive(r io.Reader, size int64, spec *buildcache.Spec) error {
 	return nil
 }
 
-// onlyZeros reads what follows the end of an archive, also to check the sum of gzip: tar pads with zeros, and a second
-// archive would be seen by some readers and not by others.
+// onlyZeros reads what follows the end of an archive, also to check the sum of gzip: tar pads with
+// zeros, and a second archive would be seen by some readers and not by others.
 func onlyZeros(r io.Reader) error {
 	buffer := make([]byte, 32<<10)
 	for {

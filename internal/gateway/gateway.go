@@ -1,9 +1,11 @@
-// Package gateway is what a build may reach of this machine while it runs: an HTTP server on loopback, which hands out
-// packages of the build caches, takes those that were built, and reads private git repositories. The credentials for all
-// that stay here. So no build, which runs whatever its definition, recipes and configuration say, is given any.
+// Package gateway is what a build may reach of this machine while it runs: an HTTP server on
+// loopback, which hands out packages of the build caches, takes those that were built, and reads
+// private git repositories. The credentials for all that stay here. So no build, which runs
+// whatever its definition, recipes and configuration say, is given any.
 //
-// A build holds a token, which is good for its own session: reading its build caches, and handing over packages that are in
-// its own lockfile. What it hands over is checked before it is signed and uploaded.
+// A build holds a token, which is good for its own session: reading its build caches, and handing
+// over packages that are in its own lockfile. What it hands over is checked before it is signed and
+// uploaded.
 package gateway
 
 import (
@@ -133,7 +135,8 @@ func (s *Session) End() { s.end() }
 
 func (s *Session) end() { s.once.Do(func() { close(s.over) }) }
 
-// Close ends the session: its token is worth nothing any more, and what was not pushed by then is gone.
+// Close ends the session: its token is worth nothing any more, and what was not pushed by then is
+// gone.
 func (s *Session) Close() error {
 	s.end()
 	s.gateway.mu.Lock()
@@ -183,8 +186,8 @@ func (s *Session) describe(w http.ResponseWriter) {
 	_ = json.NewEncoder(w).Encode(o) // who asked has gone
 }
 
-// wait holds a connection until the session is over. A build that loses it ends: the process that started it is gone, or wants it to
-// end, and an interrupted podman would leave its steps at work.
+// wait holds a connection until the session is over. A build that loses it ends: the process that
+// started it is gone, or wants it to end, and an interrupted podman would leave its steps at work.
 func (s *Session) wait(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	w.WriteHeader(http.StatusOK)

@@ -221,7 +221,8 @@ func quickstartKey(t *testing.T, fixture string) string {
 	return ""
 }
 
-// A spec file that says anything else than the lockfile, under an honest name, is not handed out, and its tarball is not.
+// A spec file that says anything else than the lockfile, under an honest name, is not handed out,
+// and its tarball is not.
 func TestASpecFileThatSaysElseThanTheLockfileIsNotHandedOut(t *testing.T) {
 	text := lockOf(t, "v2-unsigned")
 	spec, keys := helloKeys(t, text, 2)
@@ -259,7 +260,8 @@ func TestASpecFileThatSaysElseThanTheLockfileIsNotHandedOut(t *testing.T) {
 	}
 }
 
-// A branch's build cache has the same names as the release's: a tarball comes from where its spec file comes from.
+// A branch's build cache has the same names as the release's: a tarball comes from where its spec
+// file comes from.
 func TestATarballComesFromWhereItsSpecFileDoes(t *testing.T) {
 	text := lockOf(t, "v2-unsigned")
 	spec, keys := helloKeys(t, text, 2)

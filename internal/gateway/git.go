@@ -14,7 +14,8 @@ import (
 	"strings"
 )
 
-// A GitLogin lets a build read the repositories of a host. The build never sees it: it asks us, and we ask the host.
+// A GitLogin lets a build read the repositories of a host. The build never sees it: it asks us, and
+// we ask the host.
 type GitLogin struct {
 	Host     string // with its port, if it is not https's own
 	User     string
@@ -22,8 +23,9 @@ type GitLogin struct {
 	plain    bool // http, for tests on loopback
 }
 
-// ReadGitLogins reads a file of git's credential store, https://user:password@host in each line, and returns the logins for
-// those hosts that are named. A host without a line is an error. Errors repeat nothing of the file but the hosts.
+// ReadGitLogins reads a file of git's credential store, https://user:password@host in each line,
+// and returns the logins for those hosts that are named. A host without a line is an error. Errors
+// repeat nothing of the file but the hosts.
 func ReadGitLogins(text []byte, hosts []string) ([]GitLogin, error) {
 	found := map[string]GitLogin{}
 	number := 0
@@ -53,13 +55,15 @@ func ReadGitLogins(text []byte, hosts []string) ([]GitLogin, error) {
 	return logins, nil
 }
 
-// The two requests of git's protocol that read. Writing, which is git-receive-pack, is not among them.
+// The two requests of git's protocol that read. Writing, which is git-receive-pack, is not among
+// them.
 const (
 	refsPath   = "info/refs"
 	uploadPack = "git-upload-pack"
 )
 
-// serveGit passes a read of a repository on: HOST/PATH/info/refs?service=git-upload-pack, or HOST/PATH/git-upload-pack.
+// serveGit passes a read of a repository on: HOST/PATH/info/refs?service=git-upload-pack, or
+// HOST/PATH/git-upload-pack.
 func (s *Session) serveGit(w http.ResponseWriter, r *http.Request, rest string) {
 	host, repository, _ := strings.Cut(rest, "/")
 	i := slices.IndexFunc(s.Git, func(g GitLogin) bool { return g.Host == host })

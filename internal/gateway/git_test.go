@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// A build reads a private repository without the credentials for it, and can do nothing else with them.
+// A build reads a private repository without the credentials for it, and can do nothing else with
+// them.
 func TestAPrivateRepositoryIsReadAndNotWritten(t *testing.T) {
 	var elsewhere *httptest.Server
 	var asked []string

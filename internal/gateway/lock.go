@@ -103,7 +103,8 @@ func parseSpecFile(text []byte) (*specFile, error) {
 	return f, nil
 }
 
-// about makes sure that a spec file is about a hash, and that it says of every spec in the lockfile what that says.
+// about makes sure that a spec file is about a hash, and that it says of every spec in the lockfile
+// what that says.
 func (l *lock) about(f *specFile, hash buildcache.Hash) error {
 	if f.nodes[0].Hash != hash {
 		return fmt.Errorf("it is about %s, not about the hash in its name", f.nodes[0])
@@ -136,7 +137,8 @@ func (l *lock) whole(f *specFile) error {
 	return nil
 }
 
-// specText writes what a spec file has under "spec", from the lockfile's own words: nothing of it is the build's.
+// specText writes what a spec file has under "spec", from the lockfile's own words: nothing of it
+// is the build's.
 func (l *lock) specText(f *specFile) ([]byte, error) {
 	var b bytes.Buffer
 	version := l.SpecfileVersion

@@ -25,8 +25,8 @@ type Mirror struct {
 	Keys  *buildcache.Keyring // one of which must have signed each package; nil: none need have
 }
 
-// Sources remember, for each binary, the mirror from whose spec file it is taken: a tarball of layout v2 has the same name
-// everywhere, and must come from where its spec file comes from.
+// Sources remember, for each binary, the mirror from whose spec file it is taken: a tarball of
+// layout v2 has the same name everywhere, and must come from where its spec file comes from.
 type sources struct {
 	mu sync.Mutex
 	of map[buildcache.Hash]*Mirror
@@ -47,13 +47,15 @@ func (s *sources) get(hash buildcache.Hash) *Mirror {
 	return s.of[hash]
 }
 
-// maxSpecFile bounds a spec file or manifest, and a spec blob as it is unpacked. Real ones have some MB at most.
+// maxSpecFile bounds a spec file or manifest, and a spec blob as it is unpacked. Real ones have
+// some MB at most.
 const maxSpecFile = 64 << 20
 
 // errNone is what no mirror has, or none that can be trusted.
 var errNone = errors.New("no such object")
 
-// serveMirror answers a request for an object of the build caches, which are read and never written.
+// serveMirror answers a request for an object of the build caches, which are read and never
+// written.
 func (s *Session) serveMirror(w http.ResponseWriter, r *http.Request, key string) {
 	if !fs.ValidPath(key) || key == "." {
 		http.NotFound(w, r)
@@ -145,8 +147,8 @@ func (s *Session) openTarball(ctx context.Context, hash buildcache.Hash, key str
 // An untrustedError is why an object that is there is not used.
 type untrustedError struct{ error }
 
-// spec reads a spec file or manifest, and makes sure that it is signed where that is asked for, is about the hash, and says
-// what the lockfile says. It returns it as it is stored.
+// spec reads a spec file or manifest, and makes sure that it is signed where that is asked for, is
+// about the hash, and says what the lockfile says. It returns it as it is stored.
 func (m Mirror) spec(ctx context.Context, l *lock, hash buildcache.Hash, key string) ([]byte, error) {
 	stored, err := read(ctx, m.Store, key)
 	if err != nil {

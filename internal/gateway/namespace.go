@@ -9,8 +9,9 @@ import (
 // ErrNotIsolated is why builds share this machine's network.
 var ErrNotIsolated = errors.New("not isolated")
 
-// A Namespace is a network of its own for builds on this machine: in it are the gateway and a proxy, and nothing else. So a
-// build reaches neither this machine's services nor its link-local network, where a cloud hands out its credentials.
+// A Namespace is a network of its own for builds on this machine: in it are the gateway and a
+// proxy, and nothing else. So a build reaches neither this machine's services nor its link-local
+// network, where a cloud hands out its credentials.
 type Namespace struct {
 	fd    int // of the namespace
 	addr  string

@@ -13,7 +13,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/command"
 )
 
-// Isolate makes a network namespace for builds on this machine, which takes root. It lasts for as long as we do.
+// Isolate makes a network namespace for builds on this machine, which takes root. It lasts for as
+// long as we do.
 func (g *Gateway) Isolate() (*Namespace, error) {
 	n := &Namespace{}
 	var inner, out net.Listener
@@ -44,7 +45,8 @@ func (g *Gateway) Isolate() (*Namespace, error) {
 	return n, nil
 }
 
-// onOwnThread runs a function on a thread of the system that ends with it, whatever namespaces it is in by then.
+// onOwnThread runs a function on a thread of the system that ends with it, whatever namespaces it
+// is in by then.
 func onOwnThread(do func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -68,7 +70,8 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request)
 }
 
-// runner starts commands from a thread that has entered the namespace: a process is in that of the thread it came from.
+// runner starts commands from a thread that has entered the namespace: a process is in that of the
+// thread it came from.
 func (n *Namespace) runner(run command.Runner) command.Runner {
 	return func(ctx context.Context, c command.Cmd) error {
 		return onOwnThread(func() error {

@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// A proxy is the way out of a network namespace that has no other: an HTTP proxy, which connects builds to the sources that
-// they fetch, but neither to this machine nor to what machines of a cloud learn their credentials from.
+// A proxy is the way out of a network namespace that has no other: an HTTP proxy, which connects
+// builds to the sources that they fetch, but neither to this machine nor to what machines of a
+// cloud learn their credentials from.
 type proxy struct {
 	dial      func(ctx context.Context, network, address string) (net.Conn, error)
 	transport http.RoundTripper
@@ -28,13 +29,15 @@ func newProxy() *proxy {
 
 var errInner = errors.New("builds are kept from this machine's own addresses and from link-local ones")
 
-// metadata are the addresses of metadata services that are not link-local: of AWS by IPv6, Azure, Alibaba, and Oracle.
+// metadata are the addresses of metadata services that are not link-local: of AWS by IPv6, Azure,
+// Alibaba, and Oracle.
 var metadata = []netip.Addr{
 	netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("168.63.129.16"), netip.MustParseAddr("100.100.100.200"),
 	netip.MustParseAddr("192.0.0.192"),
 }
 
-// refuseInner looks at an address that is about to be connected to: names have been resolved by then, so none leads astray.
+// refuseInner looks at an address that is about to be connected to: names have been resolved by
+// then, so none leads astray.
 func refuseInner(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {

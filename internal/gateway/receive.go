@@ -23,8 +23,9 @@ type Destination struct {
 // A refusal is why a package is not what the lockfile says, or no package at all.
 type refusal struct{ error }
 
-// takeObject takes one object of a package under the key that Spack gives it in a build cache. The spec file or manifest
-// comes last, as Spack writes them: then the package is checked, signed and uploaded before the reply.
+// takeObject takes one object of a package under the key that Spack gives it in a build cache. The
+// spec file or manifest comes last, as Spack writes them: then the package is checked, signed and
+// uploaded before the reply.
 func (s *Session) takeObject(w http.ResponseWriter, r *http.Request, key string) {
 	if s.Push == nil || s.lock == nil {
 		http.Error(w, "this build pushes nothing", http.StatusForbidden)
@@ -197,8 +198,8 @@ func (d *Destination) has(ctx context.Context, l *lock, spec *buildcache.Spec, l
 	return false, nil
 }
 
-// hasTarball guards against a spec file whose tarball is gone. In layout v3 blobs are kept for as long as a manifest names
-// them, and a manifest is written after its blobs.
+// hasTarball guards against a spec file whose tarball is gone. In layout v3 blobs are kept for as
+// long as a manifest names them, and a manifest is written after its blobs.
 func (d *Destination) hasTarball(ctx context.Context, spec *buildcache.Spec, layout int) (bool, error) {
 	if layout == 3 {
 		return true, nil

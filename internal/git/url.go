@@ -1,4 +1,5 @@
-// Package git checks what people write about git repositories before the program git gets to see it.
+// Package git checks what people write about git repositories before the program git gets to see
+// it.
 package git
 
 import (
@@ -9,12 +10,13 @@ import (
 	"strings"
 )
 
-// Protocols are the transports that a repository may be reached by. Others, such as ext:: and those that helpers on PATH
-// provide, run commands that the URL names.
+// Protocols are the transports that a repository may be reached by. Others, such as ext:: and those
+// that helpers on PATH provide, run commands that the URL names.
 var Protocols = []string{"https", "http", "ssh", "git", "file"}
 
-// CheckURL refuses what is no address of a repository: options of git, transports that are not in Protocols, and an
-// address with credentials in it. Paths and user@host:path are addresses. Its errors never repeat a credential.
+// CheckURL refuses what is no address of a repository: options of git, transports that are not in
+// Protocols, and an address with credentials in it. Paths and user@host:path are addresses. Its
+// errors never repeat a credential.
 func CheckURL(address string) error {
 	scheme, rest, isURL := strings.Cut(address, "://")
 	switch {

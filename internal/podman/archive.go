@@ -15,7 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 )
 
-// save has podman write an image as a layout into an empty folder, wherever podman is: the archive comes as a stream.
+// save has podman write an image as a layout into an empty folder, wherever podman is: the archive
+// comes as a stream.
 func (p Podman) save(run func(io.Writer) error, dir string) error {
 	from, to := io.Pipe()
 	unpacked := make(chan error, 1)
@@ -88,7 +89,8 @@ func openLayout(dir string) (v1.Image, v1.Hash, error) {
 	return img, digest, err
 }
 
-// describeLayout writes an index as our other engine does, with platform and version: podman's names a local tag.
+// describeLayout writes an index as our other engine does, with platform and version: podman's
+// names a local tag.
 func describeLayout(dir, platform, version string) (v1.Hash, error) {
 	img, digest, err := openLayout(dir)
 	if err != nil {

@@ -52,7 +52,8 @@ func (b Base) Tag() string {
 	return "localhost/spacktainers/" + b.Name + ":" + strings.ReplaceAll(b.Platform, "/", "-")
 }
 
-// pin replaces what lies below by what cannot change, where it can be known. Registry and repositories are asked at once.
+// pin replaces what lies below by what cannot change, where it can be known. Registry and
+// repositories are asked at once.
 func (b Base) pin(ctx context.Context, p Podman) (Base, error) {
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
@@ -96,7 +97,8 @@ func (b Base) inputs() ([]image.Input, error) {
 	return append(inputs, files...), err
 }
 
-// folderInputs lists the files of a folder, hidden ones too: path, whether it is a program, and content.
+// folderInputs lists the files of a folder, hidden ones too: path, whether it is a program, and
+// content.
 func folderInputs(dir string) ([]image.Input, error) {
 	var inputs []image.Input
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -167,7 +169,8 @@ func (b Base) sources() []Source {
 	return append([]Source{*b.Spack}, b.Repos...)
 }
 
-// Pin replaces whatever may change by what it is now, and says under which build key the base image is to be had then.
+// Pin replaces whatever may change by what it is now, and says under which build key the base image
+// is to be had then.
 func (b Base) Pin(ctx context.Context, p Podman) (Base, string, error) {
 	pinned, err := b.pin(ctx, p)
 	if err != nil {
@@ -242,8 +245,8 @@ func (b Base) make(ctx context.Context, p Podman, work, key string, native, forc
 	return p.runBuild(ctx, c)
 }
 
-// fetchSources puts Spack below spack, each repository below repos/NUMBER, and beside those a list of the package
-// repositories in them, in order.
+// fetchSources puts Spack below spack, each repository below repos/NUMBER, and beside those a list
+// of the package repositories in them, in order.
 func (b Base) fetchSources(ctx context.Context, run command.Runner, dir string) error {
 	if b.Spack == nil {
 		return nil

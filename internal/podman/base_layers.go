@@ -14,7 +14,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/command"
 )
 
-// debootstrap begins a base image that is made here, from a Debian archive and without a registry: debootstrap:bookworm.
+// debootstrap begins a base image that is made here, from a Debian archive and without a registry:
+// debootstrap:bookworm.
 const debootstrap = "debootstrap:"
 
 var (
@@ -35,7 +36,8 @@ func CheckImage(ref string) error {
 
 var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?([=/][A-Za-z0-9.+~:-]+)?$`)
 
-// CheckPackage refuses what can be no Debian package, with an architecture, version or suite, such as an option of apt-get.
+// CheckPackage refuses what can be no Debian package, with an architecture, version or suite, such
+// as an option of apt-get.
 func CheckPackage(name string) error {
 	if !packageName.MatchString(name) {
 		return fmt.Errorf("%q is no Debian package: write git, libgomp1:amd64 or git=1:2.39.5-0", name)
@@ -46,8 +48,9 @@ func CheckPackage(name string) error {
 // A Pull opens the image of a registry that a reference means for a platform.
 type Pull func(ctx context.Context, ref string, platform v1.Platform) (v1.Image, error)
 
-// pinImage replaces a tag by the digest that the registry has for it now. What is only here is pinned by its ID. A
-// bootstrapped system is named by its suite: what the archive has today is not known before it is made.
+// pinImage replaces a tag by the digest that the registry has for it now. What is only here is
+// pinned by its ID. A bootstrapped system is named by its suite: what the archive has today is not
+// known before it is made.
 func pinImage(ctx context.Context, p Podman, pull Pull, ref, platform string) (string, error) {
 	if err := CheckImage(ref); err != nil {
 		return "", err
@@ -111,7 +114,8 @@ func bootstrap(ctx context.Context, p Podman, suite, platform string, force bool
 	return p.Run(ctx, p.command("import", "--quiet", "--os=linux", "--arch="+arch(platform), tarball, tag))
 }
 
-// bootstrapCmd writes the root file system as a tarball; another architecture's programs run emulated meanwhile.
+// bootstrapCmd writes the root file system as a tarball; another architecture's programs run
+// emulated meanwhile.
 func bootstrapCmd(suite, platform, tarball string) command.Cmd {
 	return command.Cmd{Args: []string{
 		"mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates",

@@ -36,7 +36,8 @@ func (e Engine) context(c Container) string {
 // logFile is where a container's build writes its log. It goes beside the image when that is done.
 func (e Engine) logFile(c Container) string { return e.context(c) + ".log" }
 
-// keepLog puts the log beside the image that it tells of, and returns its path relative to the record.
+// keepLog puts the log beside the image that it tells of, and returns its path relative to the
+// record.
 func (e Engine) keepLog(c Container) (string, error) {
 	path := e.Tree.Dir(c.Name, c.Platform) + ".log"
 	return filepath.Base(path), copyFile(e.logFile(c), path)
@@ -80,7 +81,8 @@ func (e Engine) save(ctx context.Context, c Container, dir string) error {
 	}, dir)
 }
 
-// podmanBuild runs a build with its session of the gateway, and writes what both say to the container's log.
+// podmanBuild runs a build with its session of the gateway, and writes what both say to the
+// container's log.
 func (e Engine) podmanBuild(ctx context.Context, c Container, dir, step string, labels []string) error {
 	path := e.logFile(c)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -140,7 +142,8 @@ func (e Engine) Build(ctx context.Context, c Container) (image.Record, error) {
 	})
 }
 
-// A HostError is a failure of the host that should have built, and not of what it built: another host may do better.
+// A HostError is a failure of the host that should have built, and not of what it built: another
+// host may do better.
 type HostError struct {
 	Host string
 	Err  error

@@ -119,7 +119,8 @@ failures.tell()
 	}
 }
 
-// An engine's own search paths stay, such as Apptainer's for the drivers of the host; and what is read twice adds nothing.
+// An engine's own search paths stay, such as Apptainer's for the drivers of the host; and what is
+// read twice adds nothing.
 func TestTheProfileKeepsSearchPathsOfWhoeverReadsIt(t *testing.T) {
 	profile := filepath.Join(t.TempDir(), "profile.sh")
 	text := builder(t, `

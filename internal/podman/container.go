@@ -14,7 +14,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
-// version is what this package makes of its inputs. It goes up whenever the same inputs give another image.
+// version is what this package makes of its inputs. It goes up whenever the same inputs give
+// another image.
 const version = "podman-3"
 
 // A Container is what podman builds, and what the build may use.
@@ -49,8 +50,8 @@ func mirrorArgs(at buildcache.Location) []string {
 	return args
 }
 
-// Describe returns the record that an image made from this container on a runtime would have, but for its digest. Of
-// the runtime the build key counts: it may still have to be built.
+// Describe returns the record that an image made from this container on a runtime would have, but
+// for its digest. Of the runtime the build key counts: it may still have to be built.
 func (c Container) Describe(runtime container.Base) image.Record {
 	return c.Record(container.Engine{Name: "podman", Template: version, Base: runtime})
 }

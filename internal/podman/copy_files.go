@@ -8,8 +8,9 @@ import (
 	"path/filepath"
 )
 
-// copyTree copies a file, or a folder with all that is in it, to a target. A link that is asked for itself is followed;
-// links below stay links. Modes are as git keeps them, so that the same sources give the same image.
+// copyTree copies a file, or a folder with all that is in it, to a target. A link that is asked for
+// itself is followed; links below stay links. Modes are as git keeps them, so that the same sources
+// give the same image.
 func copyTree(source, target string) error {
 	source, err := filepath.EvalSymlinks(source)
 	if err != nil {

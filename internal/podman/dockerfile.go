@@ -52,8 +52,9 @@ func (c Container) dockerfile(t *template.Template, builder, runtime ID) []byte 
 	return b.Bytes()
 }
 
-// Where programs are: those of the view that an environment has by itself, which the runtime has on PATH, and those of the
-// roots in a container without a default view, where the builder puts links to them.
+// Where programs are: those of the view that an environment has by itself, which the runtime has on
+// PATH, and those of the roots in a container without a default view, where the builder puts links
+// to them.
 const (
 	runtimePrograms = "/opt/view/bin"
 	linkedPrograms  = "/opt/spack-environment/bin"
@@ -70,7 +71,8 @@ func (c Container) programs() string {
 // copied is where the context has what the container gets as its file number i.
 func copied(i int) string { return fmt.Sprintf("files/%d", i) }
 
-// jsonWords is an instruction's list of words, in which spaces need no care, but variables are replaced.
+// jsonWords is an instruction's list of words, in which spaces need no care, but variables are
+// replaced.
 func jsonWords(words ...string) string {
 	for i, w := range words {
 		words[i] = strings.NewReplacer(`\`, `\\`, "$", `\$`).Replace(w)

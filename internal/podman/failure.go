@@ -77,8 +77,9 @@ func (e Engine) explain(ctx context.Context, c Container, dir, log string, err e
 	return f
 }
 
-// reproduce is the command line of a shell in the builder, in the environment in which Spack builds the package. Another
-// machine sees none of our folders, and where no container can be started there is no such shell. Credentials are the caller's.
+// reproduce is the command line of a shell in the builder, in the environment in which Spack builds
+// the package. Another machine sees none of our folders, and where no container can be started
+// there is no such shell. Credentials are the caller's.
 func (e Engine) reproduce(c Container, dir string, p FailedPackage) string {
 	abs, err := filepath.Abs(dir)
 	if err != nil || e.Podman.URL != "" || e.Podman.Chroot {
@@ -139,7 +140,8 @@ const markError = "==> Error: "
 // maxReasons bounds how many lines of reasons are shown. Real ones have some ten.
 const maxReasons = 40
 
-// reason takes a line of the log if it is one of Spack's reasons, and reports whether the next one may go on with them.
+// reason takes a line of the log if it is one of Spack's reasons, and reports whether the next one
+// may go on with them.
 func (f *Failure) reason(line string, before bool) bool {
 	first, begins := strings.CutPrefix(line, markError)
 	switch {

@@ -22,7 +22,8 @@ const (
 	Emulate = "emulate" // for another one, by qemu
 )
 
-// hostWord is a host or user that neither ssh nor a command of its configuration takes for anything else.
+// hostWord is a host or user that neither ssh nor a command of its configuration takes for anything
+// else.
 var hostWord = regexp.MustCompile(`^[A-Za-z0-9_:][A-Za-z0-9_.:%+-]*$`)
 
 // CheckHost refuses what can be no host.
@@ -43,19 +44,21 @@ func CheckHost(host string) error {
 	return nil
 }
 
-// serviceTime is how long podman's service on another host waits for us between two requests before it ends by itself.
+// serviceTime is how long podman's service on another host waits for us between two requests before
+// it ends by itself.
 const serviceTime = 30 * time.Minute
 
 // connectTime is how long a host may take to answer.
 const connectTime = 45 * time.Second
 
-// serviceScript runs podman's service until it reads a line, which is when we are done, or until its standard input ends,
-// which is when we are gone, however we went: then its build, whose step ends with us, has a moment to tidy up.
+// serviceScript runs podman's service until it reads a line, which is when we are done, or until
+// its standard input ends, which is when we are gone, however we went: then its build, whose step
+// ends with us, has a moment to tidy up.
 const serviceScript = `umask 077; exec 3<&0; (read -r _ <&3 || sleep 3; kill $$) >/dev/null 2>&1 & exec podman system service --time=%d unix://%s 3<&-`
 
-// tunnelCmd starts podman's service on the host, forwards its socket to one of ours and a port there to our gateway, in one
-// connection. It is the OpenSSH client with all that its user has configured, but it asks nothing and takes no unknown
-// host's word.
+// tunnelCmd starts podman's service on the host, forwards its socket to one of ours and a port
+// there to our gateway, in one connection. It is the OpenSSH client with all that its user has
+// configured, but it asks nothing and takes no unknown host's word.
 func tunnelCmd(host, local, remote, gateway string) (command.Cmd, error) {
 	u, err := url.Parse(host)
 	if err != nil {
@@ -158,7 +161,8 @@ func (a *allocated) addr() string {
 	return "127.0.0.1:" + string(found[1])
 }
 
-// wait returns when podman answers and the way back is known, when ssh gives up, or when it took too long.
+// wait returns when podman answers and the way back is known, when ssh gives up, or when it took
+// too long.
 func (t *Tunnel) wait(ctx context.Context, socket string, port *allocated) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()

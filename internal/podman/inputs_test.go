@@ -36,7 +36,8 @@ func hello(t *testing.T) Container {
 	return c
 }
 
-// The base images' keys see names, hidden files, folders and modes, as the predecessor's checksums did not.
+// The base images' keys see names, hidden files, folders and modes, as the predecessor's checksums
+// did not.
 func TestTheKeyOfABaseImageIsOfAllItsFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "runtime")
 	keyOf := func() string {

@@ -2,8 +2,8 @@ package podman
 
 import "sync"
 
-// A once does what several want at the same time for the first of them, and gives all of them its result. The zero value
-// is ready.
+// A once does what several want at the same time for the first of them, and gives all of them its
+// result. The zero value is ready.
 type once[T any] struct {
 	mu    sync.Mutex
 	calls map[string]func() (T, error)

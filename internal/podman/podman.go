@@ -1,7 +1,9 @@
 // Package podman makes base images and containers with podman, here or on another host.
 //
-// What podman is told is decided by functions without side effects, so every command line can be tested without it.
-// A build gets no credentials at all: it has a session of the gateway instead (package gateway). What a build leaves is an image layout with its record (package image); a build that breaks off leaves none.
+// What podman is told is decided by functions without side effects, so every command line can be
+// tested without it. A build gets no credentials at all: it has a session of the gateway instead
+// (package gateway). What a build leaves is an image layout with its record (package image); a
+// build that breaks off leaves none.
 package podman
 
 import (
@@ -47,7 +49,8 @@ func (p Podman) runBuild(ctx context.Context, c command.Cmd) error {
 	return p.Namespace.Runner(p.Run)(ctx, c)
 }
 
-// pull fetches an image that podman does not have yet, since a build in a network of its own cannot.
+// pull fetches an image that podman does not have yet, since a build in a network of its own
+// cannot.
 func (p Podman) pull(ctx context.Context, ref, platform string) error {
 	if p.Namespace == nil || !strings.ContainsAny(ref, ":/") {
 		return nil

@@ -89,7 +89,8 @@ func TestContainersAreBuiltWithEveryStage(t *testing.T) {
 	}
 }
 
-// What goes into the Dockerfile is data: no byte of it becomes an instruction, a variable or another word.
+// What goes into the Dockerfile is data: no byte of it becomes an instruction, a variable or
+// another word.
 func TestTheDockerfileIsMadeOfData(t *testing.T) {
 	c := Container{Container: container.Container{
 		Name: "hello", Platform: "linux/amd64",

@@ -15,8 +15,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/testing/registrytest"
 )
 
-// A fresh checkout on another machine, where all is published and nothing changed, solves and builds nothing: not even the
-// builder, in which it would.
+// A fresh checkout on another machine, where all is published and nothing changed, solves and
+// builds nothing: not even the builder, in which it would.
 func TestAFreshMachineTakesWhatIsPublished(t *testing.T) {
 	host := registrytest.Memory(t, nil).Host
 	requests := &counted{}

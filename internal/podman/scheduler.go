@@ -67,7 +67,8 @@ type Result struct {
 	Err      error         `json:"-"`
 }
 
-// Build makes what is not up to date, one build at a time on each host. A failure stops no other build, unless FailFast.
+// Build makes what is not up to date, one build at a time on each host. A failure stops no other
+// build, unless FailFast.
 func (s *Scheduler) Build(ctx context.Context, containers []Container) []Result {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -83,7 +84,8 @@ func (s *Scheduler) Build(ctx context.Context, containers []Container) []Result 
 	return results
 }
 
-// build makes one container. Where the first failure stops the others, it does before the host is free for them.
+// build makes one container. Where the first failure stops the others, it does before the host is
+// free for them.
 func (s *Scheduler) build(ctx context.Context, c Container, stop func()) Result {
 	result := Result{Name: c.Name, Platform: c.Platform}
 	plan, err := s.plan(ctx, c)

@@ -21,8 +21,8 @@ var (
 	concretizing = task{"concretize", []string{Builder}}
 )
 
-// places is how many containers a host does the task for at a time. Spack builds on all cores, and concretizes on one, in
-// about a gigabyte; how many cores another host has is not known.
+// places is how many containers a host does the task for at a time. Spack builds on all cores, and
+// concretizes on one, in about a gigabyte; how many cores another host has is not known.
 func (t task) places(host string) int {
 	switch {
 	case t.name == building.name:
@@ -33,7 +33,8 @@ func (t task) places(host string) int {
 	return 4
 }
 
-// withHost lets the first host that can do something for a container, and returns what was wrong with those before it.
+// withHost lets the first host that can do something for a container, and returns what was wrong
+// with those before it.
 func (s *Scheduler) withHost(ctx context.Context, c Container, t task, do func(Engine) error) (passed []string, err error) {
 	platform := c.Platform
 	hosts := s.Hosts[platform]

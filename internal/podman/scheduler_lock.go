@@ -11,7 +11,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/atomicfile"
 )
 
-// Lock returns the lockfiles of containers as a build would take them, concretizing several at a time.
+// Lock returns the lockfiles of containers as a build would take them, concretizing several at a
+// time.
 func (s *Scheduler) Lock(ctx context.Context, containers []Container) ([]Container, []error) {
 	locked, errs := make([]Container, len(containers)), make([]error, len(containers))
 	var group errgroup.Group
@@ -28,8 +29,9 @@ func (s *Scheduler) Lock(ctx context.Context, containers []Container) ([]Contain
 	return locked, errs
 }
 
-// lock gives a container its lockfile: the one that it brings, or else what has been concretized for the same key, by
-// others who have published it or by us, or else a new one. What others have comes first, so that all build the same.
+// lock gives a container its lockfile: the one that it brings, or else what has been concretized
+// for the same key, by others who have published it or by us, or else a new one. What others have
+// comes first, so that all build the same.
 func (s *Scheduler) lock(ctx context.Context, c *Container) error {
 	if c.Lock != nil {
 		return nil
@@ -61,8 +63,8 @@ func (s *Scheduler) lock(ctx context.Context, c *Container) error {
 	return atomicfile.Write(path, c.LockText, 0o644)
 }
 
-// published takes the lockfile that is published under a key. One that cannot be read here is passed: it saves work, and
-// no more.
+// published takes the lockfile that is published under a key. One that cannot be read here is
+// passed: it saves work, and no more.
 func (s *Scheduler) published(ctx context.Context, c *Container, key string) (found bool, err error) {
 	if s.Locked == nil {
 		return false, nil

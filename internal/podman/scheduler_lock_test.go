@@ -63,7 +63,8 @@ func TestConcretizingHappensOnce(t *testing.T) {
 	}
 }
 
-// What others have published for the same key is taken, before what is here, so that all build the same.
+// What others have published for the same key is taken, before what is here, so that all build the
+// same.
 func TestAPublishedLockfileIsTaken(t *testing.T) {
 	scheduler, double := newScheduler(t)
 	lock := hello(t).LockText
@@ -106,7 +107,8 @@ func TestAPublishedLockfileIsTaken(t *testing.T) {
 	}
 }
 
-// As many containers are concretized at a time as the host has places, and base images are made once meanwhile.
+// As many containers are concretized at a time as the host has places, and base images are made
+// once meanwhile.
 func TestSeveralContainersAreConcretizedAtATime(t *testing.T) {
 	scheduler, double := newScheduler(t)
 	double.lock = hello(t).LockText
@@ -146,7 +148,8 @@ func TestSeveralContainersAreConcretizedAtATime(t *testing.T) {
 	}
 }
 
-// What only the image is made of does not ask for other packages; an input of the concretization does.
+// What only the image is made of does not ask for other packages; an input of the concretization
+// does.
 func TestTheKeyOfALockfileFollowsSpack(t *testing.T) {
 	scheduler, double := newScheduler(t)
 	double.lock = hello(t).LockText

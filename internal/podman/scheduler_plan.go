@@ -21,7 +21,8 @@ type Plan struct {
 	Changes   []container.Change // since then
 }
 
-// Plan concretizes what has no lockfile yet and says what is up to date. Registries are asked in parallel.
+// Plan concretizes what has no lockfile yet and says what is up to date. Registries are asked in
+// parallel.
 func (s *Scheduler) Plan(ctx context.Context, containers []Container) ([]Plan, []error) {
 	plans, errs := make([]Plan, len(containers)), make([]error, len(containers))
 	var group errgroup.Group

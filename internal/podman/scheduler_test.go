@@ -351,7 +351,8 @@ func TestWhatIsPublishedIsNotBuilt(t *testing.T) {
 	}
 }
 
-// An index without our platform has nothing for us, and whoever asks for any image of it gets another platform's.
+// An index without our platform has nothing for us, and whoever asks for any image of it gets
+// another platform's.
 func TestAnotherPlatformsImageIsNotTakenForOurs(t *testing.T) {
 	server := httptest.NewServer(memory.New(memory.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()

@@ -10,16 +10,18 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/gateway"
 )
 
-// sessionFile is the name of what podman shows to the install step as a secret: the URL of its session with the gateway.
-// Podman leaves a copy on its disk when it is killed. By then the session is over, and the URL worth nothing.
+// sessionFile is the name of what podman shows to the install step as a secret: the URL of its
+// session with the gateway. Podman leaves a copy on its disk when it is killed. By then the session
+// is over, and the URL worth nothing.
 const sessionFile = "gateway"
 
-// tidyTime is how long podman may tidy up after its step has ended. Mage gives us five seconds for everything.
+// tidyTime is how long podman may tidy up after its step has ended. Mage gives us five seconds for
+// everything.
 const tidyTime = 2 * time.Second
 
-// withSession hands podman's argument for a session to do. When ctx ends, the step ends first, since it is connected to the
-// session, and do has a while to end by itself before its own context does: a podman whose step fails tidies up, an
-// interrupted one leaves its step at work.
+// withSession hands podman's argument for a session to do. When ctx ends, the step ends first,
+// since it is connected to the session, and do has a while to end by itself before its own context
+// does: a podman whose step fails tidies up, an interrupted one leaves its step at work.
 func withSession(ctx context.Context, s *gateway.Session, addr string, do func(ctx context.Context, args []string) error) error {
 	dir, err := os.MkdirTemp("", "spacktainers-session-*")
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/gateway"
 )
 
-// Podman that is interrupted leaves its step at work. So the step ends first, which podman tidies up after.
+// Podman that is interrupted leaves its step at work. So the step ends first, which podman tidies
+// up after.
 func TestAStepEndsBeforePodmanIsInterrupted(t *testing.T) {
 	g, err := gateway.New()
 	if err != nil {

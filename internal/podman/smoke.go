@@ -27,7 +27,8 @@ func (c Container) smokeCmd(p Podman) command.Cmd {
 	return p.command(slices.Concat(args, smokeWords, []string{c.view()}, c.Test)...)
 }
 
-// view is the default view that the container must have; empty where it has none, or nothing to show in it.
+// view is the default view that the container must have; empty where it has none, or nothing to
+// show in it.
 func (c Container) view() string {
 	root, ok := views.DefaultRoot(c.Spack, path.Dir(runtimePrograms))
 	built := func(hash buildcache.Hash) bool { return !c.Lock.Specs[hash].External }
@@ -37,7 +38,8 @@ func (c Container) view() string {
 	return root
 }
 
-// smoke tries the finished container. Where none can be started, it says so in the log and lets the image pass.
+// smoke tries the finished container. Where none can be started, it says so in the log and lets the
+// image pass.
 func (e Engine) smoke(ctx context.Context, c Container) error {
 	e.tell(c, Event{Step: "test"})
 	log, err := os.OpenFile(e.logFile(c), os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)

@@ -13,7 +13,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/git"
 )
 
-// A Source is a git repository that goes into the builder: Spack itself, or one with package repositories.
+// A Source is a git repository that goes into the builder: Spack itself, or one with package
+// repositories.
 type Source struct {
 	URL    string   // whatever git takes, also a path on this machine
 	Ref    string   // a branch, a tag or a commit
@@ -21,7 +22,8 @@ type Source struct {
 	Commit string   // what Ref names; Pin finds out
 }
 
-// Check refuses what git would take for something else than a repository, and credentials, which do not belong here.
+// Check refuses what git would take for something else than a repository, and credentials, which do
+// not belong here.
 func (s Source) Check() error {
 	if err := git.CheckURL(s.URL); err != nil {
 		return err
@@ -68,8 +70,8 @@ func (s Source) Pin(ctx context.Context, run command.Runner) (Source, error) {
 	return s, nil
 }
 
-// named picks the commit of a ref from what git ls-remote says: a tag before a branch of the same name, as git does,
-// and of a tag with a message the commit that it is for.
+// named picks the commit of a ref from what git ls-remote says: a tag before a branch of the same
+// name, as git does, and of a tag with a message the commit that it is for.
 func named(listing, ref string) string {
 	found := map[string]string{}
 	for line := range strings.Lines(listing) {
@@ -85,8 +87,9 @@ func named(listing, ref string) string {
 	return ""
 }
 
-// fetch puts the pinned commit into an empty or missing folder: the commit itself, without what came before. Git's own
-// folder stays, because Spack looks there for the commit that it writes into lockfiles.
+// fetch puts the pinned commit into an empty or missing folder: the commit itself, without what
+// came before. Git's own folder stays, because Spack looks there for the commit that it writes into
+// lockfiles.
 func (s Source) fetch(ctx context.Context, run command.Runner, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

@@ -12,9 +12,10 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
-// Lock reads the lockfile of the release that was concretized under a key, by the tag that its publishing wrote; nil where
-// there is none. Whoever may write to the repository writes tags: with a verifier the image that the tag names counts only
-// if the release builder has signed it as a build, and the image itself says its key and the digest of its lockfile.
+// Lock reads the lockfile of the release that was concretized under a key, by the tag that its
+// publishing wrote; nil where there is none. Whoever may write to the repository writes tags: with
+// a verifier the image that the tag names counts only if the release builder has signed it as a
+// build, and the image itself says its key and the digest of its lockfile.
 func Lock(ctx context.Context, c *registry.Client, repository name.Repository, concretization string, verifier *attest.Verifier) ([]byte, error) {
 	tag := repository.Tag(lockTag(concretization))
 	found, err := c.Get(ctx, tag)

@@ -50,7 +50,8 @@ func TestALockfileIsFoundByItsKey(t *testing.T) {
 				t.Errorf("found under %s, too", other)
 			}
 		}
-		// Two that concretize at the same time may find different lockfiles: the first that was published stays.
+		// Two that concretize at the same time may find different lockfiles: the first that was
+		// published stays.
 		request := onMain("1.0")
 		request.Force = true
 		push(t, client, repository, concretized(t, key, lockB), request)
@@ -67,8 +68,9 @@ func TestALockfileIsFoundByItsKey(t *testing.T) {
 	})
 }
 
-// Whoever may write to a registry can write the tag, and what it names. With the release builder's key only a lockfile
-// counts whose image it has signed and that says this key; and the next release puts its own in the place of what does not.
+// Whoever may write to a registry can write the tag, and what it names. With the release builder's
+// key only a lockfile counts whose image it has signed and that says this key; and the next release
+// puts its own in the place of what does not.
 func TestALockfileCountsFromTheReleaseBuilderOnly(t *testing.T) {
 	s, v := signer(t)
 	stranger, _ := signer(t)

@@ -41,7 +41,8 @@ var (
 	address = flag.String("address", "", "the registry that the child pushes to")
 )
 
-// TestMeasure compares with podman push and skopeo copy: go test -run=TestMeasure -measure -v -timeout=1h
+// TestMeasure compares with podman push and skopeo copy: go test -run=TestMeasure -measure -v
+// -timeout=1h
 func TestMeasure(t *testing.T) {
 	if *child != "" {
 		tree := image.Tree(*child)

@@ -144,7 +144,8 @@ func TestWhatABuilderPutsBesideAnImageTravelsAlong(t *testing.T) {
 		if verified, err := publish.Verify(context.Background(), client, to.Tag("1.0"), nil); err != nil || verified.Attached != 5 {
 			t.Errorf("promoted %+v: %v", verified, err)
 		}
-		// With --documents=none what is in the index stays, since that is the image's own, and nothing is attached.
+		// With --documents=none what is in the index stays, since that is the image's own, and
+		// nothing is attached.
 		bare, request := repositoryOf(t, registrytest.Memory(t, nil).Host, "tool"), onMain("1.0")
 		request.NoDocuments = true
 		push(t, client, bare, read(t, tree, "tool"), request)

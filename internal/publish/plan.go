@@ -185,8 +185,9 @@ func planTags(ctx context.Context, c *registry.Client, plan *Plan, release Relea
 	return nil
 }
 
-// planLockTag finds the tag by which other machines find the lockfile of an image that was concretized for it. The first
-// lockfile that was published under a key stays, as long as it counts.
+// planLockTag finds the tag by which other machines find the lockfile of an image that was
+// concretized for it. The first lockfile that was published under a key stays, as long as it
+// counts.
 func planLockTag(ctx context.Context, c *registry.Client, repository name.Repository, record image.Record, m registry.Manifest, verifier *attest.Verifier) ([]Tag, error) {
 	tag := Tag{Name: lockTag(record.Concretization), target: m}
 	there, err := c.HeadForPush(ctx, repository.Tag(tag.Name))

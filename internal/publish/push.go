@@ -13,10 +13,10 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
-// Apply carries a plan out: blobs, then manifests from the leaves to the
-// index, then signatures, then tags. Documents are looked up again from what
-// they are about, since one that a registry does not list is as good as lost. Broken off anywhere, it has tagged
-// nothing that is not whole, and the next plan holds the rest.
+// Apply carries a plan out: blobs, then manifests from the leaves to the index, then signatures,
+// then tags. Documents are looked up again from what they are about, since one that a registry does
+// not list is as good as lost. Broken off anywhere, it has tagged nothing that is not whole, and
+// the next plan holds the rest.
 func (p Plan) Apply(ctx context.Context, c *registry.Client) error {
 	if p.Empty() {
 		return nil

@@ -18,7 +18,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/quote"
 )
 
-// What apptainer puts into every image, as version 1.4.5 does; singularity.d/LICENSE.md is its licence.
+// What apptainer puts into every image, as version 1.4.5 does; singularity.d/LICENSE.md is its
+// licence.
 //
 //go:embed singularity.d/actions singularity.d/env singularity.d/startscript
 var apptainerScripts embed.FS

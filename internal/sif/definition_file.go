@@ -14,8 +14,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
-// A DefinitionFile is an Apptainer definition file: a SIF that is made with apptainer, from an image
-// of a registry or what else it can start from.
+// A DefinitionFile is an Apptainer definition file: a SIF that is made with apptainer, from an
+// image of a registry or what else it can start from.
 type DefinitionFile struct {
 	Name     string
 	Version  string

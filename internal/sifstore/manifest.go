@@ -32,7 +32,8 @@ type Manifest struct {
 	Newest   map[string]Latest `json:"newest"`             // by platform: the release that was uploaded last
 	Files    []Stored          `json:"files"`              // by name
 
-	// In a folder that sif:install has filled: the Sequence of the manifest that it was filled from.
+	// In a folder that sif:install has filled: the Sequence of the manifest that it was filled
+	// from.
 	InstalledSequence int64 `json:"installed_sequence,omitempty"`
 
 	Signature *string `json:"signature,omitempty"` // armored, over the text with this member empty

@@ -41,7 +41,8 @@ func format(ctx context.Context, o Options) (string, error) {
 	return "", errors.Join(errs...)
 }
 
-// goFiles lists the Go files that git tracks, or all where there is no git. What the go command skips, it skips.
+// goFiles lists the Go files that git tracks, or all where there is no git. What the go command
+// skips, it skips.
 func goFiles(ctx context.Context, o Options) ([]string, error) {
 	out, err := command.Output(ctx, o.Run, command.Cmd{
 		Args: []string{"git", "ls-files", "-z", "--", "*.go"}, Dir: o.Dir, Stderr: io.Discard, // no git is no error

@@ -21,7 +21,8 @@ type fuzzTest struct{ pkg, name string }
 // fuzzBudget is what all fuzz tests together take of test --all, to which their compilation comes.
 const fuzzBudget = 5 * time.Minute
 
-// fuzzTime is how long each of n fuzz tests runs. What reads a build cache, on which others rely, runs twice as long.
+// fuzzTime is how long each of n fuzz tests runs. What reads a build cache, on which others rely,
+// runs twice as long.
 func (f fuzzTest) time(size Size, n int) time.Duration {
 	if size == Long {
 		return 10 * time.Minute
@@ -51,8 +52,9 @@ func fuzz(ctx context.Context, o Options) (string, error) {
 	return fmt.Sprintf("%d fuzz tests", len(tests)), errors.Join(errs...)
 }
 
-// onlyTimeUp reports whether a fuzz test failed for nothing but the end of its time, which Go before 1.27 takes for a
-// failure now and then (go.dev/issue/75804): what is found by fuzzing is written to a file, and the file named.
+// onlyTimeUp reports whether a fuzz test failed for nothing but the end of its time, which Go
+// before 1.27 takes for a failure now and then (go.dev/issue/75804): what is found by fuzzing is
+// written to a file, and the file named.
 func onlyTimeUp(out string) bool {
 	_, failure, _ := strings.Cut(out, "--- FAIL: ")
 	_, why, _ := strings.Cut(failure, "\n")

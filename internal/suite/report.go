@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// A report reads the event stream of go test -json and tells a person of it. It counts leaves: a test that has
-// subtests counts only where it fails and none of them does. A package that fails without a failed test, because it
-// does not build for example, counts as one failure.
+// A report reads the event stream of go test -json and tells a person of it. It counts leaves: a
+// test that has subtests counts only where it fails and none of them does. A package that fails
+// without a failed test, because it does not build for example, counts as one failure.
 type report struct {
 	w                       io.Writer
 	rest                    []byte // a line that has not ended yet
@@ -193,7 +193,8 @@ func reason(output string) string {
 	return strings.TrimSpace(said[len(said)-1][1])
 }
 
-// close counts packages that never ended, lists what was skipped and why, and writes the closing line.
+// close counts packages that never ended, lists what was skipped and why, and writes the closing
+// line.
 func (r *report) close() {
 	for _, name := range slices.Sorted(maps.Keys(r.packages)) {
 		r.finish(event{Action: "fail", Package: name}, r.packages[name])

@@ -37,7 +37,8 @@ func (o Options) packages() [][]string {
 	return list
 }
 
-// vulnerabilities asks the database of known ones. Without a network there is no one to ask, which is not our failure.
+// vulnerabilities asks the database of known ones. Without a network there is no one to ask, which
+// is not our failure.
 func vulnerabilities(ctx context.Context, o Options) (string, error) {
 	database := o.Vulnerabilities
 	if database == "" {
@@ -69,7 +70,8 @@ func reach(ctx context.Context, url string) error {
 	return nil
 }
 
-// torture has random histories happen to the janitor, without the race detector, under which they take ten times as long.
+// torture has random histories happen to the janitor, without the race detector, under which they
+// take ten times as long.
 func torture(ctx context.Context, o Options) (string, error) {
 	out, err := command.Output(ctx, o.Run, command.Cmd{
 		Args: []string{"go", "test", "-count=1", "-v", "-timeout=" + timeouts[o.Size], "-run=^TestHistories$", "./internal/testing/torture"},
@@ -119,7 +121,8 @@ func test(ctx context.Context, o Options, r *report) error {
 	return nil
 }
 
-// canRace builds the one part of the race detector's runtime that needs a C compiler with its headers.
+// canRace builds the one part of the race detector's runtime that needs a C compiler with its
+// headers.
 func canRace(ctx context.Context, o Options) error {
 	return o.Run(ctx, command.Cmd{
 		Args: []string{"go", "build", "-race", "runtime/cgo"}, Dir: o.Dir, Stderr: io.Discard, // the error tells it

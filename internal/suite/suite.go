@@ -1,6 +1,6 @@
-// Package suite runs everything that this repository holds against itself: format, vet, staticcheck, known
-// vulnerabilities, fuzzing and the tests, in three sizes. It needs no root and no network, and says aloud what it left
-// out.
+// Package suite runs everything that this repository holds against itself: format, vet,
+// staticcheck, known vulnerabilities, fuzzing and the tests, in three sizes. It needs no root and
+// no network, and says aloud what it left out.
 package suite
 
 import (
@@ -14,7 +14,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/command"
 )
 
-// RequireVariable is the environment variable that sets Options.RequireTools, and that tests read as well.
+// RequireVariable is the environment variable that sets Options.RequireTools, and that tests read
+// as well.
 const RequireVariable = "SPACKTAINERS_REQUIRE_TOOLS"
 
 // SizeVariable is the environment variable that tells tests the size of the run.
@@ -23,8 +24,8 @@ const SizeVariable = "SPACKTAINERS_TEST_SIZE"
 // A Size is how much is tried. A larger one holds all that a smaller one does.
 type Size int
 
-// The sizes. Two cores take under 5 minutes for Quick, with nothing compiled before, some 35 for All, and hours for
-// Long.
+// The sizes. Two cores take under 5 minutes for Quick, with nothing compiled before, some 35 for
+// All, and hours for Long.
 const (
 	Quick Size = iota // format, vet, and the tests that need minutes and no program but Go's
 	All               // real servers and podman, the race detector, staticcheck, known vulnerabilities, short fuzzing

@@ -52,7 +52,8 @@ func module(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// only runs what keep says; anything else is noted and succeeds, but for building the race detector, which would be slow.
+// only runs what keep says; anything else is noted and succeeds, but for building the race
+// detector, which would be slow.
 func only(keep func(command.Cmd) bool, noted *[]string) command.Runner {
 	return func(ctx context.Context, c command.Cmd) error {
 		if keep(c) {
@@ -133,7 +134,8 @@ func TestReportOfRealTests(t *testing.T) {
 		}
 	}
 	got := closing.FindStringSubmatch(out.String())
-	// good: TestOne and a; bad: fine twice. Failed: wrong, TestItself, TestPanics and the package broken.
+	// good: TestOne and a; bad: fine twice. Failed: wrong, TestItself, TestPanics and the package
+	// broken.
 	if want := "4 passed, 4 failed, 1 skipped"; got == nil || got[2] != want {
 		t.Errorf("closing line %q, want %q", got, want)
 	}

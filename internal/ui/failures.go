@@ -8,8 +8,9 @@ import (
 // shownSubjects is how many of the subjects of one cause are named.
 const shownSubjects = 3
 
-// Failures returns the text of an error. Of errors that were joined and have one cause, as in "SUBJECT: CAUSE", the
-// cause is told once, for the first subjects and the number of the others. Their order is that of the first of each.
+// Failures returns the text of an error. Of errors that were joined and have one cause, as in
+// "SUBJECT: CAUSE", the cause is told once, for the first subjects and the number of the others.
+// Their order is that of the first of each.
 func Failures(err error) string {
 	type failure struct {
 		cause    string

@@ -8,10 +8,11 @@ import (
 	"unicode"
 )
 
-// Line makes one line of plain text of what may come from outside, such as the name of a tag or a package: whatever
-// a terminal or a CI system would act on is written as an escape, as in a Go string. These are control characters, line
-// ends of all kinds, characters that turn the direction of text or cannot be seen, bytes that are not UTF-8, and the
-// workflow commands of GitHub, which begin a line with :: or hold ##[ anywhere.
+// Line makes one line of plain text of what may come from outside, such as the name of a tag or a
+// package: whatever a terminal or a CI system would act on is written as an escape, as in a Go
+// string. These are control characters, line ends of all kinds, characters that turn the direction
+// of text or cannot be seen, bytes that are not UTF-8, and the workflow commands of GitHub, which
+// begin a line with :: or hold ##[ anywhere.
 func Line(text string) string {
 	if isPlain(text) {
 		return text

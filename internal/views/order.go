@@ -8,11 +8,10 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// Order returns the specs of a lockfile that a view is made of, in the order
-// in which they are projected: of two packages with the same file the first
-// one keeps it. Externals are not among them, nor what select and exclude leave
-// out. The roots are in the order of the lockfile, which is Spack's. Where select or exclude cannot be decided as Spack would
-// that is an error.
+// Order returns the specs of a lockfile that a view is made of, in the order in which they are
+// projected: of two packages with the same file the first one keeps it. Externals are not among
+// them, nor what select and exclude leave out. The roots are in the order of the lockfile, which is
+// Spack's. Where select or exclude cannot be decided as Spack would that is an error.
 func (v View) Order(lock *buildcache.Lockfile, roots []buildcache.Hash) ([]*buildcache.Spec, error) {
 	d := dag{specs: lock.Specs, types: v.Link.types()}
 	var hashes []buildcache.Hash

@@ -31,8 +31,8 @@ func Parse(environment []byte, root string) ([]View, error) {
 	return ParseNode(&text.Spack.View, root)
 }
 
-// DefaultRoot returns the root of an environment's default view, also of one that no assembled image can have, and whether
-// there is a default view.
+// DefaultRoot returns the root of an environment's default view, also of one that no assembled
+// image can have, and whether there is a default view.
 func DefaultRoot(environment []byte, root string) (string, bool) {
 	var text struct {
 		Spack struct {

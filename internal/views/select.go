@@ -31,10 +31,12 @@ func (v View) selects(lock *buildcache.Lockfile, s *buildcache.Spec) (bool, erro
 // hasDependency reports whether a spec asks for something of what a package depends on.
 func hasDependency(spec string) bool { return strings.Contains(spec, "^") }
 
-// legacyLockfile is the last version of lockfiles of Spack before 1.0, in whose specs % means the compiler.
+// legacyLockfile is the last version of lockfiles of Spack before 1.0, in whose specs % means the
+// compiler.
 const legacyLockfile = 5
 
-// matches reports whether a package satisfies a spec, which may ask for something of its dependencies.
+// matches reports whether a package satisfies a spec, which may ask for something of its
+// dependencies.
 func matches(lock *buildcache.Lockfile, s *buildcache.Spec, spec string) (bool, error) {
 	if !hasDependency(spec) {
 		return satisfies(s, spec)

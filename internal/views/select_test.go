@@ -12,8 +12,9 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// testdata/selected.json has, for two lockfiles of testdata/spack, the packages that satisfy specs with dependencies, as Spack
-// 0.23.0 and 1.3.0.dev0 say by Spec.satisfies, which select and exclude go by.
+// testdata/selected.json has, for two lockfiles of testdata/spack, the packages that satisfy specs
+// with dependencies, as Spack 0.23.0 and 1.3.0.dev0 say by Spec.satisfies, which select and exclude
+// go by.
 func TestDependenciesSelectAsInSpack(t *testing.T) {
 	text, err := os.ReadFile("testdata/selected.json")
 	if err != nil {

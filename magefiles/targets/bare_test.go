@@ -11,8 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Mage finds bare targets such as containers only in magefiles/magefile.go, and gives them their arguments by position.
-// So each repeats the signature of a method of Bare: with the same parameters, in the same order, handed over by name.
+// Mage finds bare targets such as containers only in magefiles/magefile.go, and gives them their
+// arguments by position. So each repeats the signature of a method of Bare: with the same
+// parameters, in the same order, handed over by name.
 func TestTheBareTargetsRepeatWhatTheyCall(t *testing.T) {
 	methods := map[string][]string{}
 	files, _ := source.ReadDir(".")

@@ -9,7 +9,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
-// A branch reads what releases wrote and writes where they never read; a release reads what releases wrote.
+// A branch reads what releases wrote and writes where they never read; a release reads what
+// releases wrote.
 func TestBranchesAndReleasesShareNoBytes(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -68,7 +69,8 @@ func TestAnAnonymousMirrorIsReadWithoutCredentials(t *testing.T) {
 	}
 }
 
-// Git's credentials are for the hosts that the configuration names, and for releases or who asks for them.
+// Git's credentials are for the hosts that the configuration names, and for releases or who asks
+// for them.
 func TestGitCredentialsAreForNamedHostsAndReleases(t *testing.T) {
 	a := &app{UI: ui.New(os.Stdout, os.Stderr, "", true), env: environment{Files: map[string]secretFile{
 		gitVariable: {gitVariable, "", "https://me:canary@git.example.org\nhttps://me:canary@other.example.org\n"},

@@ -15,7 +15,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/testing/tooltest"
 )
 
-// cloneSpack clones real Spack, and its packages, from where two variables say: clonespack SPACK PACKAGES.
+// cloneSpack clones real Spack, and its packages, from where two variables say: clonespack SPACK
+// PACKAGES.
 func cloneSpack(ts *testscript.TestScript, neg bool, args []string) {
 	for i, variable := range []string{spackVariable, packagesVariable} {
 		if os.Getenv(variable) == "" {
@@ -27,14 +28,15 @@ func cloneSpack(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// These name git clones, of Spack and from its version 1.0 on of its packages, for a script that wants the real ones.
+// These name git clones, of Spack and from its version 1.0 on of its packages, for a script that
+// wants the real ones.
 const (
 	spackVariable    = "SPACKTAINERS_SPACK"
 	packagesVariable = "SPACKTAINERS_SPACK_PACKAGES"
 )
 
-// makeStandin writes a git repository with what the builder takes for Spack, the test double in testdata/spack-standin:
-// standin DIR.
+// makeStandin writes a git repository with what the builder takes for Spack, the test double in
+// testdata/spack-standin: standin DIR.
 func makeStandin(ts *testscript.TestScript, neg bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	caches := ts.Getenv("CACHES")
@@ -50,9 +52,9 @@ func makeStandin(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(ts.Exec("git", "-C", dir, "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "--quiet", "--message=Stand-in"))
 }
 
-// makeDebian imports a Debian system for an architecture as localhost/NAME: mkdebian NAME ARCH PACKAGE... Its packages
-// are unpacked and not set up, which takes no emulation and a fraction of the time; what a shell and python need of the
-// rest is done here.
+// makeDebian imports a Debian system for an architecture as localhost/NAME: mkdebian NAME ARCH
+// PACKAGE... Its packages are unpacked and not set up, which takes no emulation and a fraction of
+// the time; what a shell and python need of the rest is done here.
 func makeDebian(ts *testscript.TestScript, neg bool, args []string) {
 	name, arch := args[0], args[1]
 	packages := append(args[2:], "base-files", "base-passwd", "bash", "coreutils", "dash", "findutils", "grep", "libc-bin", "mawk", "sed")
@@ -83,9 +85,9 @@ func emulates() (bool, error) {
 	return false, nil
 }
 
-// startSSHD starts another host: an OpenSSH server in a network and a file system tree of its own, whose podman has a
-// storage of its own: sshd NAME. It sets HOST to its ssh:// URL, and puts an ssh on PATH that knows its key and has one for
-// it; ssh.config says how.
+// startSSHD starts another host: an OpenSSH server in a network and a file system tree of its own,
+// whose podman has a storage of its own: sshd NAME. It sets HOST to its ssh:// URL, and puts an ssh
+// on PATH that knows its key and has one for it; ssh.config says how.
 func startSSHD(ts *testscript.TestScript, neg bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(dir, 0o700))
@@ -124,7 +126,8 @@ SetEnv %s
 	ts.Setenv("HOST", "ssh://root@"+theirs)
 }
 
-// linkAddresses returns two addresses for the ends of a cable, from those that are set aside for measuring networks.
+// linkAddresses returns two addresses for the ends of a cable, from those that are set aside for
+// measuring networks.
 func linkAddresses() (ours, theirs string) {
 	at := 4 * rand.IntN(1<<14)
 	return fmt.Sprintf("198.18.%d.%d", at>>8, at&255+1), fmt.Sprintf("198.18.%d.%d", at>>8, at&255+2)

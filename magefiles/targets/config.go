@@ -318,8 +318,9 @@ func (environment) keys(name string) (id, secret, token string) {
 	return os.Getenv(name + "_ACCESS_KEY_ID"), os.Getenv(name + "_SECRET_ACCESS_KEY"), os.Getenv(name + "_SESSION_TOKEN")
 }
 
-// hasAWSChain reports whether something that the standard AWS chain reads is there: keys, an identity of a CI system (as
-// OIDC gives it), a container's role, or a file. A machine's role alone is not looked for, which would ask the network.
+// hasAWSChain reports whether something that the standard AWS chain reads is there: keys, an
+// identity of a CI system (as OIDC gives it), a container's role, or a file. A machine's role alone
+// is not looked for, which would ask the network.
 func (e environment) hasAWSChain() bool {
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
 		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {

@@ -13,7 +13,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/yamlstrict"
 )
 
-// checkBuild refuses what git, podman, mmdebstrap and apt-get would not take for the name that it is to be.
+// checkBuild refuses what git, podman, mmdebstrap and apt-get would not take for the name that it
+// is to be.
 func (c Config) checkBuild(data []byte, fail func(at *yaml.Node, format string, args ...any)) {
 	check := func(err error, keys ...string) {
 		if err != nil {

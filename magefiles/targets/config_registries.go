@@ -13,8 +13,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/yamlstrict"
 )
 
-// checkRegistries refuses prefixes that lead nowhere, and a registry of branches in which some of their images would
-// be where releases are read.
+// checkRegistries refuses prefixes that lead nowhere, and a registry of branches in which some of
+// their images would be where releases are read.
 func (c Config) checkRegistries(data []byte, fail func(at *yaml.Node, format string, args ...any)) {
 	branches := registry.Registry{Prefix: c.Branches.Registry}
 	_, branchesAt := yamlstrict.Find(data, "branches", "registry")
@@ -44,7 +44,8 @@ var variables = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 // taken are variables that are for one registry, and for no other that a configuration might name.
 var taken = map[string]string{"GHCR": "ghcr.io", "DOCKERHUB": "docker.io", "CI_REGISTRY": "the GitLab of the CI job"}
 
-// checkCredentials refuses what cannot be the name of variables. It repeats none: people put the secret itself there.
+// checkCredentials refuses what cannot be the name of variables. It repeats none: people put the
+// secret itself there.
 func (c Config) checkCredentials(data []byte, fail func(at *yaml.Node, format string, args ...any)) {
 	check := func(value string, isRegistry bool, keys ...string) {
 		_, at := yamlstrict.Find(data, append(keys, "credentials")...)

@@ -106,8 +106,9 @@ func (Containers) Check(ctx context.Context,
 	return err
 }
 
-// checkContainer says what is wrong with a definition's lockfile, as a build would, and logs what a person should know:
-// what a build adds to the settings, what an assembled image cannot have, what a lockfile leaves open.
+// checkContainer says what is wrong with a definition's lockfile, as a build would, and logs what a
+// person should know: what a build adds to the settings, what an assembled image cannot have, what
+// a lockfile leaves open.
 func (a *app) checkContainer(d definition.Definition) definition.Errors {
 	c, err := container.New(d, a.config.Platforms[d.Platform].Target)
 	if err != nil {

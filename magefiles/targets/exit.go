@@ -27,7 +27,8 @@ func wrongCall(format string, args ...any) error {
 	return callError{fmt.Errorf(format, args...)}
 }
 
-// An exitError is how every target ends that did not succeed: mage prints its text and exits with its status.
+// An exitError is how every target ends that did not succeed: mage prints its text and exits with
+// its status.
 type exitError struct {
 	text   string
 	status int
@@ -38,9 +39,9 @@ func (e *exitError) Error() string   { return e.text }
 func (e *exitError) Unwrap() error   { return e.err }
 func (e *exitError) ExitStatus() int { return e.status }
 
-// finish is deferred first by every target. It gives an error its exit status and makes plain lines of its text, which may
-// quote what a registry, a build cache or a program has said. Who has interrupted a target is told that, and not how each
-// room was stopped.
+// finish is deferred first by every target. It gives an error its exit status and makes plain lines
+// of its text, which may quote what a registry, a build cache or a program has said. Who has
+// interrupted a target is told that, and not how each room was stopped.
 func finish(ctx context.Context, err *error) {
 	if *err == nil {
 		return

@@ -103,8 +103,8 @@ func copyInto(target, source string) error {
 	return atomicfile.Write(target, text, info.Mode().Perm())
 }
 
-// plainEnvironment is the merged spack.yaml, below the commands that install it: the folder that it is in is an
-// environment by itself; without one, the environment is made from a file.
+// plainEnvironment is the merged spack.yaml, below the commands that install it: the folder that it
+// is in is an environment by itself; without one, the environment is made from a file.
 func (a *app) plainEnvironment(c container.Container, d definition.Definition, dir string) []byte {
 	var b bytes.Buffer
 	line := func(words ...string) { fmt.Fprintf(&b, "#   %s\n", quote.Comment(quote.Line(words))) }

@@ -113,7 +113,8 @@ func (r janitorRun) each(ctx context.Context, mirrors *string, f func(*mirrorSto
 	return errors.Join(errs...)
 }
 
-// mirrors are those that a flag lists, or those of the configuration: each once, however it is spelt.
+// mirrors are those that a flag lists, or those of the configuration: each once, however it is
+// spelt.
 func (r janitorRun) mirrors(flag *string) ([]string, error) {
 	var urls []string
 	for _, p := range r.config.Platforms {

@@ -35,7 +35,8 @@ func (a *app) location(address string) (buildcache.Location, error) {
 	return at, nil
 }
 
-// locations are the mirrors of the configuration. What cannot be one is left out: check tells of it.
+// locations are the mirrors of the configuration. What cannot be one is left out: check tells of
+// it.
 func (c Config) locations() []buildcache.Location {
 	var all []buildcache.Location
 	add := func(address, endpoint, credentials string, anonymous bool) {

@@ -43,8 +43,8 @@ func TestLocationTakesTheEndpointOfTheConfiguration(t *testing.T) {
 	}
 }
 
-// A build reads a mirror with its own keys or by the standard AWS chain; where credentials of another name are asked for,
-// by those only.
+// A build reads a mirror with its own keys or by the standard AWS chain; where credentials of
+// another name are asked for, by those only.
 func TestABuildReadsAMirrorByTheAWSChain(t *testing.T) {
 	for _, name := range []string{"AWS_CACHE_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
 		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"} {
@@ -94,7 +94,8 @@ func TestConfigurationRefusesMirrorsThatAreNone(t *testing.T) {
 	}
 }
 
-// However a mirror is spelt it has one waiting room, the rules of its platform, and one turn in a run.
+// However a mirror is spelt it has one waiting room, the rules of its platform, and one turn in a
+// run.
 func TestAMirrorIsOneHoweverItIsSpelt(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, dir := range []string{"my cache", "other"} {

@@ -31,8 +31,9 @@ func (a *app) release(ctx context.Context, flag *bool) (is bool, scope string, e
 	return false, fmt.Sprintf("branch %s", ref.Branch), nil
 }
 
-// elsewhere reports whether the checkout is of another commit than the one that CI works on: jobs that run for the
-// default branch when a pull request is opened, named or commented on may check out what its author wrote.
+// elsewhere reports whether the checkout is of another commit than the one that CI works on: jobs
+// that run for the default branch when a pull request is opened, named or commented on may check
+// out what its author wrote.
 func (a *app) elsewhere(ctx context.Context) bool {
 	here := checkout(ctx).Commit
 	return here != "" && a.env.Git.Commit != "" && here != a.env.Git.Commit

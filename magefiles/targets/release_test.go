@@ -42,7 +42,8 @@ func TestOnlyTheProtectedDefaultBranchMakesReleasesInCI(t *testing.T) {
 	}
 }
 
-// GitHub runs jobs of workflow_run and issue_comment for the default branch, and they often check out a pull request.
+// GitHub runs jobs of workflow_run and issue_comment for the default branch, and they often check
+// out a pull request.
 func TestACheckoutOfAnotherCommitMakesNoRelease(t *testing.T) {
 	t.Chdir(t.TempDir())
 	run := func(args ...string) string {

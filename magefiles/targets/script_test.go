@@ -65,8 +65,8 @@ func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("REGISTRY", strings.TrimPrefix(server.URL, "http://"))
 }
 
-// hasTool is the condition [tool:NAME], beside [all], [emulation] and [spack]. Where tools are required, a missing one
-// fails the script instead of skipping it.
+// hasTool is the condition [tool:NAME], beside [all], [emulation] and [spack]. Where tools are
+// required, a missing one fails the script instead of skipping it.
 func hasTool(condition string) (bool, error) {
 	name, ok := strings.CutPrefix(condition, "tool:")
 	switch condition {
@@ -87,8 +87,9 @@ func hasTool(condition string) (bool, error) {
 	return err == nil, nil
 }
 
-// privatePodman keeps podman's images and settings of a script in its folder. Where the path of a runroot has more than 50
-// letters, podman run does not see its container end, and waits for 20 seconds more: so that has a short name.
+// privatePodman keeps podman's images and settings of a script in its folder. Where the path of a
+// runroot has more than 50 letters, podman run does not see its container end, and waits for 20
+// seconds more: so that has a short name.
 func privatePodman(env *testscript.Env) error {
 	storage := filepath.Join(env.WorkDir, ".podman")
 	conf := filepath.Join(env.WorkDir, ".storage.conf")

@@ -27,11 +27,10 @@ type Sif mg.Namespace
 
 var sifs = sif.Folder(filepath.Join(outDir, "sif"))
 
-// Build makes the SIF of a container below out/sif, from the image layout that
-// containers:build has left, or from an Apptainer definition file. NAME is the definition's, or that of its first
-// package, or any image: oci:DIR, a folder with a layout, or registry/name:tag.
-// The same image gives the same file; what is there already is not
-// built again.
+// Build makes the SIF of a container below out/sif, from the image layout that containers:build has
+// left, or from an Apptainer definition file. NAME is the definition's, or that of its first
+// package, or any image: oci:DIR, a folder with a layout, or registry/name:tag. The same image
+// gives the same file; what is there already is not built again.
 func (Sif) Build(ctx context.Context, name string,
 	platform *string, // linux/amd64 or linux/arm64 (default: all that it is defined for)
 	engine *string, // apptainer: by the host's apptainer or singularity (default where one is), else by the singularitah image with podman; native: by ourselves
@@ -135,8 +134,8 @@ func withEnv(run command.Runner, env []string) command.Runner {
 	}
 }
 
-// singularitah is the image with apptainer in it, in the first registry. It runs with all rights here, so where releases
-// must be signed it must be, too.
+// singularitah is the image with apptainer in it, in the first registry. It runs with all rights
+// here, so where releases must be signed it must be, too.
 func (a *app) singularitah(ctx context.Context) (string, error) {
 	const name = "singularitah"
 	if len(a.config.Registries) == 0 {

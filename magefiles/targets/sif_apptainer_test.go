@@ -19,7 +19,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
 
-// Podman runs the image with apptainer in it with all rights: where releases are signed it is the signed one, by digest.
+// Podman runs the image with apptainer in it with all rights: where releases are signed it is the
+// signed one, by digest.
 func TestTheImageThatRunsApptainerIsSignedWhereReleasesAre(t *testing.T) {
 	s := openShop(t)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

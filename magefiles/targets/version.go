@@ -42,8 +42,8 @@ func Version(ctx context.Context,
 	return a.Print("spacktainers %s (%s) %s %s", v.Version, commit, v.Go, v.Platform)
 }
 
-// versionOf reads what the Go command has written into the program. The targets are the main module in a checkout of
-// this project, and a dependency in a repository that imports them.
+// versionOf reads what the Go command has written into the program. The targets are the main module
+// in a checkout of this project, and a dependency in a repository that imports them.
 func versionOf(info *debug.BuildInfo) buildVersion {
 	v := buildVersion{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info == nil {

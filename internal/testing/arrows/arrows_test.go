@@ -1,5 +1,5 @@
-// Package arrows holds the house rules: which room may know which. It has tests only, and reads the source as it lies
-// in the folder, whatever its build tags.
+// Package arrows holds the house rules: which room may know which. It has tests only, and reads the
+// source as it lies in the folder, whatever its build tags.
 package arrows
 
 import (

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// docs/security.md names the test behind each promise. A test that was renamed or removed must not leave a promise behind.
+// docs/security.md names the test behind each promise. A test that was renamed or removed must not
+// leave a promise behind.
 func TestEachPromiseNamesTestsThatExist(t *testing.T) {
 	dir := root(t)
 	text, err := os.ReadFile(filepath.Join(dir, "docs", "security.md"))

@@ -1,7 +1,8 @@
 package arrows
 
-// arrows is who may import whom within this module, tests aside. A package that is not named may import none, so a new
-// arrow is a new word here, and worth a thought. A "/..." at the end stands for a folder and all below it.
+// arrows is who may import whom within this module, tests aside. A package that is not named may
+// import none, so a new arrow is a new word here, and worth a thought. A "/..." at the end stands
+// for a folder and all below it.
 var arrows = map[string][]string{
 	".":                 {"internal/parentdeath"},
 	"magefiles":         {"magefiles/targets"},

@@ -2,6 +2,6 @@
 
 package size
 
-// Race reports whether the race detector is on: what is random and takes long does a tenth then, as it takes ten times
-// as long.
+// Race reports whether the race detector is on: what is random and takes long does a tenth then, as
+// it takes ten times as long.
 const Race = true

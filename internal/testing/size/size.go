@@ -1,5 +1,5 @@
-// Package size tells a test how much time the run that it belongs to has: minutes at a desk, half an hour on CI, hours
-// where everything is to be tried. Only tests import it.
+// Package size tells a test how much time the run that it belongs to has: minutes at a desk, half
+// an hour on CI, hours where everything is to be tried. Only tests import it.
 package size
 
 import (
@@ -18,12 +18,14 @@ const (
 	Long              // --long: the torture in full, and fuzzing for ten minutes each
 )
 
-// Variable is the environment variable by which the test target passes the size on to tests: all or long.
+// Variable is the environment variable by which the test target passes the size on to tests: all or
+// long.
 const Variable = "SPACKTAINERS_TEST_SIZE"
 
 func (s Size) String() string { return []string{"quick", "all", "long"}[s] }
 
-// Of returns the size of this run. A value that is no size is a mistake that must not pass for a quick run.
+// Of returns the size of this run. A value that is no size is a mistake that must not pass for a
+// quick run.
 func Of() Size {
 	switch value := os.Getenv(Variable); value {
 	case "", Quick.String():

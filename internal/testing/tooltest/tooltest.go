@@ -1,4 +1,5 @@
-// Package tooltest is how a test asks for a program that not every machine has. Only tests import it.
+// Package tooltest is how a test asks for a program that not every machine has. Only tests import
+// it.
 package tooltest
 
 import (
@@ -7,14 +8,15 @@ import (
 	"testing"
 )
 
-// Require is the variable that, set to 1, makes a test fail where it would otherwise skip for want of a program:
-// a CI machine that has lost podman must not look green.
+// Require is the variable that, set to 1, makes a test fail where it would otherwise skip for want
+// of a program: a CI machine that has lost podman must not look green.
 const Require = "SPACKTAINERS_REQUIRE_TOOLS"
 
 // Required reports whether a missing program is a failure here.
 func Required() bool { return os.Getenv(Require) == "1" }
 
-// Need returns the path of the program, or ends the test: skipped aloud, or failed where Require is set.
+// Need returns the path of the program, or ends the test: skipped aloud, or failed where Require is
+// set.
 func Need(t testing.TB, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)

@@ -15,8 +15,9 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// An Actor is a program with a connection to the bucket. It implements buildcache.Store and buildcache.Writer, so that
-// it can be given to the janitor; the other programs use the same methods.
+// An Actor is a program with a connection to the bucket. It implements buildcache.Store and
+// buildcache.Writer, so that it can be given to the janitor; the other programs use the same
+// methods.
 type Actor struct {
 	Name   string
 	Seed   uint64
@@ -51,7 +52,8 @@ func (a *Actor) Now() time.Time {
 // String names the bucket, the same for all.
 func (a *Actor) String() string { return a.mirror }
 
-// request has its effect between two pauses, under the world's lock. write says that it can change something.
+// request has its effect between two pauses, under the world's lock. write says that it can change
+// something.
 func (a *Actor) request(ctx context.Context, op, key string, write bool, effect func(f fate) error) error {
 	a.w.mu.Lock()
 	a.counts[op+key]++
@@ -284,7 +286,8 @@ func (a *Actor) Copy(ctx context.Context, from, to string) error {
 	})
 }
 
-// write stores bytes, for the programs beside the janitor: they send no conditions, and try again a few times.
+// write stores bytes, for the programs beside the janitor: they send no conditions, and try again a
+// few times.
 func (a *Actor) write(ctx context.Context, key string, body []byte) (err error) {
 	for range 4 {
 		if _, err = a.Put(ctx, key, bytes.NewReader(body), int64(len(body)), buildcache.PutOptions{}); err == nil || ctx.Err() != nil {

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// The programs beside the janitor, in Spack's order of uploads. What they know of the cache they read from it.
+// The programs beside the janitor, in Spack's order of uploads. What they know of the cache they
+// read from it.
 
 // A client is what they use of a bucket: an Actor, or what has a real one.
 type client interface {
@@ -78,7 +79,8 @@ func (p push) run(ctx context.Context, a client, g *Graph) error {
 	return nil
 }
 
-// there is Spack's test whether a spec can be skipped: v2 looks for its files, v3 reads the manifest.
+// there is Spack's test whether a spec can be skipped: v2 looks for its files, v3 reads the
+// manifest.
 func (p push) there(ctx context.Context, a client, s *Spec) (bool, error) {
 	if p.layout == 3 {
 		text, err := a.read(ctx, s.manifestKey())
@@ -108,8 +110,8 @@ func (p push) uploads(s *Spec) (list []upload) {
 		upload{s.manifestKey(), s.manifest(p.signed)})
 }
 
-// updateIndex is spack buildcache update-index: it lists spec files, reads each, and overwrites the index. pause is the
-// time between listing and reading, which is long for big caches.
+// updateIndex is spack buildcache update-index: it lists spec files, reads each, and overwrites the
+// index. pause is the time between listing and reading, which is long for big caches.
 func updateIndex(ctx context.Context, a client, g *Graph, layout int, view string, pause time.Duration) error {
 	prefix := []string{"build_cache/", "v3/manifests/spec/"}[btoi(layout == 3)]
 	keys, err := a.list(ctx, prefix, "")

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// mirrorCopy is aws s3 sync from another mirror: objects come in the order of their keys, which is not Spack's: in layout v2
-// spec files come before tarballs, in layout v3 blobs before manifests. What is there with the same size is left alone.
+// mirrorCopy is aws s3 sync from another mirror: objects come in the order of their keys, which is
+// not Spack's: in layout v2 spec files come before tarballs, in layout v3 blobs before manifests.
+// What is there with the same size is left alone.
 func mirrorCopy(ctx context.Context, a *Actor, specs []*Spec, layout int, signed bool, each time.Duration) error {
 	var list []upload
 	for _, s := range specs {

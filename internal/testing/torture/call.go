@@ -97,7 +97,8 @@ func (r *running) rootsNow(repo int) (specs []*Spec) {
 	return specs
 }
 
-// mustHold returns what a repository's root set must hold: all that its lockfiles have, and what its pins find.
+// mustHold returns what a repository's root set must hold: all that its lockfiles have, and what
+// its pins find.
 func (r *running) mustHold(repo int, run *Run) map[string]bool {
 	var locked []*Spec
 	for i, env := range r.envs {
@@ -147,7 +148,8 @@ func (i inventory) List(_ context.Context, prefix string) iter.Seq2[buildcache.O
 	}
 }
 
-// A batch is S3 Batch Operations: it deletes versions of objects, step by step, some time after the janitor has ended.
+// A batch is S3 Batch Operations: it deletes versions of objects, step by step, some time after the
+// janitor has ended.
 type batch struct {
 	w     *World
 	run   *Run

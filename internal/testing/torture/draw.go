@@ -99,8 +99,8 @@ func (d *drawing) add(s Step) {
 	d.h.Steps = append(d.h.Steps, s)
 }
 
-// prunes lets every repository prune at night, weekly, or every few days; with minutes of jitter, now and then all at
-// once, and now and then one does not come.
+// prunes lets every repository prune at night, weekly, or every few days; with minutes of jitter,
+// now and then all at once, and now and then one does not come.
 func (d *drawing) prunes() {
 	often := pick(d, 7, 7, 7, 7, 3, 2)
 	for night := 0; night < 7*d.weeks; night += often {
@@ -127,14 +127,16 @@ func (d *drawing) prunes() {
 	}
 }
 
-// duel has a run be stopped while it deletes, so long that its lease runs out and another one begins.
+// duel has a run be stopped while it deletes, so long that its lease runs out and another one
+// begins.
 func (d *drawing) duel() {
 	repo, night := d.IntN(d.h.Repos), d.between(week, time.Duration(d.weeks)*week)
 	d.add(Step{At: night, Do: "prune", Repo: repo, Faults: &Faults{StopAt: 3 + d.IntN(12), Stop: d.between(20*time.Minute, 60*time.Minute).Round(time.Second), Behind: d.one(2)}})
 	d.add(Step{At: night + d.between(11*time.Minute, 35*time.Minute), Do: "prune", Repo: (repo + 1) % d.h.Repos})
 }
 
-// hurry has the store's clock be set ahead soon after the first runs, and all prune before and behind that.
+// hurry has the store's clock be set ahead soon after the first runs, and all prune before and
+// behind that.
 func (d *drawing) hurry() {
 	d.h.JumpAt, d.h.Jump = d.between(day, 4*day).Round(time.Second), d.between(5*day, 8*day).Round(time.Second)
 	for repo := range 2 * d.h.Repos {

@@ -45,8 +45,8 @@ const (
 	partly       // of a batch, one key is refused
 )
 
-// fate decides by the seed of the program's step, and by what the request is, not by when it comes: requests that run
-// beside each other have the same fate in each run of a history.
+// fate decides by the seed of the program's step, and by what the request is, not by when it comes:
+// requests that run beside each other have the same fate in each run of a history.
 func (a *Actor) fate(op string, key string, n int) fate {
 	if a.Faults.Every == 0 {
 		return works
@@ -82,8 +82,8 @@ func (a *Actor) pause(ctx context.Context, d time.Duration) error {
 	return a.pauseFor(ctx, d, a.Seed)
 }
 
-// pauseFor sleeps, for nanoseconds more that depend on the request: no two wake at the same instant, so that their order is
-// the same in each run.
+// pauseFor sleeps, for nanoseconds more that depend on the request: no two wake at the same
+// instant, so that their order is the same in each run.
 func (a *Actor) pauseFor(ctx context.Context, d time.Duration, jitter uint64) error {
 	t := time.NewTimer(d + time.Duration(jitter%1e6))
 	defer t.Stop()

@@ -16,8 +16,8 @@ import (
 // The caches that real Spack has made.
 const spackMade = "../../../testdata/spack"
 
-// TestTheOracleReadsWhatSpackMade: each spec file and manifest of the real caches is about the hash in its key, needs
-// only what is there or is external, and the index names exactly those.
+// TestTheOracleReadsWhatSpackMade: each spec file and manifest of the real caches is about the hash
+// in its key, needs only what is there or is external, and the index names exactly those.
 func TestTheOracleReadsWhatSpackMade(t *testing.T) {
 	for _, name := range []string{"v2-signed", "v2-unsigned", "v3-signed", "v3-unsigned"} {
 		t.Run(name, func(t *testing.T) {
@@ -63,8 +63,8 @@ func TestTheOracleReadsWhatSpackMade(t *testing.T) {
 	}
 }
 
-// TestTextsHaveTheShapeOfSpacks compares what the generator writes with what Spack has written: the same keys at the same
-// places, in the same order.
+// TestTextsHaveTheShapeOfSpacks compares what the generator writes with what Spack has written: the
+// same keys at the same places, in the same order.
 func TestTextsHaveTheShapeOfSpacks(t *testing.T) {
 	g := newGraph(1, 12)
 	s := g.Specs[len(g.Specs)-1]

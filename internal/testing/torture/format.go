@@ -11,14 +11,16 @@ import (
 	"sync"
 )
 
-// The texts that Spack writes. All is spelled out: field order, token per line, and what is left out.
+// The texts that Spack writes. All is spelled out: field order, token per line, and what is left
+// out.
 
 const (
 	arch     = "linux-debian12-x86_64_v3"
 	compiler = "gcc-12.2.0"
 )
 
-// node returns a spec as indexes, spec files and lockfiles hold it: version 4 has a compiler, version 5 annotations.
+// node returns a spec as indexes, spec files and lockfiles hold it: version 4 has a compiler,
+// version 5 annotations.
 func (s *Spec) node(version int) []byte {
 	return s.text(fmt.Sprint("node", version), func() []byte {
 		var b strings.Builder
@@ -62,8 +64,8 @@ func nodes(specs []*Spec, version int) []byte {
 	return bytes.Join(texts, []byte(","))
 }
 
-// tarball returns what stands for the package. What is in it is nobody's business here, besides that some specs have the
-// same: their blobs are shared.
+// tarball returns what stands for the package. What is in it is nobody's business here, besides
+// that some specs have the same: their blobs are shared.
 func (s *Spec) tarball() []byte {
 	return s.text("tarball", func() []byte {
 		content := "files of " + s.Hash

@@ -39,8 +39,9 @@ var edgeTypes = [][]string{{"build"}, {"build", "link"}, {"link"}, {"run"}, {"bu
 
 var spackHash = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567")
 
-// newGraph makes a DAG of n packages. Names have hyphens and parts that look like versions or hashes; several specs share
-// a name, as versions and variants do. The first ones are what every environment has: externals, and gcc-runtime.
+// newGraph makes a DAG of n packages. Names have hyphens and parts that look like versions or
+// hashes; several specs share a name, as versions and variants do. The first ones are what every
+// environment has: externals, and gcc-runtime.
 func newGraph(seed uint64, n int) *Graph {
 	r := rand.New(rand.NewPCG(seed, 0x5ac))
 	g := &Graph{}
@@ -74,7 +75,8 @@ func newGraph(seed uint64, n int) *Graph {
 	return g
 }
 
-// closure returns specs and what they need, dependencies first. With all, edges that only building needs count as well.
+// closure returns specs and what they need, dependencies first. With all, edges that only building
+// needs count as well.
 func closure(specs []*Spec, all bool) (found []*Spec) {
 	seen := map[*Spec]bool{}
 	var visit func(s *Spec)

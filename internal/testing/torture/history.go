@@ -124,8 +124,9 @@ func (r *running) populate() {
 	w.fetched[own[0].Hash] = w.start // an access log that names nothing is refused
 }
 
-// placeUnknown puts beside some packages what could be a part of them, in forms that are no part of a cache as we know
-// them: metadata of older Spack's instead of the spec file, and what a later one may add.
+// placeUnknown puts beside some packages what could be a part of them, in forms that are no part of
+// a cache as we know them: metadata of older Spack's instead of the spec file, and what a later one
+// may add.
 func (r *running) placeUnknown(x *rand.Rand) {
 	w := r.w
 	for _, s := range w.Graph.Specs[4:] {
@@ -176,7 +177,8 @@ func (r *running) placeIndex(layout int, cached []*Spec) {
 	r.w.place("v3/layout.json", []byte(`{"signing": "gpg"}`), 60*day)
 }
 
-// placeOddities puts beside the cache what real ones have besides: keys, orphans, and what nobody understands.
+// placeOddities puts beside the cache what real ones have besides: keys, orphans, and what nobody
+// understands.
 func (r *running) placeOddities(x *rand.Rand) {
 	w := r.w
 	w.place("README.txt", []byte("This is our build cache."), 300*day)
@@ -209,7 +211,8 @@ func (w *World) place(key string, body []byte, age time.Duration) {
 	w.oracle.afterPut(&Actor{Name: "past", w: w}, key, o)
 }
 
-// calm lets the weather be good for five weeks: every repository prunes weekly. Then the oracle has its last word.
+// calm lets the weather be good for five weeks: every repository prunes weekly. Then the oracle has
+// its last word.
 func (r *running) calm() {
 	r.w.log(&Actor{Name: "world"}, "calm")
 	time.Sleep(3 * day)

@@ -14,9 +14,9 @@ import (
 // An edit replaces a text that stands once in a file of package janitor.
 type edit struct{ file, old, new string }
 
-// The mutations are janitors that trust what must not be trusted. They were written when the oracle was finished; each is
-// made to a copy of the module, and some history of 500 must break a promise. Where two checks guard the same promise,
-// both are taken out: that is what the second one is for.
+// The mutations are janitors that trust what must not be trusted. They were written when the oracle
+// was finished; each is made to a copy of the module, and some history of 500 must break a promise.
+// Where two checks guard the same promise, both are taken out: that is what the second one is for.
 var mutations = map[string][]edit{
 	"no hold": {
 		{"plan_decide.go", "if p.held.has(at) {\n\t\t\tp.state[at] = holding", "if false {\n\t\t\tp.state[at] = holding"},
@@ -69,8 +69,9 @@ var mutations = map[string][]edit{
 	},
 }
 
-// TestEachMutationIsCaught takes an hour, and is for whoever changes the janitor's decisions or this package:
-// SPACKTAINERS_TEST_SIZE=long go test -timeout 3h -run Mutation ./internal/testing/torture
+// TestEachMutationIsCaught takes an hour, and is for whoever changes the janitor's decisions or
+// this package: SPACKTAINERS_TEST_SIZE=long go test -timeout 3h -run Mutation
+// ./internal/testing/torture
 func TestEachMutationIsCaught(t *testing.T) {
 	size.Need(t, size.Long)
 	for name, edits := range mutations {

@@ -15,8 +15,8 @@ type Broken struct {
 	What    string
 }
 
-// The oracle watches the bucket. It knows raw objects, who wrote them, and what the janitor was told; nothing of what the
-// janitor thinks. Its methods are called under the world's lock.
+// The oracle watches the bucket. It knows raw objects, who wrote them, and what the janitor was
+// told; nothing of what the janitor thinks. Its methods are called under the world's lock.
 type oracle struct {
 	w         *World
 	byHash    map[string]map[string]*object // spec files, tarballs and manifests, by the hash in their keys
@@ -63,8 +63,8 @@ func (o *oracle) fail(promise, format string, args ...any) {
 	}
 }
 
-// window counts what the design does not promise: how long before the deletion the other program had looked, or after
-// the last look it had written.
+// window counts what the design does not promise: how long before the deletion the other program
+// had looked, or after the last look it had written.
 func (o *oracle) window(name string, d time.Duration) {
 	o.windows[name] = append(o.windows[name], d)
 	if o.w.Log != nil {
@@ -142,8 +142,8 @@ func (o *oracle) specs() (n int) {
 	return n
 }
 
-// spec returns what the bucket says of a spec: by its spec file, or the blob that its manifest names; nil if neither can
-// be read. since is how long it is there without a break.
+// spec returns what the bucket says of a spec: by its spec file, or the blob that its manifest
+// names; nil if neither can be read. since is how long it is there without a break.
 func (o *oracle) spec(hash string) (s *rawSpec, since time.Time) {
 	for _, key := range slices.Sorted(maps.Keys(o.byHash[hash])) {
 		obj := o.byHash[hash][key]
@@ -166,8 +166,8 @@ func (o *oracle) spec(hash string) (s *rawSpec, since time.Time) {
 	return s, since
 }
 
-// objects returns the objects of a spec: those that bear its hash, a tarball without a spec file aside, and the blobs that
-// only its manifest names.
+// objects returns the objects of a spec: those that bear its hash, a tarball without a spec file
+// aside, and the blobs that only its manifest names.
 func (o *oracle) objects(hash string, shared bool) map[string]*object {
 	found := maps.Clone(o.byHash[hash])
 	if !o.hasSpecFile(hash) {

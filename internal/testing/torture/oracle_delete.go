@@ -152,7 +152,8 @@ func (o *oracle) unread(a *Actor, key, index string, seen time.Time) {
 	o.fail("reader", "%s of %v before named %s, which %s has deleted", index, time.Since(seen).Round(time.Second), key, gone.run.actor.Name)
 }
 
-// pushUnderWay judges whether a push that has not come to its manifest yet needs a spec: its spec blob says so.
+// pushUnderWay judges whether a push that has not come to its manifest yet needs a spec: its spec
+// blob says so.
 func (o *oracle) pushUnderWay(r *Run, key, hash string) {
 	if r.Kind != "prune" || !o.clockSteady() {
 		return
@@ -179,8 +180,8 @@ func (o *oracle) anyKey(hash string) string {
 	return ""
 }
 
-// lastWritten returns when an object of a spec was last written, as far as a run can know: looks between two steps list no
-// blobs, and what came behind a look is a window that is counted.
+// lastWritten returns when an object of a spec was last written, as far as a run can know: looks
+// between two steps list no blobs, and what came behind a look is a window that is counted.
 func (o *oracle) lastWritten(r *Run, hash string) (last time.Time) {
 	for key, obj := range o.objects(hash, false) {
 		if obj.written.After(r.looked(key)) {
@@ -224,7 +225,8 @@ func (o *oracle) blobGoes(r *Run, key string, obj *object) {
 	}
 }
 
-// orphanGoes judges the deletion of what nothing refers to: rest of a spec that went, or an orphan that has waited.
+// orphanGoes judges the deletion of what nothing refers to: rest of a spec that went, or an orphan
+// that has waited.
 func (o *oracle) orphanGoes(r *Run, key, hash string, obj *object) {
 	if r.Kind != "prune" || o.rest[key] || o.waited(r, key, obj.written, true) {
 		return

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// final judges the bucket when all is quiet: the weather was good for longer than three waits, every repository has
-// pruned every week, and nobody else has written.
+// final judges the bucket when all is quiet: the weather was good for longer than three waits,
+// every repository has pruned every week, and nobody else has written.
 func (o *oracle) final(roots []*Spec) {
 	ruled := o.ruled()
 	for _, s := range o.w.Graph.Specs {
@@ -27,8 +27,8 @@ func (o *oracle) final(roots []*Spec) {
 	o.finalIndexes()
 }
 
-// garbage is what stays though it may go. Where the clocks of two machines are far apart, each takes the other's run for a
-// jump, and nothing is deleted.
+// garbage is what stays though it may go. Where the clocks of two machines are far apart, each
+// takes the other's run for a jump, and nothing is deleted.
 func (o *oracle) garbage(may map[string]bool) {
 	if o.w.Repos > 1 && o.w.Clock.Abs() >= time.Hour {
 		return
@@ -80,5 +80,6 @@ func (o *oracle) finalIndexes() {
 	}
 }
 
-// keeps reports whether the world has put something beside a spec that nobody understands, and that keeps it.
+// keeps reports whether the world has put something beside a spec that nobody understands, and that
+// keeps it.
 func (w *World) keeps(hash string) bool { return w.unknown[hash] }

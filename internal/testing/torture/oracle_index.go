@@ -55,7 +55,8 @@ func (o *oracle) indexWritten(a *Actor, key string) {
 }
 
 func (o *oracle) judgeIndex(r *Run, key string, before, after map[string]bool) {
-	// A store that is in one listing makes entries leave or come until the next look: what stays wrong is for final.
+	// A store that is in one listing makes entries leave or come until the next look: what stays
+	// wrong is for final.
 	if r.actor.Faults.Lie > 0 {
 		return
 	}
@@ -104,8 +105,8 @@ func (o *oracle) inLayout(hash, index string) bool {
 	return false
 }
 
-// pushed measures the windows of those who push: what they found in the cache and relied on, and was deleted before what
-// relies on it arrived.
+// pushed measures the windows of those who push: what they found in the cache and relied on, and
+// was deleted before what relies on it arrived.
 func (o *oracle) pushed(a *Actor, key string, obj *object) {
 	var s *rawSpec
 	switch k, _ := sortKey(key); {
@@ -126,7 +127,8 @@ func (o *oracle) pushed(a *Actor, key string, obj *object) {
 	}
 }
 
-// pushEnded measures what a push has found in the cache and relied on, and was deleted before it ended.
+// pushEnded measures what a push has found in the cache and relied on, and was deleted before it
+// ended.
 func (w *World) pushEnded(a *Actor, env Env) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

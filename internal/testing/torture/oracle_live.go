@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// state computes what is live for a run: what its lockfiles, the root sets in force and what is young need to run; and
-// what nothing refers to.
+// state computes what is live for a run: what its lockfiles, the root sets in force and what is
+// young need to run; and what nothing refers to.
 func (o *oracle) state(r *Run) state {
 	now := o.w.storeTime()
 	s := state{live: maps.Clone(r.Roots), orphans: map[string]bool{}}
@@ -76,7 +76,8 @@ func (o *oracle) ruled() map[string]bool {
 	return kept
 }
 
-// compareVersions knows the versions of our graphs alone: 3.1, 2.7-rc1, which is older than 2.7, and develop-5.
+// compareVersions knows the versions of our graphs alone: 3.1, 2.7-rc1, which is older than 2.7,
+// and develop-5.
 func compareVersions(a, b string) int {
 	parse := func(v string) (p [3]int) {
 		if _, err := fmt.Sscanf(v, "develop-%d", &p[1]); err == nil {
@@ -118,8 +119,9 @@ func (o *oracle) hasSpecFile(hash string) bool {
 	return false
 }
 
-// waited reports whether what is named by a hash or a key can have been condemned for the wait: there was a run so long
-// ago, nothing of it was written since, and no run that succeeded saw it live all the time.
+// waited reports whether what is named by a hash or a key can have been condemned for the wait:
+// there was a run so long ago, nothing of it was written since, and no run that succeeded saw it
+// live all the time.
 func (o *oracle) waited(by *Run, name string, written time.Time, orphan bool) bool {
 	now := time.Now()
 	for i, r := range o.runs {
@@ -145,7 +147,8 @@ func (o *oracle) waited(by *Run, name string, written time.Time, orphan bool) bo
 	return false
 }
 
-// needed returns the first of the run's roots that needs a hash and was there when the run last looked at roots.
+// needed returns the first of the run's roots that needs a hash and was there when the run last
+// looked at roots.
 func (o *oracle) needed(r *Run, hash string) (by string) {
 	if r.Roots[hash] {
 		return "a lockfile of its command line"

@@ -49,8 +49,8 @@ func judge(t *testing.T, start, now *World, roots []*Spec, when string) {
 	}
 }
 
-// judgeEnd compares what is there when all is quiet with what was there at the start. What has been gone in between may be
-// in no index.
+// judgeEnd compares what is there when all is quiet with what was there at the start. What has been
+// gone in between may be in no index.
 func judgeEnd(t *testing.T, start, now *World, roots []*Spec, gone map[string]bool, when string) {
 	t.Helper()
 	now.oracle.final(roots)

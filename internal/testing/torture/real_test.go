@@ -32,9 +32,10 @@ type realStore struct {
 	setTime func(t *testing.T, key string, at time.Time)
 }
 
-// TestRealHistories has the real program work on real stores. It is killed, or stopped for a while, at random. Every
-// second history does not wait (--wait=0), in the others weeks pass: see waitingHistory. Whatever happened, what the
-// lockfiles need is whole after each run, and some more runs leave no garbage and an index that is right.
+// TestRealHistories has the real program work on real stores. It is killed, or stopped for a while,
+// at random. Every second history does not wait (--wait=0), in the others weeks pass: see
+// waitingHistory. Whatever happened, what the lockfiles need is whole after each run, and some more
+// runs leave no garbage and an index that is right.
 func TestRealHistories(t *testing.T) {
 	size.Need(t, size.All)
 	program := buildProgram(t)

@@ -18,9 +18,10 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// waitingHistory lets weeks pass: before each run all that was written looks old, and the room says that its runs were a
-// week earlier. In the first weeks the program is killed or stopped, environments are pushed before it begins, or while it
-// works if its lockfiles name them. What was there or pushed goes in no earlier run than the one behind the next.
+// waitingHistory lets weeks pass: before each run all that was written looks old, and the room says
+// that its runs were a week earlier. In the first weeks the program is killed or stopped,
+// environments are pushed before it begins, or while it works if its lockfiles name them. What was
+// there or pushed goes in no earlier run than the one behind the next.
 func waitingHistory(t *testing.T, program string, store realStore, seed uint64) {
 	r, dir := realWorld(t, store, seed)
 	start := r.w

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// A Run is one of the janitor's commands, as the oracle sees it: what it was told, and which requests it made.
+// A Run is one of the janitor's commands, as the oracle sees it: what it was told, and which
+// requests it made.
 type Run struct {
 	Kind  string          // prune, purge, reindex, …
 	Roots map[string]bool // hashes that the lockfiles on its command line need to run
@@ -43,7 +44,8 @@ type state struct {
 	orphans map[string]bool // keys
 }
 
-// looked returns when the run last began to list where a key is: what came before that it must know.
+// looked returns when the run last began to list where a key is: what came before that it must
+// know.
 func (r *Run) looked(key string) time.Time {
 	seen := r.begun
 	for _, l := range r.listings {
@@ -54,7 +56,8 @@ func (r *Run) looked(key string) time.Time {
 	return seen
 }
 
-// lastLook returns when the run's last look ended: that with its last listing, since slow ones make a look long.
+// lastLook returns when the run's last look ended: that with its last listing, since slow ones make
+// a look long.
 func (r *Run) lastLook() (seen time.Time) {
 	for _, l := range r.listings {
 		if l.ended.After(seen) {

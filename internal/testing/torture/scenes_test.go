@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestTwoRepositoriesShareABucketForAYear: they prune on alternate nights, their environments change every month, and
-// one builds what the other throws away.
+// TestTwoRepositoriesShareABucketForAYear: they prune on alternate nights, their environments
+// change every month, and one builds what the other throws away.
 func TestTwoRepositoriesShareABucketForAYear(t *testing.T) {
 	h := History{Seed: 1, Setting: Setting{Shape: 5, Specs: 30, Layouts: []int{2, 3}, Repos: 2, Page: 1000, Batch: 1000}}
 	add := func(s Step) {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Shrink takes away from a history what it does not need to break the same promise. fails runs one and returns the
-// promises that it breaks.
+// Shrink takes away from a history what it does not need to break the same promise. fails runs one
+// and returns the promises that it breaks.
 func Shrink(h History, promise string, fails func(History) []Broken) History {
 	still := func(next History) bool {
 		return slices.ContainsFunc(fails(next), func(b Broken) bool { return b.Promise == promise })

@@ -17,7 +17,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 )
 
-// One history again, with all that happens in it: go test ./internal/testing/torture -run Histories -seed 17 -histories 1
+// One history again, with all that happens in it: go test ./internal/testing/torture -run Histories
+// -seed 17 -histories 1
 var (
 	firstSeed = flag.Uint64("seed", 0, "seed of the first history")
 	count     = flag.Int("histories", 0, "number of histories; 0 is that of the size of this run")
@@ -75,8 +76,8 @@ func reportBroken(t *testing.T, h History, broken []Broken) {
 	if *shrinks--; *shrinks < 0 {
 		return
 	}
-	// Requests that run beside each other, in an order that the janitor leaves to chance, make few histories differ from
-	// run to run: a second and a third one count as well.
+	// Requests that run beside each other, in an order that the janitor leaves to chance, make few
+	// histories differ from run to run: a second and a third one count as well.
 	small := Shrink(h, broken[0].Promise, func(h History) (broken []Broken) {
 		for try := 0; try < 3 && len(broken) == 0; try++ {
 			broken = h.Run(t, product{}, nil).Broken
