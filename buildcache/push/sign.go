@@ -5,9 +5,11 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
@@ -55,6 +57,34 @@ func (s *Signer) Sign(text []byte) ([]byte, error) {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	if _, err := w.Write(text); err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	return withChecksum(b.Bytes())
+}
+
+const beginSignature = "-----BEGIN PGP SIGNATURE-----"
+
+// withChecksum writes the armor of a clearsigned text anew, with the checksum line that RFC 9580
+// makes optional. GnuPG 2.2, which Spack calls, finds the end of armored data by it, or by the
+// padding: without either, which is one RSA signature in 256, it refuses what is well signed.
+func withChecksum(signed []byte) ([]byte, error) {
+	at := bytes.LastIndex(signed, []byte(beginSignature))
+	if at < 0 {
+		return nil, errors.New("sign: there is no signature")
+	}
+	block, err := armor.Decode(bytes.NewReader(signed[at:]))
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	b := bytes.NewBuffer(signed[:at:at])
+	w, err := armor.EncodeWithChecksumOption(b, block.Type, block.Header, true)
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	if _, err := io.Copy(w, block.Body); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	if err := w.Close(); err != nil {
