@@ -66,14 +66,20 @@ var EndListing = Rewrite(func(body []byte) []byte {
 	return nextToken.ReplaceAll(truncated.ReplaceAll(body, []byte(`<IsTruncated>false</IsTruncated>`)), nil)
 })
 
-// KeyError adds the error of one key to the reply to a batch delete, though
-// the server has deleted it.
+// KeyError adds the error of one key to the reply to a batch delete that names
+// it, though the server has deleted it.
 func KeyError(key, code string) Fault {
-	return Rewrite(func(body []byte) []byte {
-		const end = "</DeleteResult>"
-		failed := fmt.Sprintf("<Error><Key>%s</Key><Code>%s</Code><Message>Said the proxy.</Message></Error>", key, code)
-		return bytes.Replace(body, []byte(end), []byte(failed+end), 1)
-	})
+	return func(w http.ResponseWriter, r *http.Request, forward func() *Reply) {
+		asked, _ := io.ReadAll(r.Body) // the server tells what is wrong with it
+		r.Body = io.NopCloser(bytes.NewReader(asked))
+		reply := forward()
+		if bytes.Contains(asked, []byte("<Key>"+key+"</Key>")) {
+			const end = "</DeleteResult>"
+			failed := fmt.Sprintf("<Error><Key>%s</Key><Code>%s</Code><Message>Said the proxy.</Message></Error>", key, code)
+			reply.Body = bytes.Replace(reply.Body, []byte(end), []byte(failed+end), 1)
+		}
+		send(w, reply)
+	}
 }
 
 // Rewrite changes the body of the reply.
