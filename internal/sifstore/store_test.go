@@ -537,7 +537,7 @@ func TestCleaningRefuses(t *testing.T) {
 
 // Somebody else's upload may be at work: only what is a day old goes.
 func TestUploadsThatDidNotEndAreCleaned(t *testing.T) {
-	store := file.New(t.TempDir())
+	store := file.New(t.TempDir()).ByModTime()
 	f := sif.Folder(t.TempDir())
 	upload(t, store, f, fake(t, f, "tool", "1.0", "", "amd64", []byte("x")), today)
 	for _, key := range []string{"incoming/old", "incoming/young"} {
