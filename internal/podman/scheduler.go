@@ -32,6 +32,8 @@ type Scheduler struct {
 	Anew      bool // concretize also what has been
 	FailFast  bool // the first failure stops the others
 
+	LockedOnly bool // ErrNoLock instead of concretizing: nothing is built, started or written
+
 	tunnels once[*Tunnel]       // by host
 	bases   once[BuiltBase]     // by host, platform and name
 	pinned  once[pinnedBase]    // by platform and name

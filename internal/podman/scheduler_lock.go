@@ -2,6 +2,7 @@ package podman
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/atomicfile"
 )
+
+// ErrNoLock is what a container fails with that has no lockfile, where LockedOnly forbids to make one.
+var ErrNoLock = errors.New("there is no lockfile")
 
 // Lock returns the lockfiles of containers as a build would take them, concretizing several at a
 // time.
@@ -53,6 +57,9 @@ func (s *Scheduler) lock(ctx context.Context, c *Container) error {
 		if text, err := os.ReadFile(path); err == nil && c.SetLock(text) == nil {
 			return nil
 		}
+	}
+	if s.LockedOnly {
+		return ErrNoLock
 	}
 	if err := s.concretize(ctx, c); err != nil {
 		return err

@@ -26,7 +26,7 @@ var arrows = map[string][]string{
 	"internal/atomicfile": {},
 	"internal/filelock":   {},
 	"internal/ctxio":      {},
-	"internal/pipeline":   {},
+	"internal/pipeline":   {"buildcache"},
 	"internal/ui":         {},
 	"internal/doctor":     {"internal/command"},
 	"internal/suite":      {"internal/command"},
