@@ -113,10 +113,11 @@ func signatureOf(fn *ast.FuncDecl) signature {
 	return sig
 }
 
-// kebab turns a parameter's name into a flag's: maxAge into max-age.
+// kebab turns a parameter's name into a flag's: maxAge into max-age, and if_, as Go has a word of its
+// own that is if, into if.
 func kebab(camel string) string {
 	var b strings.Builder
-	for _, r := range camel {
+	for _, r := range strings.TrimSuffix(camel, "_") {
 		if r >= 'A' && r <= 'Z' {
 			b.WriteByte('-')
 			r += 'a' - 'A'
@@ -242,6 +243,9 @@ func readCall(target string, sig signature, args []string, isTarget func(string)
 		}
 		if value == "" {
 			return nil, nil, wrongCall("--%s of %s is empty: give a value or leave the flag out", name, target)
+		}
+		if token.IsKeyword(name) {
+			name += "_"
 		}
 		flags = append(flags, "-"+strings.ReplaceAll(name, "-", "")+"="+value)
 	}

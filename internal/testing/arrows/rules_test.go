@@ -17,6 +17,7 @@ var arrows = map[string][]string{
 	"internal/views":      {"buildcache", "internal/abstract"},
 	"internal/registry":   {"internal/image", "internal/ctxio"},
 	"internal/attest":     {"buildcache", "internal/image", "internal/registry"},
+	"internal/whymiss":    {"buildcache", "buildcache/index", "internal/abstract"},
 	"internal/inspect":    {"buildcache", "internal/attest", "internal/image", "internal/registry"},
 	"internal/publish":    {"internal/attest", "internal/image", "internal/registry", "internal/publish/branch"},
 	"internal/sif":        {"internal/command", "internal/definition", "internal/image", "internal/publish/branch", "internal/quote", "internal/atomicfile"},
@@ -51,15 +52,16 @@ var arrows = map[string][]string{
 	"internal/testing/apptainertest":               {"internal/testing/size", "internal/testing/tooltest"},
 	"internal/testing/apptainertest/cmd/apptainer": {"internal/testing/apptainertest"},
 
-	"buildcache":             {},
-	"buildcache/file":        {"buildcache", "internal/ctxio", "internal/filelock"},
-	"buildcache/s3":          {"buildcache", "internal/ctxio"},
-	"buildcache/index":       {"buildcache"},
-	"buildcache/push":        {"buildcache"},
-	"buildcache/inventory":   {"buildcache", "internal/atomicfile"},
-	"internal/testing/synth": {"buildcache"}, // tests and measurements only
-	"janitor":                {"buildcache", "buildcache/index"},
-	"bench/janitor":          {"buildcache/...", "janitor", "internal/testing/..."},
+	"buildcache":                 {},
+	"buildcache/file":            {"buildcache", "internal/ctxio", "internal/filelock"},
+	"buildcache/s3":              {"buildcache", "internal/ctxio"},
+	"buildcache/index":           {"buildcache"},
+	"buildcache/push":            {"buildcache"},
+	"buildcache/inventory":       {"buildcache", "internal/atomicfile"},
+	"internal/testing/reallocks": {"buildcache"},
+	"internal/testing/synth":     {"buildcache"}, // tests and measurements only
+	"janitor":                    {"buildcache", "buildcache/index"},
+	"bench/janitor":              {"buildcache/...", "janitor", "internal/testing/..."},
 }
 
 // A ban keeps imports from outside this module out of packages.
