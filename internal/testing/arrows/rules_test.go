@@ -61,6 +61,7 @@ var arrows = map[string][]string{
 	"internal/testing/reallocks": {"buildcache"},
 	"internal/testing/synth":     {"buildcache"}, // tests and measurements only
 	"janitor":                    {"buildcache", "buildcache/index"},
+	"janitor/history":            {"buildcache"},
 	"bench/janitor":              {"buildcache/...", "janitor", "internal/testing/..."},
 }
 
