@@ -92,7 +92,7 @@ func (s *Session) receivePackage(ctx context.Context, spec *buildcache.Spec, key
 		return "", err
 	}
 	defer tarball.file.Close()
-	there, err := s.Push.has(ctx, s.lock, spec, layout)
+	there, err := Mirror{s.Push.Store, s.Push.Keys}.has(ctx, s.lock, spec, layout)
 	if err != nil || there {
 		return present, err
 	}
@@ -180,35 +180,4 @@ func (s *Session) checkSpec(spec *buildcache.Spec, text []byte) (*specFile, []by
 	}
 	own, err := s.lock.specText(f)
 	return f, own, err
-}
-
-// has reports whether the build cache has a package already that readers of it take.
-func (d *Destination) has(ctx context.Context, l *lock, spec *buildcache.Spec, layout int) (bool, error) {
-	m := Mirror{d.Store, d.Keys}
-	for _, key := range buildcache.SpecKeys(spec, layout) {
-		_, err := m.spec(ctx, l, spec.Hash, key)
-		var untrusted *untrustedError
-		switch {
-		case err == nil:
-			return d.hasTarball(ctx, spec, layout)
-		case !errors.As(err, &untrusted) && !errors.Is(err, fs.ErrNotExist):
-			return false, err
-		}
-	}
-	return false, nil
-}
-
-// hasTarball guards against a spec file whose tarball is gone. In layout v3 blobs are kept for as
-// long as a manifest names them, and a manifest is written after its blobs.
-func (d *Destination) hasTarball(ctx context.Context, spec *buildcache.Spec, layout int) (bool, error) {
-	if layout == 3 {
-		return true, nil
-	}
-	key := buildcache.TarballKey(spec)
-	for o, err := range d.Store.List(ctx, key) {
-		if err != nil || o.Key == key {
-			return err == nil, err
-		}
-	}
-	return false, nil
 }

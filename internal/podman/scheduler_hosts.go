@@ -61,7 +61,7 @@ func (s *Scheduler) onHost(ctx context.Context, host, platform string, t task, d
 	if err != nil {
 		return err
 	}
-	e := Engine{Host: host, Podman: p, Gateway: s.Gateway, Work: filepath.Join(s.Work, "build"), Tree: s.Tree, Watch: s.Watch, Now: s.Now}
+	e := Engine{Host: host, Podman: p, Gateway: s.Gateway, Work: s.work(), Tree: s.Tree, Watch: s.Watch, Now: s.Now}
 	for _, name := range t.bases {
 		base, err := s.base(ctx, p, host, platform, name)
 		if err != nil {
@@ -75,6 +75,9 @@ func (s *Scheduler) onHost(ctx context.Context, host, platform string, t task, d
 	}
 	return do(e)
 }
+
+// work is the folder of what podman builds from.
+func (s *Scheduler) work() string { return filepath.Join(s.Work, "build") }
 
 // enter waits until the host has a place for one more.
 func (s *Scheduler) enter(ctx context.Context, host string, t task) (leave func(), err error) {

@@ -78,6 +78,8 @@ type podmanOptions struct {
 	keepGoing              bool // with the packages that do not need one that failed
 	noLock                 bool // leave out the lockfile beside the definition
 	digests                bool // of containers that were named, instead of a table of all
+
+	lockfiles []podman.Container // beside those of definitions, described by lockfiles alone
 }
 
 // buildWithPodman builds what is not up to date and ends in a table.
@@ -90,11 +92,7 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 	scheduler.Force, scheduler.FailFast = o.force, o.failFast
 	progress := a.newProgress()
 	scheduler.Watch = progress.event
-	scheduler.Announce = func(ctx context.Context, c podman.Container) {
-		for _, m := range c.Offer.Mirrors {
-			a.announce(ctx, c.Container, m.Store)
-		}
-	}
+	scheduler.Announce = a.announceBuild
 	results := scheduler.Build(ctx, containers)
 	progress.close()
 	var failed []error
@@ -176,8 +174,6 @@ func (a *app) scheduler(ctx context.Context, defs []definition.Definition, o pod
 
 // containers describes what podman is to build, and what the builds may use.
 func (a *app) containers(ctx context.Context, defs []definition.Definition, o podmanOptions, isRelease bool, scope string) ([]podman.Container, error) {
-	offers := map[string]gateway.Build{}
-	here := checkout(ctx)
 	var containers []podman.Container
 	for _, d := range defs {
 		var c podman.Container
@@ -190,22 +186,29 @@ func (a *app) containers(ctx context.Context, defs []definition.Definition, o po
 		if err != nil {
 			return nil, fmt.Errorf("%s for %s: %w", d.Name, d.Platform, err)
 		}
-		mirror := or(o.mirror, a.config.Platforms[d.Platform].Mirror)
+		containers = append(containers, c)
+	}
+	containers = append(containers, o.lockfiles...)
+	offers := map[string]gateway.Build{}
+	here := checkout(ctx)
+	for i := range containers {
+		c := &containers[i]
+		mirror := or(o.mirror, a.config.Platforms[c.Platform].Mirror)
+		var err error
 		if mirror != "" {
 			if c.Mirror, err = a.location(mirror); err != nil {
 				return nil, fmt.Errorf("mirror: %w", err)
 			}
 		}
-		offer, ok := offers[d.Platform]
+		offer, ok := offers[c.Platform]
 		if !ok {
 			if offer, err = a.offer(ctx, mirror, isRelease, o.git); err != nil {
 				return nil, err
 			}
-			offers[d.Platform] = offer
+			offers[c.Platform] = offer
 		}
 		c.KeepGoing = o.keepGoing
 		c.Offer, c.Scope, c.Revision, c.Origin = offer, scope, here.Commit, here.Remote
-		containers = append(containers, c)
 	}
 	return containers, nil
 }

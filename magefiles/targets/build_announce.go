@@ -9,12 +9,20 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/container"
+	"github.com/openbraininstitute/spacktainers/internal/podman"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
 // announceFor is how long a build cache may take to be told. A build does not
 // fail for it.
 const announceFor = time.Minute
+
+// announceBuild tells those of a build's own build caches.
+func (a *app) announceBuild(ctx context.Context, c podman.Container) {
+	for _, m := range c.Offer.Mirrors {
+		a.announce(ctx, c.Container, m.Store)
+	}
+}
 
 // announce tells the janitors of some build caches what a build relies on, before
 // it does. Where none works nothing is written. Where that may not be written,

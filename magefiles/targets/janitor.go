@@ -39,6 +39,7 @@ func (Janitor) Prune(ctx context.Context,
 	planMaxAge *string, // refuse an older plan, as 24h
 	inventory *string, // manifest.json of an S3 Inventory (s3:// or a path) to condemn by, instead of listing the bucket
 	batchManifest *string, // delete nothing: write manifests for S3 Batch Operations, FILE for the first step and FILE-2 for the second
+	metrics *string, // write what became of it to this file, as Prometheus reads it
 	dryRun *bool, // show the plan only
 	json *bool, // for machines
 	yes *bool, // do not ask
@@ -54,7 +55,7 @@ func (Janitor) Prune(ctx context.Context,
 		return err
 	}
 	run := janitorRun{app: a, dry: or(dryRun, false), yes: or(yes, false), json: or(json, false), planFile: or(plan, ""),
-		inventory: or(inventory, ""), batch: or(batchManifest, ""), rules: flags,
+		inventory: or(inventory, ""), batch: or(batchManifest, ""), rules: flags, metrics: newJanitorMetrics(metrics, "prune"),
 		roots: a.rootSource(lock, image, or(ignoreUnlabelled, false), or(ignoreUnlocked, false), or(noRoots, false))}
 	if run.settle, err = durationOr(nil, settle, Duration(janitor.SettleDefault)); err != nil {
 		return err

@@ -24,6 +24,7 @@ func (Janitor) Report(ctx context.Context,
 	image *string, // repositories of images whose specs stay, by commas
 	ignoreUnlabelled *bool, // pass over images that have no lockfile attached
 	top *int, // so many packages and specs (default: 10; 0: all)
+	metrics *string, // write totals to this file, as Prometheus reads it
 	json *bool, // for machines, with all packages
 ) (err error) {
 	defer finish(ctx, &err)
@@ -37,7 +38,7 @@ func (Janitor) Report(ctx context.Context,
 	if n < 0 {
 		return wrongCall("--top is %d, want 0 or more", n)
 	}
-	run := janitorRun{app: a, json: or(json, false), roots: a.rootSource(lock, image, or(ignoreUnlabelled, false), true, false)}
+	run := janitorRun{app: a, json: or(json, false), roots: a.rootSource(lock, image, or(ignoreUnlabelled, false), true, false), metrics: newJanitorMetrics(metrics, "report")}
 	return run.each(ctx, mirror, func(m *mirrorStore) error {
 		return run.report(ctx, m, wanted, n)
 	})
@@ -82,6 +83,7 @@ func (r janitorRun) report(ctx context.Context, m *mirrorStore, wanted bool, top
 }
 
 func (r janitorRun) endReport(out reported, top int) error {
+	r.metrics.reported(out)
 	if r.json {
 		return r.JSON(out)
 	}

@@ -71,8 +71,9 @@ type janitorRun struct {
 	roots          rootSource
 	settle         time.Duration
 	planFile       string
-	inventory      string // to read instead of listing
-	batch          string // file for what another process deletes
+	inventory      string          // to read instead of listing
+	batch          string          // file for what another process deletes
+	metrics        *janitorMetrics // nil: none are wanted
 }
 
 // janitor returns the janitor of a mirror.
@@ -99,6 +100,7 @@ func (r janitorRun) each(ctx context.Context, mirrors *string, f func(*mirrorSto
 	}
 	var errs []error
 	for _, url := range urls {
+		ended := r.metrics.begin(url)
 		m, err := r.openMirror(ctx, url)
 		if err == nil {
 			err = errors.Join(f(m), m.known.Save()) // what a run that failed has read is known all the same
@@ -106,11 +108,12 @@ func (r janitorRun) each(ctx context.Context, mirrors *string, f func(*mirrorSto
 				r.Log.Info("sent", "requests", m.requests.String(), "mirror", url)
 			}
 		}
+		ended(err)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", url, err))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(errors.Join(errs...), r.metrics.write())
 }
 
 // mirrors are those that a flag lists, or those of the configuration: each once, however it is
@@ -229,6 +232,7 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, j janitor.Jani
 	}
 	path := filepath.Join(outDir, "janitor", plan.Run+"-"+fileName(m.url), "plan.json")
 	out := prunedMirror{Mirror: m.url, Plan: plan}
+	r.metrics.planned(m.url, plan)
 	if refused != nil && plan.Before.Specs == 0 {
 		return refused // it came to no decision
 	}
@@ -254,6 +258,7 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, j janitor.Jani
 	}
 	result, err := j.Apply(ctx, plan)
 	out.Result = &result
+	r.metrics.applied(m.url, result)
 	if result.Run != "" {
 		r.Log.Info("pruned", "run", result.Run, "condemned", result.Condemned, "back", result.Back, "deleted", result.Specs, "objects", result.Objects,
 			"size", ui.Size(result.Bytes), "stayed", len(result.Stayed))
