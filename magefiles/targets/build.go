@@ -137,15 +137,15 @@ func (a *app) showResults(results []podman.Result) error {
 // scheduler wires what builds containers, and describes the containers to it.
 // The caller closes it.
 func (a *app) scheduler(ctx context.Context, defs []definition.Definition, o podmanOptions) (*podman.Scheduler, []podman.Container, error) {
-	local, err := a.podman(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
 	isRelease, scope, err := a.release(ctx, o.release)
 	if err != nil {
 		return nil, nil, err
 	}
 	containers, err := a.containers(ctx, defs, o, isRelease, scope)
+	if err != nil {
+		return nil, nil, err // what is wrong with a definition is said also where podman is missing
+	}
+	local, err := a.podman(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
