@@ -64,6 +64,9 @@ func (b Builder) Build(ctx context.Context, images image.Tree, from image.Record
 		return Record{}, false, err
 	}
 	r.Kind = "environment"
+	if err := b.Folder.keepLock(images, from); err != nil {
+		return Record{}, false, err
+	}
 	if old, ok, err := b.there(r); ok || err != nil {
 		return old, false, err
 	}

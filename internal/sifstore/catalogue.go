@@ -23,6 +23,7 @@ type catalogue struct {
 	manifests []*Manifest // by name
 	objects   map[string]buildcache.Object
 	incoming  []buildcache.Object // on their way, or left by an upload that was killed
+	locks     []buildcache.Object // lockfiles of SIFs
 }
 
 // readCatalogue lists a store. Folders in it are none of ours, nor is JSON
@@ -62,6 +63,9 @@ func listStore(ctx context.Context, store buildcache.Store) (catalogue, error) {
 		switch {
 		case strings.HasPrefix(object.Key, incoming):
 			c.incoming = append(c.incoming, object)
+			kept++
+		case strings.HasPrefix(object.Key, locks):
+			c.locks = append(c.locks, object)
 			kept++
 		case !strings.Contains(object.Key, "/"):
 			c.objects[object.Key] = object

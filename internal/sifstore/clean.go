@@ -71,6 +71,7 @@ func NewCleaning(ctx context.Context, store buildcache.Store, keys Keys, r Reten
 		}
 		plan.Lines = append(plan.Lines, line)
 	}
+	plan.Lines = append(plan.Lines, c.judgeLocks(r)...)
 	slices.SortFunc(plan.Lines, func(a, b CleanLine) int { return strings.Compare(a.File, b.File) })
 	return plan, ctx.Err()
 }

@@ -88,10 +88,13 @@ func equivalent(r, other sif.Record) bool {
 		r.Compression == other.Compression && r.SignedBy == other.SignedBy && r.Engine == other.Engine
 }
 
-// Apply sends a SIF. The new object is read back and checked before the old
+// Apply sends a SIF, and before it the lockfile that it was made from. The new object is read back and checked before the old
 // one of its name, if there is any, gives way to it; the manifest comes last.
 func (u Uploader) Apply(ctx context.Context, up Upload) error {
 	r := up.Record
+	if err := u.sendLock(ctx, r); err != nil {
+		return err
+	}
 	switch up.State {
 	case StateSame:
 		return nil

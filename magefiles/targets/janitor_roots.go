@@ -48,7 +48,7 @@ func (a *app) rootSource(lock, image *string, ignoreUnlabelled, ignoreUnlocked, 
 }
 
 // definedRoots adds what the definitions need: the lockfile beside each, and
-// those of its images in the first registry. A definition that has neither, or
+// those of its images in the first registry and of SIFs. A definition that has neither, or
 // an image without a lockfile, needs what is not known.
 func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlocked bool) error {
 	defs, err := definition.Load(".")
@@ -70,6 +70,7 @@ func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlo
 	var unlocked []string                    // definitions of which nothing is known
 	unread := map[string][]string{}          // definitions of which no flag may pass over the images, by cause
 	published := map[string][]janitor.Lock{} // by name: platforms share a repository
+	sums := map[string]bool{}                // of the lockfiles of images
 	for _, d := range defs {
 		if d.Kind != definition.Environment {
 			continue
@@ -110,6 +111,7 @@ func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlo
 				}
 				roots.Locks = append(roots.Locks, root)
 				published[d.Name] = append(published[d.Name], root)
+				sums[sumOf(lock.Text)] = true
 			}
 		}
 		for _, l := range published[d.Name] {
@@ -122,6 +124,10 @@ func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlo
 	if len(unlocked) > 0 {
 		roots.Unknown = append(roots.Unknown, "no lockfile is beside "+someOf(unlocked)+", and no image of it is published: --ignore-unlocked passes over that")
 	}
+	unreadSIFs, err := a.sifRoots(ctx, roots, sums)
+	if err != nil {
+		return err
+	}
 	if ignoreUnlocked {
 		for _, what := range roots.Unknown {
 			a.Log.Warn("passed over: " + what)
@@ -130,6 +136,9 @@ func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlo
 	}
 	for _, cause := range slices.Sorted(maps.Keys(unread)) {
 		roots.Unknown = append(roots.Unknown, fmt.Sprintf("the images of %s cannot be read (%s): --lock and --image go by what they name alone", someOf(unread[cause]), cause))
+	}
+	if unreadSIFs != "" {
+		roots.Unknown = append(roots.Unknown, unreadSIFs)
 	}
 	return nil
 }
