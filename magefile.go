@@ -5,11 +5,14 @@
 //	go run magefile.go quickstart
 //
 // It is stock mage; it only makes sure that no target outlives the go command
-// that started it.
+// that started it, and that from another folder, as in go run ../magefile.go,
+// the targets are found: paths in arguments are those of that folder.
 package main
 
 import (
 	"os"
+	"path/filepath"
+	"runtime"
 
 	"github.com/magefile/mage/mage"
 	"github.com/openbraininstitute/spacktainers/internal/parentdeath"
@@ -17,5 +20,8 @@ import (
 
 func main() {
 	parentdeath.Hold()
+	if _, file, _, ok := runtime.Caller(0); ok && filepath.IsAbs(file) { // it is not where paths are trimmed
+		os.Args = append([]string{os.Args[0], "-d", filepath.Dir(file), "-w", "."}, os.Args[1:]...)
+	}
 	os.Exit(mage.Main())
 }

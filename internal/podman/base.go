@@ -1,6 +1,7 @@
 package podman
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,7 +33,7 @@ var Bases = []string{Builder, Runtime, Singularitah}
 type Base struct {
 	Name     string
 	Platform string
-	Dir      string   // the folder with its Dockerfile
+	Files    fs.FS    // its Dockerfile and what that copies
 	From     string   // the image below: a reference, or debootstrap:SUITE
 	Pull     Pull     // asks the registry of From; needed where that is a tag
 	Packages []string // Debian packages; nil: what the Dockerfile says
@@ -93,31 +94,58 @@ func (b Base) inputs() ([]image.Input, error) {
 	for i, r := range b.Repos {
 		inputs = append(inputs, image.Input{Kind: "repository", Name: fmt.Sprintf("%03d", i), Digest: r.commitAndPaths()})
 	}
-	files, err := folderInputs(b.Dir)
+	files, err := b.fileInputs()
 	return append(inputs, files...), err
 }
 
-// folderInputs lists the files of a folder, hidden ones too: path, whether it is a program, and
-// content.
-func folderInputs(dir string) ([]image.Input, error) {
+// fileInputs lists the files, hidden ones too: path, whether it is a program, and content.
+func (b Base) fileInputs() ([]image.Input, error) {
 	var inputs []image.Input
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(filepath.Dir(dir), path)
-		if err != nil {
-			return err
-		}
-		content, err := os.ReadFile(path)
-		inputs = append(inputs, image.Input{Kind: "file", Name: filepath.ToSlash(name), Digest: fileMode(info).String() + " " + hexSum(content)})
-		return err
+	err := b.walk(func(name string, mode fs.FileMode, content []byte) error {
+		inputs = append(inputs, image.Input{Kind: "file", Name: b.Name + "/" + name, Digest: mode.String() + " " + hexSum(content)})
+		return nil
 	})
 	return inputs, err
+}
+
+// copyFiles writes the files to a folder.
+func (b Base) copyFiles(dir string) error {
+	return b.walk(func(name string, mode fs.FileMode, content []byte) error {
+		to := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, content, mode); err != nil {
+			return err
+		}
+		return os.Chmod(to, mode) // whatever the umask is
+	})
+}
+
+// embedding is the Go file that brings a folder into the program. It is no part of the image.
+const embedding = "embed.go"
+
+// walk hands each file to do, with its mode as git keeps it. Files in a program have no modes: what
+// starts like a script is one.
+func (b Base) walk(do func(name string, mode fs.FileMode, content []byte) error) error {
+	return fs.WalkDir(b.Files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || name == embedding {
+			return err
+		}
+		info, err := fs.Stat(b.Files, name)
+		if err != nil {
+			return err
+		}
+		content, err := fs.ReadFile(b.Files, name)
+		if err != nil {
+			return err
+		}
+		mode := fileMode(info)
+		if bytes.HasPrefix(content, []byte("#!")) {
+			mode = 0o755
+		}
+		return do(name, mode, content)
+	})
 }
 
 // fileMode is a file's mode as git keeps it: the rest depends on who checked out.
@@ -232,7 +260,7 @@ func (b Base) make(ctx context.Context, p Podman, work, key string, native, forc
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := copyTree(b.Dir, dir); err != nil {
+	if err := b.copyFiles(dir); err != nil {
 		return err
 	}
 	if err := b.fetchSources(ctx, p.Run, dir); err != nil {

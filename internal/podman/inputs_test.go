@@ -42,7 +42,7 @@ func TestTheKeyOfABaseImageIsOfAllItsFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "runtime")
 	keyOf := func() string {
 		t.Helper()
-		key, err := Base{Name: Runtime, Platform: "linux/amd64", Dir: dir, From: "x@sha256:1"}.key()
+		key, err := Base{Name: Runtime, Platform: "linux/amd64", Files: os.DirFS(dir), From: "x@sha256:1"}.key()
 		if err != nil {
 			t.Fatal(err)
 		}

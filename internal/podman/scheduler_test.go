@@ -150,7 +150,7 @@ func newScheduler(t *testing.T) (*Scheduler, *podmanDouble) {
 	}
 	for _, name := range []string{Builder, Runtime} {
 		write(t, filepath.Join(dir, name, "Dockerfile"), "FROM scratch")
-		b := Base{Name: name, Platform: "linux/amd64", Dir: filepath.Join(dir, name), From: "x@sha256:1"}
+		b := Base{Name: name, Platform: "linux/amd64", Files: os.DirFS(filepath.Join(dir, name)), From: "x@sha256:1"}
 		scheduler.Bases[b.Platform] = append(scheduler.Bases[b.Platform], b)
 		_, key, err := b.Pin(t.Context(), scheduler.Podman)
 		if err != nil {

@@ -27,7 +27,7 @@ func siteNames(t *testing.T) (names []string) {
 
 func script(t *testing.T, site string, program ...string) string {
 	t.Helper()
-	s, err := ReadSite(sites, site)
+	s, err := ReadSite(sites, os.DirFS(sites), site)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,11 +101,11 @@ func TestASiteThatRunsCommandsIsRefused(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "x.yaml"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ReadSite(dir, "x"); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ReadSite(dir, os.DirFS(dir), "x"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	if _, err := ReadSite(dir, "y"); err == nil || !strings.Contains(err.Error(), `no site "y"`) {
+	if _, err := ReadSite(dir, os.DirFS(dir), "y"); err == nil || !strings.Contains(err.Error(), `no site "y"`) {
 		t.Errorf("got %v", err)
 	}
 }

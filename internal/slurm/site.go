@@ -27,20 +27,19 @@ type Site struct {
 	Env        map[string]string `yaml:"env"`
 }
 
-// ReadSite reads NAME.yaml in a folder of sites, or the file that name is the
-// path of: FILE.yaml.
-func ReadSite(dir, name string) (Site, error) {
+// ReadSite reads NAME.yaml in a folder of sites, where that has none in those that the program
+// brings along, or the file that name is the path of: FILE.yaml.
+func ReadSite(dir string, ours fs.FS, name string) (Site, error) {
 	path := filepath.Join(dir, name+".yaml")
 	if strings.HasSuffix(name, ".yaml") {
 		path = name
 	}
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		known, _ := filepath.Glob(filepath.Join(dir, "*.yaml"))
-		for i, k := range known {
-			known[i] = strings.TrimSuffix(filepath.Base(k), ".yaml")
-		}
-		return Site{}, fmt.Errorf("no site %q in %s: %s", name, dir, suggest.Hint(name, known))
+	if errors.Is(err, fs.ErrNotExist) && path != name && fs.ValidPath(name) {
+		text, err = fs.ReadFile(ours, name+".yaml")
+	}
+	if errors.Is(err, fs.ErrNotExist) || path != name && !fs.ValidPath(name) {
+		return Site{}, fmt.Errorf("no site %q in %s: %s", name, dir, suggest.Hint(name, namesOfSites(dir, ours)))
 	}
 	if err != nil {
 		return Site{}, err
@@ -50,6 +49,17 @@ func ReadSite(dir, name string) (Site, error) {
 		return Site{}, err
 	}
 	return s, s.check(path)
+}
+
+func namesOfSites(dir string, ours fs.FS) []string {
+	known, _ := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	more, _ := fs.Glob(ours, "*.yaml")
+	known = append(known, more...)
+	for i, k := range known {
+		known[i] = strings.TrimSuffix(filepath.Base(k), ".yaml")
+	}
+	slices.Sort(known)
+	return slices.Compact(known)
 }
 
 // shellPath is what a job may have a shell read between double quotes: text

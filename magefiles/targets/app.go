@@ -15,15 +15,15 @@ import (
 )
 
 // Where targets leave their results and what they want to keep between runs.
-const (
-	outDir  = "out"
-	workDir = "out/cache" // may be removed at any time: it only saves work
+var (
+	outDir  = filepath.Join(root, "out")
+	workDir = filepath.Join(outDir, "cache") // may be removed at any time: it only saves work
 )
 
 var images = image.Tree(filepath.Join(outDir, "images"))
 
 // Bare holds the targets that have the name of a namespace and no colon, such
-// as containers beside containers:build: magefiles/magefile.go lends them one.
+// as containers beside containers:build: package bare lends them one.
 type Bare struct{}
 
 // An app is what every target starts from.
@@ -39,7 +39,8 @@ func start() (*app, error) {
 	u := ui.New(os.Stdout, os.Stderr, ui.CI(env.CI), env.NoColor)
 	u.Summary = env.SummaryFile
 	filelock.Notice = func(sentence string) { u.Log.Warn(sentence) }
-	config, err := loadConfig(ConfigFile)
+	config, err := loadConfig(filepath.Join(root, ConfigFile))
+	config.below(root)
 	return &app{UI: u, config: config, env: env}, err
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Mage finds bare targets such as containers only in magefiles/magefile.go, and gives them their
-// arguments by position. So each repeats the signature of a method of Bare: with the same
+// Mage finds bare targets such as containers only outside of the package with that namespace, and
+// gives them their arguments by position. So each repeats the signature of a method of Bare: with the same
 // parameters, in the same order, handed over by name.
 func TestTheBareTargetsRepeatWhatTheyCall(t *testing.T) {
 	methods := map[string][]string{}
@@ -25,14 +25,14 @@ func TestTheBareTargetsRepeatWhatTheyCall(t *testing.T) {
 			}
 		}
 	}
-	bare := functions(t, "../magefile.go", nil)
+	bare := functions(t, "../bare/bare.go", nil)
 	if len(bare) == 0 || len(bare) != len(methods) {
-		t.Errorf("magefile.go has %d bare targets, Bare %d", len(bare), len(methods))
+		t.Errorf("package bare has %d bare targets, Bare %d", len(bare), len(methods))
 	}
 	for _, fn := range bare {
 		name := fn.Name.Name
 		if diff := cmp.Diff(methods[name], parameters(fn)); diff != "" {
-			t.Errorf("%s of Bare and of magefile.go differ:\n%s", name, diff)
+			t.Errorf("%s of Bare and of package bare differ:\n%s", name, diff)
 		}
 		var given []string
 		call := fn.Body.List[0].(*ast.ReturnStmt).Results[0].(*ast.CallExpr)

@@ -2,6 +2,8 @@ package targets
 
 import (
 	"context"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -9,7 +11,10 @@ import (
 
 	"github.com/magefile/mage/mg"
 
+	"github.com/openbraininstitute/spacktainers/builder"
 	"github.com/openbraininstitute/spacktainers/internal/podman"
+	baseruntime "github.com/openbraininstitute/spacktainers/runtime"
+	"github.com/openbraininstitute/spacktainers/singularitah"
 )
 
 // Base are the images that containers are built with: builder, runtime and
@@ -117,7 +122,7 @@ func (a *app) bases(platform string) []podman.Base {
 	}
 	var bases []podman.Base
 	for _, name := range podman.Bases {
-		b := podman.Base{Name: name, Platform: platform, Dir: name, From: from, Pull: a.pull, Packages: a.config.Packages[name]}
+		b := podman.Base{Name: name, Platform: platform, Files: baseFiles(name), From: from, Pull: a.pull, Packages: a.config.Packages[name]}
 		switch name {
 		case podman.Builder:
 			b.Spack, b.Repos = &spack, repos
@@ -127,6 +132,16 @@ func (a *app) bases(platform string) []podman.Base {
 		bases = append(bases, b)
 	}
 	return bases
+}
+
+// baseFiles are the files of a base image: those of its folder, or where the repository has none
+// those that the program brings along.
+func baseFiles(name string) fs.FS {
+	dir := filepath.Join(root, name)
+	if _, err := os.Stat(filepath.Join(dir, "Dockerfile")); err == nil {
+		return os.DirFS(dir)
+	}
+	return map[string]fs.FS{podman.Builder: builder.Files, podman.Runtime: baseruntime.Files, podman.Singularitah: singularitah.Files}[name]
 }
 
 // withApptainer is a base image whose archive has Apptainer, from where the

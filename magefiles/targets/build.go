@@ -49,7 +49,7 @@ func (Bare) Containers(ctx context.Context,
 // environments returns the valid definitions that are built here: all but
 // those for Apptainer. A mistake anywhere stops everything.
 func (a *app) environments(platform *string) ([]definition.Definition, error) {
-	defs, err := definition.Load(".")
+	defs, err := definition.Load(root)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func (Containers) List(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	defs, broken := definition.Load(".")
+	defs, broken := definition.Load(root)
 	if or(json, false) {
 		return errors.Join(a.JSON(listed(defs)), broken)
 	}
@@ -242,7 +242,7 @@ func (a *app) find(name string, platform *string) ([]definition.Definition, erro
 
 // loadDefinitions returns the valid definitions, and the mistakes in the others.
 func loadDefinitions() ([]definition.Definition, definition.Errors, error) {
-	defs, err := definition.Load(".")
+	defs, err := definition.Load(root)
 	var mistakes definition.Errors
 	if errors.As(err, &mistakes) {
 		err = nil

@@ -1,14 +1,15 @@
 package targets
 
 import (
+	"cmp"
 	"embed"
 	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,16 +26,24 @@ import (
 func init() {
 	parentdeath.Hold()
 	terminateAsInterrupt()
-	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "-test.") {
+	if isTest() {
 		return
 	}
-	args, err := rewrite(os.Args[1:], signatures())
+	targets := signatures()
+	args, err := rewrite(os.Args[1:], targets)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		os.Exit(exitWrongCall)
 	}
+	if sig, ok := helpWanted(args, targets); ok {
+		fmt.Print(help(sig, filepath.Base(os.Args[0])))
+		os.Exit(0)
+	}
 	os.Args = append(os.Args[:1:1], args...)
 }
+
+// isTest reports whether this is the test program of a package, and not what a person calls.
+func isTest() bool { return len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "-test.") }
 
 //go:embed *.go
 var source embed.FS
@@ -43,6 +52,18 @@ var source embed.FS
 type signature struct {
 	args  []string        // positional, in order
 	flags map[string]bool // by --kebab-name; true for a switch, which needs no value
+
+	name   string // as it is written: containers:why-miss
+	doc    string
+	params []param // all, in the order of the function's
+}
+
+// A param is a parameter of a target.
+type param struct {
+	name string // NAME of a positional one, flag-name of a flag
+	flag bool
+	kind string // string, bool, int, float64
+	help string
 }
 
 // optionalArg is the flag that may also stand as a last positional argument,
@@ -54,7 +75,7 @@ const restArg = "arguments"
 
 // signatures reads the targets from this package's source: the methods of
 // mage's namespaces, the functions, and, as the bare targets that
-// magefiles/magefile.go lends a name to, the methods of Bare.
+// package bare lends a name to, the methods of Bare.
 func signatures() map[string]signature {
 	found := map[string]signature{}
 	files, _ := source.ReadDir(".")
@@ -63,13 +84,13 @@ func signatures() map[string]signature {
 			continue
 		}
 		text, _ := source.ReadFile(file.Name())
-		parsed, err := parser.ParseFile(token.NewFileSet(), file.Name(), text, parser.SkipObjectResolution)
+		parsed, err := parser.ParseFile(token.NewFileSet(), file.Name(), text, parser.SkipObjectResolution|parser.ParseComments)
 		if err != nil {
 			panic(err) // it compiled
 		}
 		for _, decl := range parsed.Decls {
 			if fn, ok := decl.(*ast.FuncDecl); ok && isTarget(fn) {
-				found[strings.ToLower(targetName(fn))] = signatureOf(fn)
+				found[strings.ToLower(targetName(fn))] = signatureOf(fn, parsed.Comments)
 			}
 		}
 	}
@@ -97,20 +118,44 @@ func targetName(fn *ast.FuncDecl) string {
 	return namespace + ":" + fn.Name.Name
 }
 
-func signatureOf(fn *ast.FuncDecl) signature {
-	sig := signature{flags: map[string]bool{}}
+func signatureOf(fn *ast.FuncDecl, comments []*ast.CommentGroup) signature {
+	sig := signature{flags: map[string]bool{}, name: written(targetName(fn)), doc: fn.Doc.Text()}
 	for _, field := range fn.Type.Params.List[1:] {
 		pointer, optional := field.Type.(*ast.StarExpr)
+		kind, _ := field.Type.(*ast.Ident)
+		if optional {
+			kind, _ = pointer.X.(*ast.Ident)
+		}
 		for _, name := range field.Names {
-			if !optional {
-				sig.args = append(sig.args, strings.ToUpper(kebab(name.Name)))
-				continue
+			p := param{name: kebab(name.Name), flag: optional, kind: kind.Name, help: behind(field, comments)}
+			if optional {
+				sig.flags[p.name] = p.kind == "bool"
+			} else {
+				p.name = strings.ToUpper(p.name)
+				sig.args = append(sig.args, p.name)
 			}
-			kind, _ := pointer.X.(*ast.Ident)
-			sig.flags[kebab(name.Name)] = kind != nil && kind.Name == "bool"
+			sig.params = append(sig.params, p)
 		}
 	}
 	return sig
+}
+
+// behind is the comment at the end of a parameter's line.
+func behind(field *ast.Field, comments []*ast.CommentGroup) string {
+	i := slices.IndexFunc(comments, func(c *ast.CommentGroup) bool { return c.Pos() > field.End() })
+	if i < 0 || comments[i].Pos() > field.End()+3 { // a comma and a space
+		return ""
+	}
+	return strings.TrimSpace(comments[i].Text())
+}
+
+// written is a target's name as people write it: Containers:WhyMiss is containers:why-miss.
+func written(name string) string {
+	parts := strings.Split(name, ":")
+	for i, part := range parts {
+		parts[i] = strings.TrimPrefix(kebab(part), "-")
+	}
+	return strings.Join(parts, ":")
 }
 
 // kebab turns a parameter's name into a flag's: maxAge into max-age, and if_, as Go has a word of its
@@ -155,7 +200,7 @@ func rewrite(args []string, targets map[string]signature) ([]string, error) {
 		name := asTarget(rest[0])
 		sig, ok := targets[strings.ToLower(name)]
 		if !ok {
-			return nil, unknown("target", rest[0], slices.Collect(maps.Keys(targets)))
+			return nil, unknown("target", rest[0], names(targets))
 		}
 		isTarget := func(arg string) bool { _, ok := targets[strings.ToLower(asTarget(arg))]; return ok }
 		call, after, err := readCall(name, sig, rest[1:], isTarget)
@@ -265,6 +310,15 @@ func (s signature) flag(name *string) (isSwitch, ok bool) {
 		}
 	}
 	return false, false
+}
+
+// names are those of the targets, as they are written.
+func names(targets map[string]signature) []string {
+	var list []string
+	for key, sig := range targets {
+		list = append(list, cmp.Or(sig.name, key))
+	}
+	return list
 }
 
 func dashed(flags map[string]bool) []string {

@@ -51,7 +51,7 @@ func (a *app) rootSource(lock, image *string, ignoreUnlabelled, ignoreUnlocked, 
 // those of its images in the first registry and of SIFs. A definition that has neither, or
 // an image without a lockfile, needs what is not known.
 func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlocked bool) error {
-	defs, err := definition.Load(".")
+	defs, err := definition.Load(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // a folder without definitions
 	}

@@ -95,7 +95,7 @@ func Test(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	o := suite.Options{Run: command.Exec(os.Stderr), Out: os.Stdout, RequireTools: a.env.RequireTools}
+	o := suite.Options{Dir: root, Run: command.Exec(os.Stderr), Out: os.Stdout, RequireTools: a.env.RequireTools}
 	switch {
 	case or(long, false):
 		o.Size = suite.Long

@@ -27,8 +27,16 @@ type Publish mg.Namespace
 // Publish sends the images of all containers from their layouts to the
 // registries.
 func (Bare) Publish(ctx context.Context,
-	dryRun, json, allowPartial, force, release *bool,
-	registry, environment, branch, sign, documents *string,
+	dryRun *bool, // say what would be sent, and send nothing
+	json *bool, // for machines
+	allowPartial *bool, // publish also where a platform is not built
+	force *bool, // replace versions that were published from another build
+	release *bool, // at a shell: this is a release; CI says so itself
+	registry *string, // a registry's prefix, such as 127.0.0.1:5000/ (default: all configured)
+	environment *string, // only to the registries of an environment, such as staging
+	branch *string, // that is published (default: CI's, or the checkout's)
+	sign *string, // sign with this private key file, as cosign does; COSIGN_PASSWORD opens it
+	documents *string, // none: attach nothing to the images, for registries that take no such things
 ) (err error) {
 	defer finish(ctx, &err)
 	return publishAll(ctx, nil, publishOptions{dryRun, json, allowPartial, force, release, registry, environment, branch, sign, documents})
@@ -227,7 +235,7 @@ func (a *app) releases(container *string, partial bool) ([]publish.Release, erro
 
 // definedPlatforms lists the platforms of each container that Spack builds.
 func definedPlatforms() (map[string][]string, error) {
-	defs, err := definition.Load(".")
+	defs, err := definition.Load(root)
 	var mistakes definition.Errors
 	if err != nil && !errors.As(err, &mistakes) && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
@@ -244,7 +252,7 @@ func definedPlatforms() (map[string][]string, error) {
 // definedName resolves a root spec's name to its container's. What is not
 // defined keeps its name: it may be published nevertheless.
 func (a *app) definedName(container string) string {
-	defs, _ := definition.Load(".")
+	defs, _ := definition.Load(root)
 	if found, err := definition.Find(defs, container); err == nil {
 		return found[0].Name
 	}

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -42,6 +43,9 @@ func Quickstart(ctx context.Context) (err error) {
 	a, err := start()
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(filepath.Join(root, quickstartFolder)); err != nil {
+		return wrongCall("quickstart is for a clone of the project itself, which has the build cache that it works on: here, begin with mage containers:build")
 	}
 	t := tour{app: a}
 	defer t.close()
@@ -104,7 +108,7 @@ func (t *tour) close() {
 func (t *tour) layout() string { return images.Dir(t.built.Name, t.built.Platform) }
 
 func (t *tour) check(context.Context) (string, error) {
-	defs, err := definition.Load(".")
+	defs, err := definition.Load(root)
 	if err != nil {
 		return "", err
 	}
@@ -115,7 +119,7 @@ func (t *tour) check(context.Context) (string, error) {
 }
 
 func quickstartDefinition() (definition.Definition, error) {
-	defs, err := definition.Load(quickstartFolder)
+	defs, err := definition.Load(filepath.Join(root, quickstartFolder))
 	if err != nil {
 		return definition.Definition{}, err
 	}
@@ -129,7 +133,7 @@ func quickstartDefinition() (definition.Definition, error) {
 func (t *tour) assemble(ctx context.Context) (string, error) {
 	var err error
 	t.built, err = t.app.assemble(ctx, t.container, assembleOptions{
-		mirror: quickstartMirror, key: quickstartKey, base: assemble.Scratch,
+		mirror: filepath.Join(root, quickstartMirror), key: filepath.Join(root, quickstartKey), base: assemble.Scratch,
 	})
 	if err != nil {
 		return "", err
@@ -226,7 +230,7 @@ func (t *tour) tidy(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cache, _, err := t.openStore(ctx, quickstartMirror)
+	cache, _, err := t.openStore(ctx, filepath.Join(root, quickstartMirror))
 	if err != nil {
 		return "", err
 	}

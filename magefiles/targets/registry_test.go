@@ -3,6 +3,7 @@ package targets
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -37,7 +38,7 @@ func TestOneSetOfCredentialsOpensEveryWayToARegistry(t *testing.T) {
 			return err
 		},
 		"base:build": func(a *app) error {
-			pinned, _, err := podman.Base{Name: podman.Runtime, Platform: "linux/amd64", Dir: t.TempDir(), From: a.config.BaseImage, Pull: a.pull}.Pin(t.Context(), podman.Podman{})
+			pinned, _, err := podman.Base{Name: podman.Runtime, Platform: "linux/amd64", Files: os.DirFS(t.TempDir()), From: a.config.BaseImage, Pull: a.pull}.Pin(t.Context(), podman.Podman{})
 			if err == nil && !strings.Contains(pinned.From, "@sha256:") {
 				err = fmt.Errorf("pinned to %s", pinned.From)
 			}

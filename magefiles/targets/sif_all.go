@@ -12,8 +12,13 @@ import (
 // Sif makes and uploads the SIFs of all containers that are built, and of all
 // Apptainer definition files where apptainer is.
 func (Bare) Sif(ctx context.Context,
-	engine, compression, branch, sifs, sign *string,
-	dryRun, json *bool,
+	engine *string, // apptainer or native, as for sif:build
+	compression *string, // zstd (default) or gzip
+	branch *string, // that the images were built from (default: the checkout's)
+	sifs *string, // bucket or folder (default: the configured one)
+	sign *string, // sign with the PGP private key in this file
+	dryRun *bool, // make them, say what would be sent, and send nothing
+	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
 	a, err := start()
@@ -32,7 +37,7 @@ func (Bare) Sif(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	defs, broken := definition.Load(".")
+	defs, broken := definition.Load(root)
 	sent := []sentSIF{}
 	errs := []error{broken}
 	for _, d := range defs {

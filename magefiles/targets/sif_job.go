@@ -7,15 +7,18 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/sif"
 	"github.com/openbraininstitute/spacktainers/internal/slurm"
+	"github.com/openbraininstitute/spacktainers/sites"
 )
 
-// sitesDir holds a file for each site that jobs are written for.
-const sitesDir = "sites"
+// sitesDir holds a file for each site that jobs are written for. What is not there is looked for
+// among those of the program.
+var sitesDir = filepath.Join(root, "sites")
 
 // Job writes a batch script that runs a container on a cluster with Slurm.
 // Where Python packages lie is looked up in the image itself.
@@ -35,7 +38,7 @@ func (Sif) Job(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
-	where, err := slurm.ReadSite(sitesDir, or(site, "generic"))
+	where, err := slurm.ReadSite(sitesDir, sites.Files, or(site, "generic"))
 	if err != nil {
 		return callError{err}
 	}

@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// module is the path of this project's module.
-const module = "github.com/openbraininstitute/spacktainers"
+// modulePath is the path of this project's module.
+const modulePath = "github.com/openbraininstitute/spacktainers"
 
 // A buildVersion is what the program knows of what it was made from.
 type buildVersion struct {
@@ -49,8 +49,8 @@ func versionOf(info *debug.BuildInfo) buildVersion {
 	if info == nil {
 		return v
 	}
-	if info.Main.Path != module {
-		if i := slices.IndexFunc(info.Deps, func(d *debug.Module) bool { return d.Path == module }); i >= 0 {
+	if info.Main.Path != modulePath {
+		if i := slices.IndexFunc(info.Deps, func(d *debug.Module) bool { return d.Path == modulePath }); i >= 0 {
 			v.Version = info.Deps[i].Version
 		}
 		return v // the commit is that of the other repository

@@ -13,11 +13,11 @@ func TestTheVersionIsThatOfThisModule(t *testing.T) {
 	}{
 		"nothing known": {nil, buildVersion{Version: "(devel)"}},
 		"a checkout": {
-			&debug.BuildInfo{Main: debug.Module{Path: module, Version: "(devel)"}, Settings: revision},
+			&debug.BuildInfo{Main: debug.Module{Path: modulePath, Version: "(devel)"}, Settings: revision},
 			buildVersion{Version: "(devel)", Commit: "abc", Modified: true},
 		},
 		"another repository": {
-			&debug.BuildInfo{Main: debug.Module{Path: "example.org/site"}, Deps: []*debug.Module{{Path: module, Version: "v1.2.3"}}, Settings: revision},
+			&debug.BuildInfo{Main: debug.Module{Path: "example.org/site"}, Deps: []*debug.Module{{Path: modulePath, Version: "v1.2.3"}}, Settings: revision},
 			buildVersion{Version: "v1.2.3"},
 		},
 	} {

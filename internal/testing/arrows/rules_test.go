@@ -5,8 +5,15 @@ package arrows
 // for a folder and all below it.
 var arrows = map[string][]string{
 	".":                 {"internal/parentdeath"},
-	"magefiles":         {"magefiles/targets"},
-	"magefiles/targets": {"internal/...", "buildcache/...", "janitor"},
+	"cmd/spacktainers":  {"magefiles/targets"},
+	"magefiles":         {"magefiles/bare", "magefiles/targets"},
+	"magefiles/bare":    {"magefiles/targets"},
+	"magefiles/targets": {"internal/...", "buildcache/...", "janitor", "builder", "runtime", "singularitah", "sites"},
+
+	"builder":      {}, // these embed their folder
+	"runtime":      {},
+	"singularitah": {},
+	"sites":        {},
 
 	"internal/abstract":   {"buildcache"},
 	"internal/definition": {"buildcache", "internal/abstract", "internal/suggest", "internal/yamlstrict"},
@@ -28,6 +35,7 @@ var arrows = map[string][]string{
 	"internal/filelock":   {},
 	"internal/ctxio":      {},
 	"internal/pipeline":   {"buildcache"},
+	"internal/scaffold":   {"internal/suggest"},
 	"internal/ui":         {},
 	"internal/doctor":     {"internal/command"},
 	"internal/suite":      {"internal/command"},
@@ -83,6 +91,9 @@ var bans = []ban{
 	{imports: "github.com/containers", from: "buildcache", why: "the build cache knows no podman"},
 	{imports: "github.com/containers", from: "janitor", why: "the janitor knows no podman"},
 }
+
+// starters are the packages that hand the targets to who calls them.
+var starters = []string{"magefiles", "magefiles/bare", "cmd/spacktainers"}
 
 // readers are the only files that may read environment variables.
 var readers = []string{
