@@ -27,8 +27,8 @@ type Size int
 // The sizes. Two cores take under 5 minutes for Quick, with nothing compiled before, some 35 for
 // All, and hours for Long.
 const (
-	Quick Size = iota // format, vet, and the tests that need minutes and no program but Go's
-	All               // real servers and podman, the race detector, staticcheck, known vulnerabilities, short fuzzing
+	Quick Size = iota // format, what go test vets, and the tests that need minutes and no program but Go's
+	All               // real servers and podman, the race detector, all of vet, staticcheck, known vulnerabilities, short fuzzing
 	Long              // the torture in full, and fuzzing for ten minutes each
 )
 
@@ -53,7 +53,7 @@ type step struct {
 
 var steps = []step{
 	{"gofmt", Quick, format},
-	{"go vet", Quick, analyse("go", "vet")},
+	{"go vet", All, analyse("go", "vet")},
 	{"staticcheck", All, analyse("go", "tool", "staticcheck")},
 	{"govulncheck", All, vulnerabilities},
 	{"fuzz", All, fuzz},

@@ -217,7 +217,7 @@ func TestAQuickRunSaysWhatItLeavesOut(t *testing.T) {
 	if err := Run(t.Context(), Options{Dir: module(t, map[string]string{}), Run: run, Out: &out}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"staticcheck", "govulncheck", "fuzz", "torture", "the race detector"} {
+	for _, want := range []string{"go vet", "staticcheck", "govulncheck", "fuzz", "torture", "the race detector"} {
 		if !strings.Contains(out.String(), "left out  "+want+": it is part of test --all\n") {
 			t.Errorf("does not say that it leaves out %s:\n%s", want, &out)
 		}
@@ -225,7 +225,7 @@ func TestAQuickRunSaysWhatItLeavesOut(t *testing.T) {
 			t.Errorf("runs %s", want)
 		}
 	}
-	if last := ran[len(ran)-1]; last != "go test -json -timeout=10m -short -vet=off ./... "+SizeVariable+"=quick" {
+	if last := ran[len(ran)-1]; last != "go test -json -timeout=10m -short ./... "+SizeVariable+"=quick" {
 		t.Errorf("ran %q", last)
 	}
 }
