@@ -105,6 +105,11 @@ func (o *oracle) afterRemove(a *Actor, key string) {
 			o.rest[b] = true
 		}
 	}
+	if k == specFile && a.Run != nil { // the other layout may have the spec still, or again
+		for other := range o.byHash[hash] {
+			o.rest[other] = true
+		}
+	}
 	o.refer(key, nil)
 	if k == specFile || k == specManifest {
 		for index, named := range o.spacks {
