@@ -72,7 +72,12 @@ type Janitor struct {
 	// then; the indexes are changed all the same, which must come first.
 	HandOver func(step int, keys []string) error
 
-	clock *clock // the store's
+	// Price says how long specs take to build: it fills in Seconds and Estimated. It is asked where the
+	// policy has a target size, and may read the mirror.
+	Price func(context.Context, []*Priced) error
+
+	clock  *clock         // the store's
+	prices map[id]*Priced // of what a plan without a target size would condemn; nil: not asked yet
 }
 
 // SettleDefault is how long Spack's clients keep an index.

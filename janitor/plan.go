@@ -30,6 +30,7 @@ type Plan struct {
 	limits  limits     // what a plan that was reviewed allows
 	stop    string     // why nothing is due
 	let     bool       // the brake was raised
+	prices  map[id]*Priced
 }
 
 // A Head is a plan without its lists.
@@ -44,7 +45,8 @@ type Head struct {
 	Mend    []string  `json:"mend,omitempty"`    // what is wrong with the indexes and is put right
 	Damage  []Damage  `json:"damage,omitempty"`
 	Notes   []string  `json:"notes,omitempty"` // what a person should know
-	First   time.Time `json:"first,omitzero"`  // when the first of what waits may go
+	Target  *Target   `json:"target,omitempty"`
+	First   time.Time `json:"first,omitzero"` // when the first of what waits may go
 	Before  Totals    `json:"before"`
 	Room    Totals    `json:"condemned"` // waiting, held and due
 	Due     Totals    `json:"due"`       // deleted now

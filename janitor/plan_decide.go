@@ -32,6 +32,13 @@ func (j *Janitor) plan(ctx context.Context, purge *Purge, limits limits) (*Plan,
 	if err != nil {
 		return nil, err
 	}
+	p, err := j.decide(l, r, purge, limits)
+	if err != nil || purge != nil || j.Policy.TargetSize == 0 {
+		return p, err
+	}
+	if err := j.price(ctx, p); err != nil {
+		return nil, err
+	}
 	return j.decide(l, r, purge, limits)
 }
 
@@ -39,7 +46,7 @@ func (j *Janitor) plan(ctx context.Context, purge *Purge, limits limits) (*Plan,
 // nothing but the clocks.
 func (j *Janitor) decide(l *look, r *room, purge *Purge, limits limits) (*Plan, error) {
 	now := j.moment()
-	p := &Plan{look: l, now: now, room: r, purge: purge, limits: limits, Head: Head{
+	p := &Plan{look: l, now: now, room: r, purge: purge, limits: limits, prices: j.prices, Head: Head{
 		Run: now.Ours.UTC().Format("20060102T150405.000Z"), Mirror: j.Mirror, Made: now.Ours, Policy: j.Policy, Damage: l.scan.Damage, Roots: l.digest}}
 	if purge != nil {
 		return p.decidePurge()
@@ -54,6 +61,9 @@ func (j *Janitor) decide(l *look, r *room, purge *Purge, limits limits) (*Plan, 
 	p.marks = m
 	p.unneeded(m)
 	p.findLone(m)
+	if j.prices != nil {
+		p.keepWhatIsDear(m, j.prices)
+	}
 	p.fill(p.all, p.condemned)
 	p.finish()
 	p.mends()

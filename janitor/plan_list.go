@@ -24,6 +24,8 @@ type Condemned struct {
 	Since   time.Time       `json:"since,omitzero"`   // when it was condemned, by our clock
 	Due     time.Time       `json:"due,omitzero"`     // when it has waited
 	Bytes   int64           `json:"bytes"`
+	Seconds float64         `json:"seconds,omitempty"` // to build it again, where a target size is given
+	Guess   bool            `json:"guess,omitempty"`   // Seconds is estimated
 }
 
 // A Kept is a spec that stays.
@@ -88,6 +90,9 @@ func (p *Plan) spec(at id) Condemned {
 		return c
 	}
 	c.State, c.Reason = p.state[at].String(), p.why[at].String()
+	if price := p.prices[at]; price != nil {
+		c.Seconds, c.Guess = price.Seconds, price.Estimated
+	}
 	if n, ok := p.needs[at]; ok {
 		c.Needs = s.dag.text(n)
 	}

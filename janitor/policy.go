@@ -11,15 +11,16 @@ import (
 // A Policy says what may go. A duration or number of 0 means that there is no
 // such rule; the brake and the wait are the exceptions.
 type Policy struct {
-	Grace       time.Duration `json:"grace"`                // what is younger stays, orphans too: a build may be pushing it
-	Wait        time.Duration `json:"wait"`                 // what is condemned is deleted after it; with 0, in the same run
-	MaxAge      time.Duration `json:"max_age,omitempty"`    // what is younger stays; without roots, what is older goes
-	UsedSince   time.Duration `json:"used_since,omitempty"` // what was fetched less long ago stays, by Uses
-	KeepLast    int           `json:"keep_last,omitempty"`  // newest versions of each package that stay
-	DropBuild   bool          `json:"drop_build,omitempty"` // what is needed to build only does not stay for that
-	NoRoots     bool          `json:"no_roots,omitempty"`   // nothing is needed: go by age alone
-	MaxFraction float64       `json:"max_fraction"`         // condemn no more of the specs or bytes; with 0, nothing
-	Raise       float64       `json:"raise,omitempty"`      // MaxFraction of this run only: what it lets through is not asked for again
+	Grace       time.Duration `json:"grace"`                 // what is younger stays, orphans too: a build may be pushing it
+	Wait        time.Duration `json:"wait"`                  // what is condemned is deleted after it; with 0, in the same run
+	MaxAge      time.Duration `json:"max_age,omitempty"`     // what is younger stays; without roots, what is older goes
+	UsedSince   time.Duration `json:"used_since,omitempty"`  // what was fetched less long ago stays, by Uses
+	KeepLast    int           `json:"keep_last,omitempty"`   // newest versions of each package that stay
+	DropBuild   bool          `json:"drop_build,omitempty"`  // what is needed to build only does not stay for that
+	NoRoots     bool          `json:"no_roots,omitempty"`    // nothing is needed: go by age alone
+	TargetSize  int64         `json:"target_size,omitempty"` // bytes that the mirror may take: no more is condemned than brings it there, the cheapest to build first
+	MaxFraction float64       `json:"max_fraction"`          // condemn no more of the specs or bytes; with 0, nothing
+	Raise       float64       `json:"raise,omitempty"`       // MaxFraction of this run only: what it lets through is not asked for again
 
 	EvenIfWritten bool          `json:"even_if_written,omitempty"` // with a wait of 0: though the mirror was written just now
 	PlanMaxAge    time.Duration `json:"-"`                         // of a plan that was written down; 0 is 24 h
@@ -44,11 +45,13 @@ func (y Policy) check() error {
 	switch {
 	case y.NoRoots && y.MaxAge == 0:
 		return fmt.Errorf("%w: without roots and without a max age everything would go: say how old it may get", ErrRefused)
+	case y.NoRoots && y.TargetSize > 0:
+		return fmt.Errorf("%w: a target size chooses among what no root needs, and there shall be no roots", ErrRefused)
 	case y.Packages != nil && len(y.Packages) == 0:
 		return fmt.Errorf("%w: the package repositories list nothing, so that every spec would be stale", ErrRefused)
 	case y.UsedSince > 0 && len(y.Uses) == 0:
 		return fmt.Errorf("%w: what is used shall stay, but no access log says what was", ErrRefused)
-	case y.Grace < 0 || y.Wait < 0 || y.MaxAge < 0 || y.UsedSince < 0 || y.KeepLast < 0 || y.MaxFraction < 0 || y.Raise < 0:
+	case y.Grace < 0 || y.Wait < 0 || y.MaxAge < 0 || y.UsedSince < 0 || y.KeepLast < 0 || y.TargetSize < 0 || y.MaxFraction < 0 || y.Raise < 0:
 		return fmt.Errorf("%w: a rule of the policy is negative", ErrRefused)
 	}
 	return nil

@@ -46,6 +46,7 @@ func (j Janitor) Apply(ctx context.Context, p *Plan) (res Result, err error) {
 	}
 	j = j.ready()
 	j.Scan.Known = p.look.scan.known // specs have the same numbers in both
+	j.prices = p.prices
 	err = j.leased(ctx, p.Run, func(ctx context.Context, l *lease) error {
 		r := &run{Janitor: j, lease: l, res: &res}
 		r.Scan.deleted = r.hasDeleted

@@ -104,6 +104,7 @@ type JanitorRules struct {
 	Grace       Duration     `yaml:"grace"`
 	Wait        Duration     `yaml:"wait"` // what is condemned is deleted after it
 	KeepLast    int          `yaml:"keep_last"`
+	TargetSize  Bytes        `yaml:"target_size"` // no more is condemned than brings a mirror down to this; 0: no such rule
 	MaxFraction float64      `yaml:"max_fraction"`
 	Name        string       `yaml:"name"` // of this repository's root set in the mirrors (default: remote and branch)
 }
@@ -115,6 +116,7 @@ type MirrorRules struct {
 	Grace       *Duration `yaml:"grace"`
 	Wait        *Duration `yaml:"wait"`
 	KeepLast    *int      `yaml:"keep_last"`
+	TargetSize  *Bytes    `yaml:"target_size"`
 	MaxFraction *float64  `yaml:"max_fraction"`
 }
 
@@ -125,6 +127,7 @@ func (m *MirrorRules) over(rules JanitorRules) JanitorRules {
 	}
 	rules.MaxAge, rules.Grace, rules.Wait = or(m.MaxAge, rules.MaxAge), or(m.Grace, rules.Grace), or(m.Wait, rules.Wait)
 	rules.KeepLast, rules.MaxFraction = or(m.KeepLast, rules.KeepLast), or(m.MaxFraction, rules.MaxFraction)
+	rules.TargetSize = or(m.TargetSize, rules.TargetSize)
 	return rules
 }
 

@@ -16,7 +16,7 @@ import (
 type ruleFlags struct {
 	noRoots, evenIfWritten                    *bool
 	maxAge, grace, wait, usedSince, accessLog *string
-	planMaxAge, buildDeps                     *string
+	planMaxAge, buildDeps, targetSize         *string
 	keepLast                                  *int
 	maxFraction                               *float64
 	packages                                  janitor.Packages
@@ -39,6 +39,17 @@ func (r janitorRun) policy(mirror buildcache.Location) (policy janitor.Policy, e
 	policy.PlanMaxAge, err = durationOr(err, flags.planMaxAge, 0)
 	if err != nil {
 		return policy, err
+	}
+	policy.TargetSize = int64(rules.TargetSize)
+	if flags.targetSize != nil {
+		if policy.TargetSize, err = parseBytes(*flags.targetSize); err != nil {
+			return policy, callError{fmt.Errorf("--target-size: %w", err)}
+		}
+	}
+	if policy.NoRoots {
+		if policy.TargetSize = 0; flags.targetSize != nil {
+			return policy, wrongCall("--target-size chooses among what no root needs: it cannot go with --no-roots")
+		}
 	}
 	if f := flags.maxFraction; f != nil {
 		if !(*f >= 0 && *f <= 1) { // so that NaN is refused too

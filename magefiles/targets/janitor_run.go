@@ -83,6 +83,9 @@ func (r janitorRun) janitor(m *mirrorStore) (janitor.Janitor, error) {
 		Store: m.Store, Mirror: m.name, Policy: policy, Scan: janitor.ScanOptions{Known: m.known}, Roots: r.roots, Settle: r.settle,
 		Owner: r.owner(), Log: func(format string, args ...any) { r.Log.Infof(format, args...) },
 	}
+	if policy.TargetSize > 0 {
+		j.Price = func(ctx context.Context, all []*janitor.Priced) error { return r.price(ctx, m, all) }
+	}
 	if r.settle == 0 {
 		j.Settle = -1 // --settle=0
 	}

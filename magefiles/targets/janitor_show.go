@@ -38,44 +38,12 @@ func (r janitorRun) confirm(plan *janitor.Plan) error {
 // showPlan writes what is condemned, how far it is, and what a person should
 // know.
 func (r janitorRun) showPlan(plan *janitor.Plan, path string) error {
-	type group struct{ state, when, reason, name string }
-	counts, bytes := map[group]int{}, map[group]int64{}
-	days := map[string]int64{} // by the day on which it may go
-	add := func(c janitor.Condemned, name string) {
-		g := group{c.State, "", c.Reason, name}
-		switch c.State {
-		case "condemn", "waiting":
-			g.when = c.Due.Format(time.DateOnly)
-			days[g.when] += c.Bytes
-		case "held":
-			g.when = "by " + c.HeldBy
-		case "back":
-			g.when = "since " + c.Since.Format(time.DateOnly)
-		}
-		counts[g]++
-		bytes[g] += c.Bytes
+	days, err := r.showCondemned(plan)
+	if err != nil {
+		return err
 	}
-	for c := range plan.Specs() {
-		add(c, c.Name)
-	}
-	for c := range plan.Orphans() {
-		name := "blobs"
-		if strings.HasSuffix(c.Key, ".spack") {
-			name = "tarballs"
-		}
-		add(c, name)
-	}
-	groups := slices.SortedFunc(maps.Keys(counts), func(a, b group) int {
-		return cmp.Or(cmp.Compare(a.state, b.state), cmp.Compare(a.when, b.when), cmp.Compare(a.reason, b.reason), cmp.Compare(bytes[b], bytes[a]), cmp.Compare(a.name, b.name))
-	})
-	var rows [][]string
-	for _, g := range groups {
-		rows = append(rows, []string{g.state, g.when, g.reason, g.name, strconv.Itoa(counts[g]), ui.Size(bytes[g])})
-	}
-	if len(rows) > 0 {
-		if err := r.Table([]string{"state", "when", "because", "package", "number", "size"}, rows); err != nil {
-			return err
-		}
+	if plan.Target != nil {
+		r.Log.Info("target size: " + plan.Target.String())
 	}
 	for _, d := range plan.Damage {
 		r.Log.Warn("damaged", "spec", d.Spec, "key", d.Key, "what", d.What)
@@ -99,6 +67,57 @@ func (r janitorRun) showPlan(plan *janitor.Plan, path string) error {
 	r.Log.Info(what, "specs", of(plan.Due.Specs, plan.Before.Specs), "objects", of(plan.Due.Objects, plan.Before.Objects),
 		"size", ui.Size(plan.Due.Bytes)+" of "+ui.Size(plan.Before.Bytes), "condemned", of(plan.Room.Specs, plan.Before.Specs), "plan", path)
 	return nil
+}
+
+// showCondemned writes the table of a plan, and returns how many bytes may go on which day.
+func (r janitorRun) showCondemned(plan *janitor.Plan) (map[string]int64, error) {
+	type group struct{ state, when, reason, name string }
+	counts, bytes, builds := map[group]int{}, map[group]int64{}, map[group]buildTime{}
+	days := map[string]int64{} // by the day on which it may go
+	add := func(c janitor.Condemned, name string) {
+		g := group{c.State, "", c.Reason, name}
+		switch c.State {
+		case "condemn", "waiting":
+			g.when = c.Due.Format(time.DateOnly)
+			days[g.when] += c.Bytes
+		case "held":
+			g.when = "by " + c.HeldBy
+		case "back":
+			g.when = "since " + c.Since.Format(time.DateOnly)
+		}
+		counts[g]++
+		bytes[g] += c.Bytes
+		builds[g] = builds[g].plus(c)
+	}
+	for c := range plan.Specs() {
+		add(c, c.Name)
+	}
+	for c := range plan.Orphans() {
+		name := "blobs"
+		if strings.HasSuffix(c.Key, ".spack") {
+			name = "tarballs"
+		}
+		add(c, name)
+	}
+	groups := slices.SortedFunc(maps.Keys(counts), func(a, b group) int {
+		return cmp.Or(cmp.Compare(a.state, b.state), cmp.Compare(a.when, b.when), cmp.Compare(a.reason, b.reason), cmp.Compare(bytes[b], bytes[a]), cmp.Compare(a.name, b.name))
+	})
+	var rows [][]string
+	for _, g := range groups {
+		row := []string{g.state, g.when, g.reason, g.name, strconv.Itoa(counts[g]), ui.Size(bytes[g])}
+		if plan.Target != nil {
+			row = append(row, builds[g].String())
+		}
+		rows = append(rows, row)
+	}
+	if len(rows) > 0 {
+		header := []string{"state", "when", "because", "package", "number", "size"}
+		if plan.Target != nil {
+			header = append(header, "to build again")
+		}
+		return days, r.Table(header, rows)
+	}
+	return days, nil
 }
 
 func of(n, all int) string { return fmt.Sprintf("%d of %d", n, all) }

@@ -8,7 +8,7 @@ var arrows = map[string][]string{
 	"cmd/spacktainers":  {"magefiles/targets"},
 	"magefiles":         {"magefiles/bare", "magefiles/targets"},
 	"magefiles/bare":    {"magefiles/targets"},
-	"magefiles/targets": {"internal/...", "buildcache/...", "janitor", "builder", "runtime", "singularitah", "sites"},
+	"magefiles/targets": {"internal/...", "buildcache/...", "janitor/...", "builder", "runtime", "singularitah", "sites"},
 
 	"builder":      {}, // these embed their folder
 	"runtime":      {},
@@ -68,7 +68,9 @@ var arrows = map[string][]string{
 	"buildcache/inventory":       {"buildcache", "internal/atomicfile"},
 	"internal/testing/reallocks": {"buildcache"},
 	"internal/testing/synth":     {"buildcache"}, // tests and measurements only
-	"janitor":                    {"buildcache", "buildcache/index"},
+	"janitor":                    {"buildcache", "buildcache/index", "janitor/retain"},
+	"janitor/retain":             {},
+	"buildcache/buildtime":       {"buildcache", "internal/atomicfile"},
 	"janitor/history":            {"buildcache"},
 	"bench/janitor":              {"buildcache/...", "janitor", "internal/testing/..."},
 }

@@ -1,0 +1,151 @@
+package janitor
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/retain"
+)
+
+// keepDear is the rule that keeps what no root needs, as long as there is room for it.
+const keepDear = "dear to build again, and the target size has room for it"
+
+// A Priced is a spec that no root needs, with what it takes to build it again.
+type Priced struct {
+	Spec      buildcache.Spec // name, version and hash
+	Key       string          // of its tarball; "" if there is none
+	Digest    string          // names the tarball's bytes: its checksum, or else its ETag
+	Size      int64           // of the tarball, in bytes
+	Seconds   float64         // to be filled in
+	Estimated bool            // Seconds is a guess
+}
+
+// A Target is what a target size comes to.
+type Target struct {
+	Size      int64   `json:"size"`       // that was asked for, in bytes
+	Needed    int64   `json:"needed"`     // bytes of what stays whatever the target is
+	Kept      int     `json:"kept"`       // specs that no root needs, and that stay all the same
+	KeptBytes int64   `json:"kept_bytes"` // theirs
+	Freed     int64   `json:"freed"`      // bytes of specs that are condemned
+	Lost      float64 `json:"lost"`       // seconds to build what is condemned again
+	Saved     float64 `json:"saved"`      // seconds to build what is kept again
+	Estimated int     `json:"estimated"`  // specs of both of which the time to build is a guess
+}
+
+// String returns it in one sentence.
+func (t Target) String() string {
+	const mega = 1e6
+	text := fmt.Sprintf("%.1f MB go that take %.1f min to build again, %d specs of %.1f MB that take %.1f min are kept though no root needs them",
+		float64(t.Freed)/mega, t.Lost/60, t.Kept, float64(t.KeptBytes)/mega, t.Saved/60)
+	if t.Estimated > 0 {
+		text += fmt.Sprintf("; %d of these times are estimated", t.Estimated)
+	}
+	if t.Needed > t.Size {
+		text += fmt.Sprintf("; %.1f MB are needed, so that the target of %.1f MB is out of reach", float64(t.Needed)/mega, float64(t.Size)/mega)
+	}
+	return text
+}
+
+// price asks what the specs take to build that a plan without a target would condemn.
+func (j *Janitor) price(ctx context.Context, p *Plan) error {
+	s := p.look.scan
+	var all []*Priced
+	prices := map[id]*Priced{}
+	for at := range s.specs() {
+		if p.condemned(at) {
+			prices[at] = s.priced(at)
+			all = append(all, prices[at])
+		}
+	}
+	if j.Price == nil {
+		return fmt.Errorf("%w: a target size is given, and nothing that says what packages take to build", ErrRefused)
+	}
+	if err := j.Price(ctx, all); err != nil {
+		return err
+	}
+	j.prices = prices
+	return nil
+}
+
+func (s *Scan) priced(at id) *Priced {
+	p := &Priced{Spec: buildcache.Spec{Name: s.dag.name(at), Version: s.dag.version(at), Hash: s.dag.hash(at)}}
+	for _, o := range s.all(at) {
+		switch x := s.objects.at(o); {
+		case x.kind == Tarball:
+			p.Key, p.Size, p.Digest = s.objects.key(o), x.size, s.objects.etag(x.etag)
+		case x.kind == Blob && x.of != 0 && s.blobs[x.of-1].form&specBlob == 0:
+			sum := s.blobs[x.of-1].sum
+			p.Key, p.Size, p.Digest = s.objects.key(o), x.size, "sha256:"+hex.EncodeToString(sum[:])
+			return p // v3 goes before v2, as it says what the bytes are
+		}
+	}
+	return p
+}
+
+// keepWhatIsDear keeps, of what would be condemned, what is dear to build again, as far as the target
+// size has room. It only ever condemns less.
+func (p *Plan) keepWhatIsDear(m *marks, prices map[id]*Priced) {
+	s := p.look.scan
+	var specs []id
+	number := map[id]int{}
+	for at := range s.specs() {
+		if p.condemned(at) {
+			number[at] = len(specs)
+			specs = append(specs, at)
+		}
+	}
+	used := s.usedBlobs(func(manifest objectID) bool {
+		of := s.objects.at(manifest).of
+		return of != 0 && p.condemned(of-1)
+	})
+	items := make([]retain.Item, len(specs))
+	t := &Target{Size: p.Policy.TargetSize, Needed: p.wholeSize()}
+	for i, at := range specs {
+		item := &items[i]
+		for _, o := range s.all(at) {
+			if x := s.objects.at(o); x.kind != Blob || !used.Has(x.of-1) {
+				item.Size += x.size
+			}
+		}
+		for to, types := range s.dag.edges(at) {
+			if n, ok := number[to]; ok && types&m.types != 0 {
+				item.Needs = append(item.Needs, n)
+			}
+		}
+		if price := prices[at]; price != nil && p.why[at] != staleSpec { // what has no recipe cannot be built again
+			item.Seconds = price.Seconds
+			if price.Estimated {
+				t.Estimated++
+			}
+		}
+		item.Marked = p.room.spec(at).run != 0
+		t.Needed -= item.Size
+	}
+	free := t.Needed - t.Size
+	for _, item := range items {
+		free += item.Size
+	}
+	for i, goes := range retain.Choose(items, free) {
+		if goes {
+			t.Freed, t.Lost = t.Freed+items[i].Size, t.Lost+items[i].Seconds
+			continue
+		}
+		t.Kept, t.KeptBytes, t.Saved = t.Kept+1, t.KeptBytes+items[i].Size, t.Saved+items[i].Seconds
+		p.why[specs[i]] = 0
+		m.keep(keepDear, specs[i])
+	}
+	p.Target = t
+}
+
+// wholeSize is what packages take in bytes, but for the lone objects that are condemned.
+func (p *Plan) wholeSize() (bytes int64) {
+	s := p.look.scan
+	for i := range s.of(SpecFile, Tarball, Manifest, Blob) {
+		if !p.lone.Has(i) {
+			bytes += s.objects.at(i).size
+		}
+	}
+	return bytes
+}
