@@ -42,6 +42,8 @@ type Step struct {
 	Needs      []string `json:"needs"`                // IDs of the steps that must be done before; sorted
 	Why        []string `json:"why"`
 
+	Path string `json:"path,omitempty"` // the lockfile that a step makes, relative to the repository
+
 	Seconds float64 `json:"seconds"`        // estimate of the time that it takes
 	Bytes   int64   `json:"size,omitempty"` // of the image that is there now; 0: not known
 }

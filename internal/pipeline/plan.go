@@ -31,7 +31,8 @@ type Container struct {
 	Why      []string // it is not up to date, or may not be
 	Bytes    int64    // of the image that is there; 0: not known, or none
 
-	Apptainer bool // an Apptainer definition file: only a SIF is made of it
+	LockPath  string // where a lockfile is looked for, relative to the repository
+	Apptainer bool   // an Apptainer definition file: only a SIF is made of it
 }
 
 // A Base is a base image of a platform, and whether it is to be made.
@@ -50,7 +51,7 @@ type Base struct {
 // have would be chance.
 func New(r Request) (*Graph, error) {
 	p := &planner{request: r, steps: map[string]*Step{}, packages: map[string]*packages{}}
-	for _, c := range r.Containers {
+	for _, c := range r.together() {
 		if err := p.container(c); err != nil {
 			return nil, fmt.Errorf("%s for %s: %w", c.Name, c.Platform, err)
 		}
@@ -73,6 +74,27 @@ func New(r Request) (*Graph, error) {
 		}
 	}
 	return g, g.order(p.steps)
+}
+
+// together returns the containers as they are to be built: where one platform of a container is, and
+// is to be published, all of them are, since all are published under one index.
+func (r Request) together() []Container {
+	if !r.Publish {
+		return r.Containers
+	}
+	first := map[string]string{} // platform that is to be built, by container
+	for _, c := range r.Containers {
+		if old := first[c.Name]; !c.UpToDate && !c.Apptainer && (old == "" || c.Platform < old) {
+			first[c.Name] = c.Platform
+		}
+	}
+	all := slices.Clone(r.Containers)
+	for i, c := range all {
+		if platform := first[c.Name]; c.UpToDate && !c.Apptainer && platform != "" {
+			all[i].UpToDate, all[i].Why = false, []string{"it is published under one index with " + platform + ", which is to be built"}
+		}
+	}
+	return all
 }
 
 type planner struct {
@@ -116,7 +138,7 @@ func (p *planner) container(c Container) error {
 		return nil
 	}
 	if c.Lock == nil {
-		lock := Step{ID: stepID(Concretization, c.Platform, c.Name), Kind: Concretization, Name: c.Name, Platform: c.Platform,
+		lock := Step{ID: stepID(Concretization, c.Platform, c.Name), Kind: Concretization, Name: c.Name, Platform: c.Platform, Path: c.LockPath,
 			Why: []string{"there is no lockfile"}, Seconds: p.request.Times.lock().Seconds()}
 		p.add(lock)
 		needs = append(needs, lock.ID)

@@ -196,7 +196,7 @@ func (a *app) plannedContainers(ctx context.Context, defs []definition.Definitio
 	var containers []pipeline.Container
 	var failed []error
 	for i, plan := range plans {
-		c := pipeline.Container{Name: defs[i].Name, Platform: defs[i].Platform, Why: reasons(plan)}
+		c := pipeline.Container{Name: defs[i].Name, Platform: defs[i].Platform, Why: reasons(plan), LockPath: lockPath(defs[i])}
 		switch {
 		case errors.Is(errs[i], podman.ErrNoLock):
 			c.Why = nil

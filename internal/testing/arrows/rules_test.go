@@ -34,7 +34,7 @@ var arrows = map[string][]string{
 	"internal/atomicfile": {},
 	"internal/filelock":   {},
 	"internal/ctxio":      {},
-	"internal/pipeline":   {"buildcache"},
+	"internal/pipeline":   {"buildcache", "internal/quote"},
 	"internal/scaffold":   {"internal/suggest"},
 	"internal/ui":         {},
 	"internal/doctor":     {"internal/command"},
