@@ -11,7 +11,7 @@ import (
 
 // GitLab says how pipelines of GitLab CI are written.
 type GitLab struct {
-	Command  []string                     // what a job calls a target with, such as mage
+	Command  string                       // what a job calls a target with, such as mage; a line of shell
 	Dir      string                       // where the pipelines' files are, relative to the repository, such as out/ci
 	Share    time.Duration                // packages that take no longer than this together share a job; 0: half an hour
 	Jobs     GitLabJob                    // of all jobs
@@ -62,9 +62,10 @@ type job struct {
 	lines     [][]string // one call of a target each
 	needs     []need
 	artifacts []string
-	always    bool // also if jobs before it failed
-	optional  bool // its failure fails no pipeline
-	level     int  // of package jobs
+	always    bool   // also if jobs before it failed
+	optional  bool   // its failure fails no pipeline
+	level     int    // of package jobs
+	stage     string // empty: by kind and level
 
 	container string // what it is about, so that its jobs stay together
 }
@@ -203,7 +204,7 @@ func (c GitLab) lockFirst(g *Graph, locks []Step) (map[string][]byte, error) {
 		jobs = append(jobs, j)
 		plan.needs = append(plan.needs, need{job: j.name, artifacts: true})
 	}
-	return c.check(map[string][]byte{pipelineFile: c.render(append(jobs, plan), trigger{name: "build", file: pipelineFile, from: "plan", needs: []need{{job: "plan"}}, dir: c.Dir})})
+	return c.check(map[string][]byte{pipelineFile: c.render(append(jobs, plan), trigger{name: "build", kind: planned, file: pipelineFile, from: "plan", needs: []need{{job: "plan"}}, dir: c.Dir})})
 }
 
 func arch(platform string) string { return platform[strings.LastIndexByte(platform, '/')+1:] }

@@ -314,3 +314,12 @@ func (c GitLab) check(files map[string][]byte) (map[string][]byte, error) {
 	}
 	return files, nil
 }
+
+// CountJobs returns how many jobs a pipeline has; 0 where it is none.
+func CountJobs(text []byte) int {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil || len(doc.Content) != 1 {
+		return 0
+	}
+	return len(parsePipeline(doc.Content[0]).jobs)
+}

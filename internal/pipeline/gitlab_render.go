@@ -13,28 +13,29 @@ import (
 
 // A trigger is a job that starts a child pipeline and waits for it.
 type trigger struct {
-	name, stage string
-	file, from  string // which file, of which job's artifacts
-	dir         string
-	needs       []need
+	name       string
+	kind       Kind   // of the jobs in it, which is its stage
+	file, from string // which file, of which job's artifacts
+	dir        string
+	needs      []need
 }
 
-const header = "# Written by ci:gitlab: changes are lost. Every job calls one target, which runs at a shell too.\n"
+// planned is the kind of all that a plan within a pipeline finds.
+const planned Kind = "build"
+
+// filesStage comes first.
+const filesStage = "files"
+
+// Header begins every file that is written.
+const Header = "# Written by ci:gitlab: changes are lost. Every job calls one target, which runs at a shell too.\n"
 
 // render writes a pipeline.
 func (c GitLab) render(jobs []job, triggers ...trigger) []byte {
-	stages, of := stagesOf(jobs)
+	stages, of := stagesOf(jobs, triggers)
 	w := &document{}
-	for _, t := range triggers {
-		if t.stage == "" {
-			t.stage = "build"
-		}
-		if !slices.Contains(stages, t.stage) {
-			stages = append(stages, t.stage)
-		}
-	}
 	w.add("stages", strings2node(stages))
-	templates := map[string]string{} // name by its text
+	w.add("workflow", mapping("rules", sequence(mapping("when", "always")))) // also below a merge request's
+	templates := map[string]string{}                                         // name by its text
 	for _, j := range jobs {
 		template, text := c.template(j)
 		if templates[text] == "" {
@@ -48,9 +49,6 @@ func (c GitLab) render(jobs []job, triggers ...trigger) []byte {
 		w.add(j.name, c.jobNode(j, of[j.name], templates[text]))
 	}
 	for _, t := range triggers {
-		if t.stage == "" {
-			t.stage = "build"
-		}
 		w.add(t.name, c.triggerNode(t))
 	}
 	return w.text()
@@ -58,24 +56,38 @@ func (c GitLab) render(jobs []job, triggers ...trigger) []byte {
 
 // stagesOf gives each job a stage: those of packages by their levels, so that a job without needs of
 // its own, because they were too many, comes behind all that it needs.
-func stagesOf(jobs []job) (stages []string, of map[string]string) {
+func stagesOf(jobs []job, triggers []trigger) (stages []string, of map[string]string) {
 	of = map[string]string{}
-	rank := map[string]int{}
+	rank := map[string]int{filesStage: -1}
+	order := func(kind Kind) int { return slices.Index(Kinds, kind) * 10000 }
 	for _, j := range jobs {
-		stage, order := string(j.kind), slices.Index(Kinds, j.kind)*10000
-		switch j.kind {
-		case Package:
-			stage, order = fmt.Sprintf("packages %d", j.level+1), order+j.level
-		case "":
-			stage, order = "other", 1<<30
+		stage := j.stage
+		switch {
+		case stage != "":
+		case j.kind == Package:
+			stage = fmt.Sprintf("packages %d", j.level+1)
+			rank[stage] = order(Package) + j.level
+		case j.kind == "":
+			stage = "other"
+			rank[stage] = 1 << 30
+		default:
+			stage = string(j.kind)
+			rank[stage] = order(j.kind)
 		}
-		of[j.name], rank[stage] = stage, order
+		of[j.name] = stage
 	}
-	for stage := range rank {
+	for _, t := range triggers {
+		of[t.name] = string(t.kind)
+		rank[string(t.kind)] = order(t.kind)
+		if t.kind == planned {
+			rank[string(t.kind)] = 1<<30 + 1
+		}
+	}
+	for _, stage := range of {
 		stages = append(stages, stage)
 	}
 	slices.SortFunc(stages, func(a, b string) int { return rank[a] - rank[b] })
-	return stages, of
+	return slices.Compact(stages), of
 }
 
 // template is what all jobs of a kind and platform have in common.
@@ -127,7 +139,7 @@ func (c GitLab) jobNode(j job, stage, template string) *yaml.Node {
 	for _, words := range j.lines {
 		line := quote.Line(words)
 		if !slices.Contains(shell, words[0]) {
-			line = strings.Join(c.Command, " ") + " " + line
+			line = c.Command + " " + line
 		}
 		lines = append(lines, line)
 	}
@@ -165,10 +177,8 @@ func needsNode(needs []need) *yaml.Node {
 }
 
 func (c GitLab) triggerNode(t trigger) *yaml.Node {
-	include := &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{mapping("artifact", t.dir+"/"+t.file, "job", t.from)}}
-	return mapping("stage", t.stage, "needs", needsNode(t.needs),
-		"trigger", mapping("include", include, "strategy", "depend"),
-		"variables", mapping("PARENT_PIPELINE_ID", "$PARENT_PIPELINE_ID"))
+	include := sequence(mapping("artifact", t.dir+"/"+t.file, "job", t.from))
+	return mapping("stage", string(t.kind), "needs", needsNode(t.needs), "trigger", mapping("include", include, "strategy", "depend"))
 }
 
 // A document is a pipeline's file, in the order in which it is written.
@@ -181,7 +191,7 @@ func (d *document) add(key string, value *yaml.Node) {
 
 func (d *document) text() []byte {
 	var b bytes.Buffer
-	b.WriteString(header)
+	b.WriteString(Header)
 	encoder := yaml.NewEncoder(&b)
 	encoder.SetIndent(2)
 	if err := encoder.Encode(&d.root); err != nil {
@@ -227,6 +237,10 @@ func sorted(values map[string]string, node func(string) any) *yaml.Node {
 		pairs = append(pairs, name, node(values[name]))
 	}
 	return mapping(pairs...)
+}
+
+func sequence(items ...*yaml.Node) *yaml.Node {
+	return &yaml.Node{Kind: yaml.SequenceNode, Content: items}
 }
 
 func strings2node(words []string) *yaml.Node {

@@ -35,8 +35,7 @@ func (c GitLab) split(jobs []job, packages [][]job) (map[string][]byte, error) {
 	if err := s.containers(containers); err != nil {
 		return nil, err
 	}
-	top = s.top(top)
-	files := job{name: filesJob, lines: [][]string{{"ls", c.Dir}}, artifacts: []string{c.Dir}, needs: []need{{job: "plan", artifacts: true, pipeline: "$PARENT_PIPELINE_ID"}}}
+	files := job{name: filesJob, stage: filesStage, lines: [][]string{{"ls", c.Dir}}, artifacts: []string{c.Dir}, needs: []need{{job: "plan", artifacts: true, pipeline: "$PARENT_PIPELINE_ID"}}}
 	s.files[pipelineFile] = s.render(append([]job{files}, top...), s.triggers...)
 	return c.check(s.files)
 }
@@ -46,7 +45,6 @@ type splitter struct {
 	files    map[string][]byte
 	triggers []trigger
 	child    map[string]int // which child of its platform's chain has a package job, by its name
-	last     map[string]int // number of children by platform
 }
 
 // packages puts the jobs of a platform into children that run one after the other. Needs on jobs in
@@ -58,12 +56,8 @@ func (s *splitter) packages(jobs []job, chains int, top []job) error {
 	if err != nil {
 		return err
 	}
-	if s.last == nil {
-		s.last = map[string]int{}
-	}
-	s.last[platform] = len(chunks)
 	for i, chunk := range chunks {
-		t := trigger{name: s.packagesName(platform, i+1), stage: string(Package), file: fmt.Sprintf("packages-%s-%d.yml", arch(platform), i+1), from: filesJob, dir: s.Dir,
+		t := trigger{name: s.packagesName(platform, i+1), kind: Package, file: fmt.Sprintf("packages-%s-%d.yml", arch(platform), i+1), from: filesJob, dir: s.Dir,
 			needs: []need{{job: filesJob}}}
 		if i > 0 {
 			t.needs = append(t.needs, need{job: s.packagesName(platform, i)})
@@ -114,7 +108,7 @@ func (s *splitter) containers(jobs []job) error {
 		return err
 	}
 	for i, chunk := range chunks {
-		t := trigger{name: "containers " + strconv.Itoa(i+1), stage: string(Image), file: fmt.Sprintf("containers-%d.yml", i+1), from: filesJob, dir: s.Dir, needs: []need{{job: filesJob}}}
+		t := trigger{name: "containers " + strconv.Itoa(i+1), kind: Image, file: fmt.Sprintf("containers-%d.yml", i+1), from: filesJob, dir: s.Dir, needs: []need{{job: filesJob}}}
 		waits := map[string]int{}
 		for _, j := range chunk {
 			for platform, n := range after[j.container] {
@@ -141,18 +135,6 @@ func (s *splitter) within(jobs []job) []job {
 	var all []job
 	for _, j := range jobs {
 		j.needs = slices.DeleteFunc(slices.Clone(j.needs), func(n need) bool { return !here[n.job] })
-		all = append(all, j)
-	}
-	return all
-}
-
-// top returns the jobs of the pipeline that starts the children, which need those.
-func (s *splitter) top(jobs []job) []job {
-	var all []job
-	for _, j := range jobs {
-		if j.kind == Index {
-			j.needs = []need{{job: s.packagesName(j.platform, s.last[j.platform])}}
-		}
 		all = append(all, j)
 	}
 	return all

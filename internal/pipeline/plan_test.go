@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/testing/reallocks"
 	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 )
 
@@ -22,6 +24,7 @@ func hash(n int) buildcache.Hash {
 // on earlier ones.
 func world(r *rand.Rand, packages, containers int) []Container {
 	pool := make([]*buildcache.Spec, packages)
+	byHash := map[buildcache.Hash]*buildcache.Spec{}
 	types := []buildcache.DepTypes{buildcache.Build, buildcache.Link, buildcache.Run, buildcache.Runtime, buildcache.Build | buildcache.Link, buildcache.Test}
 	for i := range pool {
 		s := &buildcache.Spec{Hash: hash(i), Name: fmt.Sprintf("p%d", i), Version: "1", External: r.IntN(20) == 0}
@@ -31,7 +34,7 @@ func world(r *rand.Rand, packages, containers int) []Container {
 				s.Dependencies = append(s.Dependencies, buildcache.Dependency{Name: pool[d].Name, Hash: pool[d].Hash, Types: types[r.IntN(len(types))]})
 			}
 		}
-		pool[i] = s
+		pool[i], byHash[s.Hash] = s, s
 	}
 	var all []Container
 	for i := range containers {
@@ -41,7 +44,7 @@ func world(r *rand.Rand, packages, containers int) []Container {
 			lock.Specs[s.Hash] = s
 			for _, d := range s.Dependencies {
 				if lock.Specs[d.Hash] == nil {
-					add(pool[slices.IndexFunc(pool, func(s *buildcache.Spec) bool { return s.Hash == d.Hash })])
+					add(byHash[d.Hash])
 				}
 			}
 		}
@@ -180,6 +183,60 @@ func ancestors(g *Graph, s Step) map[string]bool {
 	return found
 }
 
+// The lockfiles of the shipped definitions: what several containers need is built once.
+func TestRealLockfilesShareWhatTheyHaveInCommon(t *testing.T) {
+	locks, err := reallocks.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var containers []Container
+	wants := map[buildcache.Hash]int{}
+	for name, lock := range locks {
+		c := Container{Name: name, Platform: "linux/amd64", Lock: lock}
+		for _, root := range lock.Roots {
+			c.Roots = append(c.Roots, root.Hash)
+		}
+		for h, s := range lock.Specs {
+			if !s.External {
+				wants[h]++
+			}
+		}
+		containers = append(containers, c)
+	}
+	shared := 0
+	for _, n := range wants {
+		if n > 1 {
+			shared++
+		}
+	}
+	g, err := New(Request{Containers: containers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkGraph(t, g)
+	got := g.Of(Package, "linux/amd64")
+	gotShared := len(slices.DeleteFunc(slices.Clone(got), func(s Step) bool { return !s.Shared() }))
+	if len(got) != len(wants) || gotShared != shared || len(got) != 622 || shared != 188 {
+		t.Errorf("%d packages, %d of them for several containers; the lockfiles have %d and %d", len(got), gotShared, len(wants), shared)
+	}
+	jobs := Pack(g, "linux/amd64", 30*time.Minute)
+	packed := 0
+	for i, j := range jobs {
+		packed += len(j.Packages)
+		if j.Seconds > 1800 && len(j.Packages) > 1 {
+			t.Errorf("%s takes %g s, longer than packages may share a job", j.Name, j.Seconds)
+		}
+		for _, n := range j.Needs {
+			if n >= i {
+				t.Errorf("%s needs %s, which is not before it", j.Name, jobs[n].Name)
+			}
+		}
+	}
+	if packed != len(got) || len(jobs) > len(got)/3 {
+		t.Errorf("%d packages in %d jobs, want %d in a third as many at most", packed, len(jobs), len(got))
+	}
+}
+
 func TestTheSameRequestGivesTheSameGraph(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	request := Request{Containers: world(r, 50, 10), Publish: true, SIF: true}
@@ -273,6 +330,37 @@ func TestMarkdownKeepsNamesAsText(t *testing.T) {
 	for _, bad := range []string{"<b>", "@all", "\n# heading", "![]"} {
 		if strings.Contains(text, bad) {
 			t.Errorf("%q is in\n%s", bad, text)
+		}
+	}
+}
+
+func TestWithoutAPlaceForPackagesContainersAreBuiltWithThem(t *testing.T) {
+	containers := world(rand.New(rand.NewPCG(3, 3)), 60, 8)
+	g, err := New(Request{Containers: containers, Bases: []Base{{Name: "builder", Platform: "linux/amd64", For: []Kind{Package}}, {Name: "runtime", Platform: "linux/amd64", For: []Kind{Image}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := g.WithoutPackages("linux/amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkGraph(t, without)
+	if n := len(without.Of(Package, "linux/amd64")) + len(without.Of(Index, "linux/amd64")); n > 0 || len(without.Of(Package, "linux/arm64")) != len(g.Of(Package, "linux/arm64")) {
+		t.Errorf("%d steps of packages are left, of those that stay there are %d", n, len(without.Of(Package, "linux/arm64")))
+	}
+	for _, s := range g.Of(Image, "linux/amd64") {
+		before := 0.0
+		base := false
+		for id := range ancestors(g, s) {
+			need, _ := g.Step(id)
+			base = base || need.Name == "builder"
+			if need.Kind == Package {
+				before += need.Seconds
+			}
+		}
+		got, _ := without.Step(s.ID)
+		if got.Seconds != s.Seconds+before || base && !slices.Contains(got.Needs, "base:linux/amd64:builder") {
+			t.Errorf("%s takes %g s and needs %v, want %g s and what its packages needed", s.ID, got.Seconds, got.Needs, s.Seconds+before)
 		}
 	}
 }

@@ -104,6 +104,7 @@ func (a *app) plan(ctx context.Context, o planOptions) (*pipeline.Graph, error) 
 	}
 	request := pipeline.Request{
 		Publish: len(a.config.Registries) > 0, SIF: a.config.SIFs != "", Cached: map[string]func(buildcache.Hash) bool{},
+		Times: a.config.times(),
 	}
 	var mu sync.Mutex
 	group, gctx := errgroup.WithContext(ctx)

@@ -39,6 +39,7 @@ type Config struct {
 	ImageKey   string              `yaml:"image_key"` // file of the public key that releases of images must be signed with
 	SIFKey     string              `yaml:"sif_key"`   // file of the public key that lists of SIFs must be signed with
 	Janitor    JanitorRules        `yaml:"janitor"`
+	CI         CI                  `yaml:"ci"`
 }
 
 // Spack says which Spack builds, and with which package repositories.
@@ -183,6 +184,7 @@ func defaultConfig() Config {
 			KeepLast:    2,
 			MaxFraction: 0.5,
 		},
+		CI: CI{JobTime: Duration(30 * time.Minute), GitLab: GitLabPipelines{Command: "go run magefile.go"}},
 	}
 }
 
@@ -233,6 +235,8 @@ func (c Config) check(path string, data []byte) error {
 		}
 	}
 	c.checkBranchesMirror(data, fail)
+	c.checkTimes(data, fail)
+	c.checkGitLab(data, fail)
 	c.Janitor.check(data, []string{"janitor"}, fail)
 	for name, p := range c.Platforms {
 		if p.Janitor != nil {

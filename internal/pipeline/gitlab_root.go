@@ -1,0 +1,33 @@
+package pipeline
+
+// Root returns the .gitlab-ci.yml of a repository: it plans and starts what is planned, and where
+// the pipeline is a scheduled one it shows what the janitor would do. It is the same whatever is to
+// be built, so that it can be committed.
+func (c GitLab) Root() ([]byte, error) {
+	c.Limits = c.Limits.orDefault()
+	w := &document{}
+	w.add("stages", strings2node([]string{"plan", "build", "janitor"}))
+	w.add("workflow", mapping("rules", sequence(
+		mapping("if", `$CI_PIPELINE_SOURCE == "merge_request_event"`),
+		mapping("if", "$CI_COMMIT_BRANCH && $CI_OPEN_MERGE_REQUESTS", "when", "never"), // that has a pipeline of its own
+		mapping("if", "$CI_COMMIT_BRANCH"),
+	)))
+	template, _ := c.template(job{})
+	w.add(".other", template)
+	scheduled := `$CI_PIPELINE_SOURCE == "schedule"`
+	builds := sequence(mapping("if", scheduled, "when", "never"), mapping("when", "on_success"))
+	w.add("plan", mapping("extends", ".other", "stage", "plan", "rules", builds,
+		"script", strings2node([]string{c.Command + " ci:gitlab --out=" + c.Dir}),
+		"artifacts", mapping("paths", strings2node([]string{c.Dir}), "expire_in", "1 week")))
+	w.add("build", mapping("stage", "build", "needs", strings2node([]string{"plan"}), "rules", builds,
+		"trigger", mapping("include", sequence(mapping("artifact", c.Dir+"/"+pipelineFile, "job", "plan")), "strategy", "depend"),
+		"variables", mapping("PARENT_PIPELINE_ID", "$CI_PIPELINE_ID")))
+	w.add("janitor", mapping("extends", ".other", "stage", "janitor", "rules", sequence(mapping("if", scheduled)),
+		"script", strings2node([]string{c.Command + " janitor:prune --dry-run --metrics=out/janitor.prom"}),
+		"artifacts", mapping("paths", strings2node([]string{"out/janitor.prom"}), "when", "always", "expire_in", "1 week")))
+	text := w.text()
+	if errs := CheckGitLab(map[string][]byte{".gitlab-ci.yml": text}, c.Limits); len(errs) > 0 {
+		return nil, errs[0]
+	}
+	return text, nil
+}
