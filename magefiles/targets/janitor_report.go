@@ -24,6 +24,7 @@ func (Janitor) Report(ctx context.Context,
 	image *string, // repositories of images whose specs stay, by commas
 	ignoreUnlabelled *bool, // pass over images that have no lockfile attached
 	top *int, // so many packages and specs (default: 10; 0: all)
+	html *string, // draw it in this file, a page for browsers that needs no network
 	metrics *string, // write totals to this file, as Prometheus reads it
 	json *bool, // for machines, with all packages
 ) (err error) {
@@ -38,10 +39,11 @@ func (Janitor) Report(ctx context.Context,
 	if n < 0 {
 		return wrongCall("--top is %d, want 0 or more", n)
 	}
-	run := janitorRun{app: a, json: or(json, false), roots: a.rootSource(lock, image, or(ignoreUnlabelled, false), true, false), metrics: newJanitorMetrics(metrics, "report")}
-	return run.each(ctx, mirror, func(m *mirrorStore) error {
+	run := janitorRun{app: a, json: or(json, false), roots: a.rootSource(lock, image, or(ignoreUnlabelled, false), true, false), metrics: newJanitorMetrics(metrics, "report"), page: &reportPage{path: or(html, "")}}
+	err = run.each(ctx, mirror, func(m *mirrorStore) error {
 		return run.report(ctx, m, wanted, n)
 	})
+	return errors.Join(err, run.page.write(a))
 }
 
 // reported is what the report says to machines.
@@ -57,7 +59,17 @@ func (r janitorRun) report(ctx context.Context, m *mirrorStore, wanted bool, top
 		top = math.MaxInt
 	}
 	out := reported{Mirror: m.url}
-	if !wanted {
+	var plan *janitor.Plan
+	if wanted || r.page.path != "" {
+		j, err := r.janitor(m)
+		if err != nil {
+			return err
+		}
+		if plan, err = r.planToDraw(ctx, j, wanted); err != nil {
+			return err
+		}
+	}
+	if plan == nil {
 		s, err := janitor.NewScan(ctx, m.Store, janitor.ScanOptions{Known: m.known})
 		if err != nil {
 			return err
@@ -65,20 +77,15 @@ func (r janitorRun) report(ctx context.Context, m *mirrorStore, wanted bool, top
 		if out.Report, err = janitor.NewReport(ctx, m.Store, s, top, time.Now()); err != nil {
 			return err
 		}
+		r.page.add(m, out.Report, nil, s)
 		return r.endReport(out, top)
 	}
-	j, err := r.janitor(m)
-	if err != nil {
-		return err
-	}
-	plan, err := j.Plan(ctx)
-	if err != nil {
-		return err
-	}
+	var err error
 	if out.Report, err = plan.Report(ctx, m.Store, top, time.Now()); err != nil {
 		return err
 	}
 	out.Condemned, out.Due = &plan.Room, &plan.Due
+	r.page.add(m, out.Report, plan, nil)
 	return r.endReport(out, top)
 }
 

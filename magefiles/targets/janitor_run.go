@@ -74,6 +74,7 @@ type janitorRun struct {
 	inventory      string          // to read instead of listing
 	batch          string          // file for what another process deletes
 	metrics        *janitorMetrics // nil: none are wanted
+	page           *reportPage     // of a report
 }
 
 // janitor returns the janitor of a mirror.

@@ -35,6 +35,7 @@ var arrows = map[string][]string{
 	"internal/filelock":   {},
 	"internal/ctxio":      {},
 	"internal/pipeline":   {"buildcache", "internal/quote"},
+	"internal/page":       {},
 	"internal/scaffold":   {"internal/suggest"},
 	"internal/ui":         {},
 	"internal/doctor":     {"internal/command"},
@@ -57,6 +58,7 @@ var arrows = map[string][]string{
 	"internal/testing/torture":                     {"buildcache"}, // the interfaces of a store alone
 	"internal/testing/s3test/storetest":            {"buildcache"},
 	"internal/testing/s3test/cmd/s3servers":        {"internal/testing/s3test"},
+	"internal/testing/chromiumtest":                {"internal/testing/size", "internal/testing/tooltest"},
 	"internal/testing/apptainertest":               {"internal/testing/size", "internal/testing/tooltest"},
 	"internal/testing/apptainertest/cmd/apptainer": {"internal/testing/apptainertest"},
 
@@ -84,7 +86,7 @@ type ban struct {
 }
 
 var bans = []ban{
-	{imports: "os/exec", from: ".", but: []string{"internal/command", "internal/testing/tooltest", "internal/testing/s3test", "internal/testing/registrytest", "internal/testing/apptainertest", "bench/janitor"}, why: "programs are run by internal/command"},
+	{imports: "os/exec", from: ".", but: []string{"internal/command", "internal/testing/tooltest", "internal/testing/s3test", "internal/testing/registrytest", "internal/testing/apptainertest", "internal/testing/chromiumtest", "bench/janitor"}, why: "programs are run by internal/command"},
 	{imports: "github.com/google/go-containerregistry/pkg/v1/remote", from: ".", but: []string{"internal/registry"}, why: "registries are spoken with by internal/registry"},
 	{imports: "github.com/google/go-containerregistry/pkg/authn", from: ".", but: []string{"internal/registry"}, why: "credentials for registries are found by internal/registry"},
 	{imports: "github.com/magefile/mage", from: "buildcache", why: "the build cache knows no mage"},
