@@ -36,7 +36,7 @@ type Builder struct {
 
 // template is the version of what this package makes of its inputs. It goes up
 // whenever the same inputs give other bytes, so that images are built anew.
-const template = "assemble-3"
+const template = "assemble-4"
 
 // A Container is what is assembled, and on which base image.
 type Container struct {
@@ -113,7 +113,7 @@ func (b Builder) build(ctx context.Context, c Container, dir string) (Result, er
 	if err != nil {
 		return Result{}, err
 	}
-	env := environment(trees, rootsOf(c, payloads))
+	env := environment(trees, rootsOf(c, payloads), externalsOf(externals, &base))
 	plan, err := planTop(c, base, payloads, trees, env)
 	if err != nil {
 		return Result{}, err

@@ -252,7 +252,7 @@ func TestAnotherTarballInTheWorkFolderIsNotBelieved(t *testing.T) {
 }
 
 func TestEnvironmentIsTheViewsOnTopOfTheBases(t *testing.T) {
-	got := imageEnv([]string{"PATH=/base/bin", "LANG=C.UTF-8"}, environment([]viewTree{{View: views.Default(View)}}, nil), map[string]string{"OMP_NUM_THREADS": "1"})
+	got := imageEnv([]string{"PATH=/base/bin", "LANG=C.UTF-8"}, environment([]viewTree{{View: views.Default(View)}}, nil, nil), map[string]string{"OMP_NUM_THREADS": "1"})
 	want := []string{
 		"ACLOCAL_PATH=/opt/view/share/aclocal",
 		"CMAKE_PREFIX_PATH=/opt/view",

@@ -202,6 +202,12 @@ func (g *baseLayers) has(name string) bool {
 	return ok
 }
 
+// isFolder reports whether a path of the image is a folder, or a link to one.
+func (g *baseLayers) isFolder(name string) bool {
+	at, err := g.resolve(path.Join(name, "x"))
+	return err == nil && g.folders[path.Dir(at)]
+}
+
 // resolve returns where a path of the image really lies, without slashes
 // around: a layer that names /bin/x where /bin is a link would put a folder in
 // the link's place. The last element is not resolved, as it is to be replaced.

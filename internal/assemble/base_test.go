@@ -21,7 +21,7 @@ import (
 )
 
 // baseLayout writes a base image with a shell, as a layout.
-func baseLayout(t *testing.T, platform v1.Platform) string {
+func baseLayout(t *testing.T, platform v1.Platform, folders ...string) string {
 	t.Helper()
 	var body bytes.Buffer
 	w := tar.NewWriter(&body)
@@ -33,6 +33,11 @@ func baseLayout(t *testing.T, platform v1.Platform) string {
 		{Name: "tmp/", Typeflag: tar.TypeDir, Mode: 0o1777},
 	} {
 		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range folders {
+		if err := w.WriteHeader(&tar.Header{Name: name + "/", Typeflag: tar.TypeDir, Mode: 0o755}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/quote"
 	"github.com/openbraininstitute/spacktainers/internal/views"
 )
@@ -37,22 +38,51 @@ var inspections = []variable{
 	{name: "CMAKE_PREFIX_PATH", folders: []string{""}},
 }
 
-// environment returns what the default view sets. Other views are only there,
-// as with "spack env activate". Without a default view the programs of the roots
-// are found in their own prefixes, and nothing else is set.
-func environment(trees []viewTree, roots []payload) []variable {
+// environment returns what the default view sets, and behind it externals. Other
+// views are only there, as with "spack env activate". Without a default view the
+// programs of the roots are found in their own prefixes, and nothing else is set.
+func environment(trees []viewTree, roots []payload, externals []external) []variable {
 	i := slices.IndexFunc(trees, func(t viewTree) bool { return t.Name == defaultView })
 	if i < 0 {
 		return programs(roots)
 	}
 	var set []variable
 	for _, v := range inspections {
-		set = append(set, variable{name: v.name, folders: below(trees[i].Root, v.folders), end: v.end})
+		folders := below(trees[i].Root, v.folders)
+		for _, e := range externals {
+			folders = append(folders, e.existing(v.folders)...)
+		}
+		set = append(set, variable{name: v.name, folders: folders, end: v.end})
 	}
 	if len(trees[i].python) > 0 {
 		set = append(set, variable{name: "PYTHONPATH", folders: below(trees[i].Root, trees[i].python)})
 	}
 	return append(set, variable{name: "SPACK_ENV_VIEW", folders: []string{defaultView}, single: true})
+}
+
+// An external is a package of the base image that lies in a folder of its own.
+type external struct {
+	prefix string
+	base   *baseLayers
+}
+
+// externalsOf returns the externals that search paths have to name, dependents before what they
+// need. What is in /usr is found without, and Spack names of it only what
+// changes nothing: /usr/share/aclocal and the like.
+func externalsOf(specs []*buildcache.Spec, base *baseLayers) []external {
+	var found []external
+	for _, spec := range slices.Backward(specs) {
+		prefix := path.Clean(spec.ExternalPath)
+		if path.IsAbs(prefix) && !slices.Contains([]string{"/", "/usr", "/usr/local"}, prefix) && !slices.ContainsFunc(found, func(e external) bool { return e.prefix == prefix }) {
+			found = append(found, external{prefix, base})
+		}
+	}
+	return found
+}
+
+// existing returns the folders that the base image has, as Spack names only those.
+func (e external) existing(folders []string) []string {
+	return slices.DeleteFunc(below(e.prefix, folders), func(folder string) bool { return !e.base.isFolder(folder) })
 }
 
 // programs is PATH with the bin of each package that has one.

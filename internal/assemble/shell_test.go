@@ -33,7 +33,7 @@ func script(t *testing.T, name, text string) string {
 }
 
 func TestEntrypointKeepsQuoting(t *testing.T) {
-	path := script(t, "profile.sh", profile(environment([]viewTree{{View: views.Default(View)}}, nil), nil))
+	path := script(t, "profile.sh", profile(environment([]viewTree{{View: views.Default(View)}}, nil, nil), nil))
 	entry := script(t, "entrypoint.sh", strings.ReplaceAll(entrypointScript, profileScript, path))
 	got := sh(t, []string{"PATH=/usr/bin:/bin"}, entry, "printf", "<%s>", `print("a b")`, "$HOME", "", "*")
 	if want := `<print("a b")><$HOME><><*>`; got != want {
@@ -42,7 +42,7 @@ func TestEntrypointKeepsQuoting(t *testing.T) {
 }
 
 func TestProfileReadTwiceAddsNothingTwice(t *testing.T) {
-	path := script(t, "profile.sh", profile(environment([]viewTree{{View: views.Default(View)}}, nil), map[string]string{"QUOTED": `it's "$HOME"`}))
+	path := script(t, "profile.sh", profile(environment([]viewTree{{View: views.Default(View)}}, nil, nil), map[string]string{"QUOTED": `it's "$HOME"`}))
 	print := `. "$1"; . "$1"; echo "$PATH|$MANPATH|$CMAKE_PREFIX_PATH|$QUOTED"`
 	got := strings.TrimSpace(sh(t, []string{"PATH=/usr/bin:/bin", "HOME=/root"}, "-euc", print, "sh", path))
 	want := `/opt/view/bin:/usr/bin:/bin|/opt/view/share/man:/opt/view/man:|/opt/view|it's "$HOME"`
@@ -52,7 +52,7 @@ func TestProfileReadTwiceAddsNothingTwice(t *testing.T) {
 }
 
 func TestTheCallersVariablesStay(t *testing.T) {
-	path := script(t, "profile.sh", profile(environment([]viewTree{{View: views.Default(View)}}, nil), map[string]string{"OMP_NUM_THREADS": "1", "OTHER": "x"}))
+	path := script(t, "profile.sh", profile(environment([]viewTree{{View: views.Default(View)}}, nil, nil), map[string]string{"OMP_NUM_THREADS": "1", "OTHER": "x"}))
 	env := []string{"PATH=/usr/bin:/bin", "OMP_NUM_THREADS=8", "SPACK_ENV="}
 	got := strings.TrimSpace(sh(t, env, "-euc", `. "$1"; echo "$OMP_NUM_THREADS|$SPACK_ENV|$OTHER|$SPACK_ENV_VIEW"`, "sh", path))
 	if want := "8||x|default"; got != want {
