@@ -237,6 +237,7 @@ func (c Config) check(path string, data []byte) error {
 	c.checkBranchesMirror(data, fail)
 	c.checkTimes(data, fail)
 	c.checkGitLab(data, fail)
+	c.checkGitHub(data, fail)
 	c.Janitor.check(data, []string{"janitor"}, fail)
 	for name, p := range c.Platforms {
 		if p.Janitor != nil {

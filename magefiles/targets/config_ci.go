@@ -4,5 +4,7 @@ package targets
 type CI struct {
 	Times   map[string]Duration `yaml:"times"`    // how long packages take to build, by name, where the estimates are wrong
 	JobTime Duration            `yaml:"job_time"` // packages that take no longer together share a job (default: 30m)
+	Tool    *PipelineTool       `yaml:"tool"`     // the program for GitHub's jobs (default: go run magefile.go, from the checkout)
+	GitHub  GitHubPipelines     `yaml:"github"`
 	GitLab  GitLabPipelines     `yaml:"gitlab"`
 }
