@@ -142,11 +142,12 @@ func (h *hook) venv(root string) string {
 }
 
 // PythonPath returns the folders of a view, relative to its root, that hold
-// modules of Python extensions: what PYTHONPATH names.
+// modules of Python extensions which their interpreter does not find by itself:
+// what PYTHONPATH names.
 func (v View) PythonPath(packages []Package) []string {
 	var found []string
 	for _, p := range packages {
-		if !dependsOnPython(p.Spec) || p.Hook == PythonVenv {
+		if !p.OnPythonPath {
 			continue
 		}
 		for _, f := range p.Files {
