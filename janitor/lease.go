@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 )
 
 const (
@@ -312,7 +313,7 @@ func (l *lease) release(ctx context.Context) error {
 }
 
 func (l *lease) giveBack(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	ctx, cancel := ctxio.CleanUp(ctx, 30*time.Second)
 	defer cancel()
 	if err := l.check(ctx); err != nil {
 		return fmt.Errorf("give the lease back: %w", err)

@@ -180,7 +180,7 @@ func (r *scanner) writeNodes(ctx context.Context, w io.Writer, files []objectID,
 	seen := map[buildcache.Hash]bool{}
 	for chunk := range slices.Chunk(files, 256) {
 		dags := make([]rawDAG, len(chunk))
-		err := r.each(ctx, len(chunk), func(ctx context.Context, i int) (err error) {
+		err := r.each(ctx, "read spec files for the index", len(chunk), func(ctx context.Context, i int) (err error) {
 			dags[i], err = r.readDAG(ctx, chunk[i])
 			return err
 		})

@@ -101,7 +101,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 		if f := janitor.Verify(scan(t, clean)); !f.Sound() {
 			t.Errorf("%s: %+v", name, f)
 		}
-		if f, err := janitor.VerifyDeep(t.Context(), clean, scan(t, clean), nil, 4); err != nil || !f.Sound() || f.Checked < 30 {
+		if f, err := janitor.VerifyDeep(t.Context(), clean, scan(t, clean), nil, janitor.ScanOptions{Parallel: 4}); err != nil || !f.Sound() || f.Checked < 30 {
 			t.Errorf("%s: %+v, %v", name, f, err)
 		}
 		for key, data := range clean.contents() {
@@ -124,7 +124,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			if f, err := janitor.VerifyDeep(t.Context(), spoiled, s, nil, 4); err == nil && f.Sound() && name[3:] == "unsigned" {
+			if f, err := janitor.VerifyDeep(t.Context(), spoiled, s, nil, janitor.ScanOptions{Parallel: 4}); err == nil && f.Sound() && name[3:] == "unsigned" {
 				t.Errorf("%s: sound with a flipped bit in %s", name, key)
 			}
 		}

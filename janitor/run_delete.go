@@ -215,7 +215,9 @@ func (r *run) delete(ctx context.Context, what string, objects func() []objectID
 // Before each batch the lease and the age of the look are checked.
 func (r *run) deleteOnce(ctx context.Context, objects []objectID, failed map[string]string, ask func() []objectID) error {
 	s := r.plan.look.scan
+	all := len(objects)
 	for len(objects) > 0 {
+		r.Scan.watch("deleted objects", all-len(objects), all)
 		look := r.look
 		if err := r.readyToDelete(ctx); err != nil {
 			return err

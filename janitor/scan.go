@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
@@ -84,6 +85,10 @@ type ScanOptions struct {
 	Known    *Known // what was read before
 	Locks    []Lock // what they hold must have been listed if it is there
 	Parallel int    // requests at a time; 16 if 0
+
+	// Watch is told how far a step is, such as listing: how many objects are done, of how many (0: not
+	// known). It is called in parallel, and may be nil.
+	Watch func(step string, done, of int)
 
 	// Inventory is read instead of listing the mirror. What came after it is
 	// known as far as indexes have it.
@@ -162,6 +167,14 @@ type scanner struct {
 	opts    ScanOptions
 	numbers blobTable
 	asked   map[string]bool // indexes that were asked for
+	listed  atomic.Int64    // objects
+}
+
+// watch tells how far a step is.
+func (o ScanOptions) watch(step string, done, of int) {
+	if o.Watch != nil {
+		o.Watch(step, done, of)
+	}
 }
 
 func newScanner(store buildcache.Store, opts ScanOptions) *scanner {

@@ -115,7 +115,7 @@ func (r *scanner) unlistedOwners() (checks []check) {
 
 func (r *scanner) check(ctx context.Context, checks []check) error {
 	found := make([]*Damage, len(checks))
-	err := r.each(ctx, len(checks), func(ctx context.Context, i int) (err error) {
+	err := r.each(ctx, "checked objects", len(checks), func(ctx context.Context, i int) (err error) {
 		found[i], err = checks[i](ctx)
 		return err
 	})

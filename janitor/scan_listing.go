@@ -78,6 +78,7 @@ func (r *scanner) list(ctx context.Context, prefix string, c *collector) error {
 	for o, err := range all {
 		if err == nil {
 			err = c.take(o)
+			r.opts.watch("listed", int(r.listed.Add(1)), 0)
 		}
 		if err != nil {
 			return fmt.Errorf("list %s: %w", prefix, err)

@@ -17,7 +17,7 @@ import (
 func (r *scanner) readManifests(ctx context.Context) error {
 	unread := r.recall()
 	found := make([]reading, len(unread))
-	err := r.each(ctx, len(unread), func(ctx context.Context, i int) (err error) {
+	err := r.each(ctx, "read manifests", len(unread), func(ctx context.Context, i int) (err error) {
 		found[i], err = r.readManifest(ctx, r.manifests[unread[i]])
 		return err
 	})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,14 +19,18 @@ func unreadable(key string, err error) error {
 }
 
 // each runs f for 0 to n-1, some at a time.
-func (r *scanner) each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+func (r *scanner) each(ctx context.Context, step string, n int, f func(ctx context.Context, i int) error) error {
+	var done atomic.Int64
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(r.opts.Parallel)
 	for i := range n {
 		if gctx.Err() != nil {
 			break
 		}
-		group.Go(func() error { return f(gctx, i) })
+		group.Go(func() error {
+			defer func() { r.opts.watch(step, int(done.Add(1)), n) }()
+			return f(gctx, i)
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return err

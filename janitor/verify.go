@@ -94,9 +94,9 @@ func (s *Scan) open(r *room) (deleted, all []string) {
 
 // VerifyDeep reads every byte that a spec of the cache is made of, and checks
 // signatures if keys are given.
-func VerifyDeep(ctx context.Context, store buildcache.Store, s *Scan, keys *buildcache.Keyring, parallel int) (Findings, error) {
+func VerifyDeep(ctx context.Context, store buildcache.Store, s *Scan, keys *buildcache.Keyring, opts ScanOptions) (Findings, error) {
 	f := Verify(s)
-	r := &scanner{Scan: s, store: store, opts: ScanOptions{Parallel: max(1, parallel)}}
+	r := &scanner{Scan: s, store: store, opts: ScanOptions{Parallel: max(1, opts.Parallel), Watch: opts.Watch}}
 	caches := r.caches(keys)
 	var mu sync.Mutex
 	add := func(n int, list *[]string, text string, d *Damage) {
@@ -110,7 +110,7 @@ func VerifyDeep(ctx context.Context, store buildcache.Store, s *Scan, keys *buil
 			f.Damage = append(f.Damage, *d)
 		}
 	}
-	err := r.each(ctx, len(s.blobs), func(ctx context.Context, i int) error {
+	err := r.each(ctx, "read blobs", len(s.blobs), func(ctx context.Context, i int) error {
 		b := &s.blobs[i]
 		if b.object == 0 {
 			return nil // it is damage already
@@ -126,7 +126,7 @@ func VerifyDeep(ctx context.Context, store buildcache.Store, s *Scan, keys *buil
 		return f, err
 	}
 	specs := slices.Collect(s.specs())
-	err = r.each(ctx, len(specs), func(ctx context.Context, i int) error {
+	err = r.each(ctx, "checked specs", len(specs), func(ctx context.Context, i int) error {
 		return r.checkSpec(ctx, caches, specs[i], func(unsigned string, d *Damage) {
 			if unsigned != "" {
 				add(0, &f.Signed, unsigned, nil)

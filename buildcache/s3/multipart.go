@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 )
 
 // An upload is one object on its way in parts.
@@ -94,7 +95,7 @@ func (u *upload) complete(ctx context.Context, parts []types.CompletedPart, cond
 // abort lets the server throw the parts away, even if ctx has ended: no reader
 // sees them, but they are paid for.
 func (u *upload) abort(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	ctx, cancel := ctxio.CleanUp(ctx, time.Minute)
 	defer cancel()
 	s := u.store
 	_, err := s.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: &s.bucket, Key: ref(s.prefix + u.key), UploadId: &u.id})

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -32,6 +33,27 @@ type Builder struct {
 	Cache *buildcache.Cache
 	Work  string // a folder for blobs that later builds use again; made if missing
 	Fetch int    // packages at a time; each takes a connection and a core
+
+	// Watch is told how far a step is, such as fetching: how many packages are done, of how many. It is
+	// called in parallel, and may be nil.
+	Watch func(step string, done, of int)
+}
+
+// each does something with packages, several at a time. It stops at no error: f keeps its own.
+func (b Builder) each(step string, n int, f func(i int)) {
+	var done atomic.Int64
+	var g errgroup.Group
+	g.SetLimit(max(1, b.Fetch))
+	for i := range n {
+		g.Go(func() error {
+			f(i)
+			if d := done.Add(1); b.Watch != nil {
+				b.Watch(step, int(d), n)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // no error comes out of it
 }
 
 // template is the version of what this package makes of its inputs. It goes up
@@ -195,18 +217,11 @@ func systemFolders(externals []*buildcache.Spec) []string {
 func (b Builder) fetchAll(ctx context.Context, specs []*buildcache.Spec, lock *buildcache.Lockfile) ([]payload, error) {
 	payloads := make([]payload, len(specs))
 	errs := make([]error, len(specs))
-	var g errgroup.Group
-	g.SetLimit(max(1, b.Fetch))
-	for i, spec := range specs {
-		g.Go(func() error {
-			if errs[i] = ctx.Err(); errs[i] != nil {
-				return nil
-			}
-			payloads[i], errs[i] = b.fetch(ctx, spec, lock)
-			return nil
-		})
-	}
-	_ = g.Wait() // the errors are in errs
+	b.each("fetched packages", len(specs), func(i int) {
+		if errs[i] = ctx.Err(); errs[i] == nil {
+			payloads[i], errs[i] = b.fetch(ctx, specs[i], lock)
+		}
+	})
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -216,18 +231,11 @@ func (b Builder) fetchAll(ctx context.Context, specs []*buildcache.Spec, lock *b
 // relocateAll makes layers of the packages that cannot stay as they are.
 func (b Builder) relocateAll(ctx context.Context, packages []payload, c Container) error {
 	errs := make([]error, len(packages))
-	var g errgroup.Group
-	g.SetLimit(max(1, b.Fetch))
-	for i := range packages {
-		if packages[i].relocation == nil {
-			continue
-		}
-		g.Go(func() error {
+	b.each("relocated packages", len(packages), func(i int) {
+		if packages[i].relocation != nil {
 			errs[i] = b.relocate(ctx, &packages[i], c.Lock, c.LockText)
-			return nil
-		})
-	}
-	_ = g.Wait() // the errors are in errs
+		}
+	})
 	return errors.Join(errs...)
 }
 

@@ -24,6 +24,7 @@ type Cmd struct {
 	Stdin   io.Reader // nil: nothing to read, so no program waits for an answer
 	Stdout  io.Writer // gets the output unaltered; nil: to the log
 	Stderr  io.Writer // gets what goes to standard error unaltered; nil: to the log
+	Apart   bool      // in a session of its own: a terminal's Ctrl-C reaches it through us alone, and its processes end in order
 	Secrets []string  // values that traces, log and errors show as ***
 }
 

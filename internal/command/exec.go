@@ -6,12 +6,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"time"
 )
 
-// killAfter is how long an interrupted program may clean up. Mage gives us five seconds.
-const killAfter = 4 * time.Second
+// killAfter is how long an interrupted program may clean up. Mage gives us five seconds for
+// everything.
+const killAfter = 3 * time.Second
 
 // Exec returns the Runner that really runs programs. What a command does not want for itself goes
 // to log; nil drops it.
@@ -36,6 +38,11 @@ func Exec(log io.Writer) Runner {
 		p.Stderr = io.MultiWriter(&end, either(c.Stderr, errs))
 		p.Cancel = func() error { return p.Process.Signal(os.Interrupt) }
 		p.WaitDelay = killAfter
+		if c.Apart {
+			runtime.LockOSThread() // the program is told of the end of the thread that started it
+			defer runtime.UnlockOSThread()
+			defer apart(p)()
+		}
 		return explain(ctx, c, p.Run(), end.String())
 	}
 }
@@ -54,11 +61,23 @@ func explain(ctx context.Context, c Cmd, err error, end string) error {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		e.ExitCode = exit.ExitCode()
+		if interrupted(exit) {
+			awaitCancel(ctx)
+		}
 	}
 	if ctx.Err() != nil {
 		e.err = context.Cause(ctx)
 	}
 	return e
+}
+
+// awaitCancel waits a moment for a context to be cancelled. A terminal's Ctrl-C reaches the program
+// and us at once, and the program may have ended before we have heard.
+func awaitCancel(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(300 * time.Millisecond):
+	}
 }
 
 func either(w, otherwise io.Writer) io.Writer {

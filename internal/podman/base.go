@@ -33,12 +33,13 @@ var Bases = []string{Builder, Runtime, Singularitah}
 type Base struct {
 	Name     string
 	Platform string
-	Files    fs.FS    // its Dockerfile and what that copies
-	From     string   // the image below: a reference, or debootstrap:SUITE
-	Pull     Pull     // asks the registry of From; needed where that is a tag
-	Packages []string // Debian packages; nil: what the Dockerfile says
-	Spack    *Source  // of the builder
-	Repos    []Source // of package repositories, the last one wins; of the builder
+	Files    fs.FS       // its Dockerfile and what that copies
+	From     string      // the image below: a reference, or debootstrap:SUITE
+	Pull     Pull        // asks the registry of From; needed where that is a tag
+	Packages []string    // Debian packages; nil: what the Dockerfile says
+	Spack    *Source     // of the builder
+	Repos    []Source    // of package repositories, the last one wins; of the builder
+	Watch    func(Event) // is told how a build goes on; may be nil
 }
 
 // A BuiltBase is a base image in podman's storage.
@@ -246,6 +247,7 @@ func (b Base) key() (string, error) {
 // make collects what the base image is built from in a folder of its own, and builds.
 func (b Base) make(ctx context.Context, p Podman, work, key string, native, force bool) error {
 	if suite, ok := strings.CutPrefix(b.From, debootstrap); ok {
+		b.tell(Event{Step: stepBootstrap})
 		if err := bootstrap(ctx, p, suite, b.Platform, force); err != nil {
 			return err
 		}
@@ -263,6 +265,7 @@ func (b Base) make(ctx context.Context, p Podman, work, key string, native, forc
 	if err := b.copyFiles(dir); err != nil {
 		return err
 	}
+	b.tell(Event{Step: stepSources})
 	if err := b.fetchSources(ctx, p.Run, dir); err != nil {
 		return err
 	}
@@ -270,7 +273,24 @@ func (b Base) make(ctx context.Context, p Podman, work, key string, native, forc
 	if force {
 		c.Args = slices.Insert(c.Args, slices.Index(c.Args, "build")+1, "--no-cache")
 	}
-	return p.runBuild(ctx, c)
+	return b.logged(ctx, p, c, filepath.Join(work, b.Name+"-"+strings.ReplaceAll(b.Platform, "/", "-")+".log"))
+}
+
+// logged builds, with all that is said in a log, of which an error has the end.
+func (b Base) logged(ctx context.Context, p Podman, c command.Cmd, path string) error {
+	log, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	fmt.Fprintln(log, "+", command.Quote(c.Args))
+	out := command.Redact(&watcher{log: log, event: b.baseEvent()})
+	defer out.Close()
+	c.Stdout, c.Stderr = out, out
+	if err := p.runBuild(ctx, c); err != nil {
+		return fmt.Errorf("%w\nall of it: %s", err, path)
+	}
+	return nil
 }
 
 // fetchSources puts Spack below spack, each repository below repos/NUMBER, and beside those a list

@@ -121,7 +121,7 @@ func bootstrapCmd(suite, platform, tarball string) command.Cmd {
 		"mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates",
 		`--aptopt=Acquire::Check-Valid-Until "false"`, // a site's mirror may stand still; its signatures are checked all the same
 		"--architectures=" + arch(platform), "--", suite, tarball,
-	}, Clean: true} // scripts of packages run with it
+	}, Clean: true, Apart: true} // scripts of packages run with it
 }
 
 // arch is linux/arm64's arm64, which Debian and podman call the same.

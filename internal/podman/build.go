@@ -102,7 +102,7 @@ func (e Engine) podmanBuild(ctx context.Context, c Container, dir, step string, 
 		return err
 	}
 	defer session.Close()
-	redacted := command.Redact(&watcher{log: log, event: e.event(c)}, session.Secrets()...)
+	redacted := command.Redact(&watcher{log: log, event: e.event(c, step)}, session.Secrets()...)
 	defer redacted.Close()
 	out = redacted
 	return withSession(ctx, session, e.Podman.Gateway, func(ctx context.Context, args []string) error {
@@ -129,7 +129,7 @@ func (e Engine) Build(ctx context.Context, c Container) (image.Record, error) {
 		if err := e.smoke(ctx, c); err != nil {
 			return record, err
 		}
-		e.tell(c, Event{Step: "save"})
+		e.tell(c, Event{Step: stepSave})
 		if err := e.save(ctx, c, dir); err != nil {
 			return record, err
 		}

@@ -12,13 +12,29 @@ import (
 type Event struct {
 	Container string
 	Platform  string
-	Step      string // what podman or Spack does: STEP 3/7: COPY …, install, test, save
-	Package   string // that Spack installs
-	Installed int    // packages
+	Step      string // what goes on, in words: installing, testing the container
+	Package   string // that is installed
+	Installed int    // packages that are
 	Of        int    // packages in all; 0 if unknown
 	Note      string // what a person should know; then there is nothing else
 	Done      bool   // there is no more to tell
 }
+
+// The steps of a build.
+const (
+	stepBase      = "looking for the base image"
+	stepBootstrap = "bootstrapping Debian"
+	stepSources   = "fetching Spack and its package repositories"
+	stepDownload  = "downloading system packages"
+	stepSystem    = "installing system packages"
+	stepSetup     = "setting up Spack"
+	stepPrepare   = "preparing"
+	stepSolve     = "concretizing"
+	stepInstall   = "installing"
+	stepImage     = "putting the container together"
+	stepTest      = "testing the container"
+	stepSave      = "saving the container"
+)
 
 func (e Engine) tell(c Container, ev Event) {
 	if e.Watch != nil {
@@ -27,8 +43,9 @@ func (e Engine) tell(c Container, ev Event) {
 	}
 }
 
-// event returns what turns lines of a build's log into events.
-func (e Engine) event(c Container) func(line string) {
+// event returns what turns lines of a build's log into events: podman's, for a Dockerfile of two
+// stages, and Spack's.
+func (e Engine) event(c Container, step string) func(line string) {
 	of := 0
 	if c.Lock != nil {
 		for _, spec := range c.Lock.Specs {
@@ -39,30 +56,79 @@ func (e Engine) event(c Container) func(line string) {
 	}
 	done := 0
 	return func(line string) {
-		now := installingNow.FindStringSubmatch(line)
-		switch step, pkg := podmanStep.FindStringSubmatch(line), installing.FindStringSubmatch(line); {
-		case step != nil:
-			e.tell(c, Event{Step: step[1], Installed: done, Of: of})
+		step1, pkg, now := podmanStep.FindStringSubmatch(line), installing.FindStringSubmatch(line), installingNow.FindStringSubmatch(line)
+		switch {
+		case step1 != nil:
+			e.tell(c, Event{Step: stepOf(step1[1], step1[2], step)})
 		case pkg != nil:
-			ev := Event{Step: "spack install", Package: pkg[1], Installed: done, Of: of}
+			ev := Event{Step: stepInstall, Package: pkg[1], Installed: done, Of: of}
 			if len(pkg) > 3 && pkg[3] != "" {
+				number, _ := strconv.Atoi(pkg[2])
+				ev.Installed = max(0, number-1)
 				ev.Of, _ = strconv.Atoi(pkg[3])
 			}
 			e.tell(c, ev)
 		case strings.HasPrefix(line, "[+] "):
 			done++
 		case now != nil:
-			e.tell(c, Event{Step: "spack install", Package: now[1] + "-" + now[2], Installed: done, Of: of})
+			e.tell(c, Event{Step: stepInstall, Package: now[1] + "-" + now[2], Installed: done, Of: of})
+		}
+	}
+}
+
+// stepOf puts a step of podman's into words. Its stages are those of our Dockerfiles: the builder, in
+// which Spack works, and the image.
+func stepOf(stage, instruction, step string) string {
+	switch {
+	case stage == "2":
+		return stepImage
+	case instruction != "RUN":
+		return stepPrepare
+	case step == "lock":
+		return stepSolve
+	}
+	return stepInstall
+}
+
+var (
+	podmanStep = regexp.MustCompile(`^(?:\[(\d+)/\d+\] )?STEP \d+/\d+: (\w+)`)
+	// What Spack says up to 1.1, of which 0.21 and older do not count.
+	installing = regexp.MustCompile(`^==> Installing (\S+)-[a-z2-7]{32}(?: \[(\d+)/(\d+)\])?$`)
+	// What the installer of Spack 1.2 says, which works on several packages at a time.
+	installingNow = regexp.MustCompile(`^\[ \] [a-z2-7]{7,32} (\S+?)@(\S+) `)
+)
+
+// baseEvent returns what turns lines of a base image's log into events: podman's, and apt's.
+func (b Base) baseEvent() func(line string) {
+	of, done := 0, 0
+	return func(line string) {
+		step, total, set := podmanStep.FindStringSubmatch(line), aptTotal.FindStringSubmatch(line), aptSets.FindStringSubmatch(line)
+		switch {
+		case step != nil && done > 0 && step[2] == "RUN":
+			b.tell(Event{Step: stepSetup})
+		case step != nil && done == 0:
+			b.tell(Event{Step: stepPrepare})
+		case total != nil:
+			of, _ = strconv.Atoi(total[1])
+			b.tell(Event{Step: stepDownload})
+		case set != nil:
+			b.tell(Event{Step: stepSystem, Package: set[1], Installed: done, Of: of})
+			done++
 		}
 	}
 }
 
 var (
-	podmanStep = regexp.MustCompile(`^(?:\[\d+/\d+\] )?STEP \d+/\d+: (\w+)`)
-	installing = regexp.MustCompile(`^==> Installing (\S+)-[a-z2-7]{32}(?: \[(\d+)/(\d+)\])?$`)
-	// What the installer of Spack 1.2 says, which works on several packages at a time.
-	installingNow = regexp.MustCompile(`^\[ \] [a-z2-7]{7,32} (\S+?)@(\S+) `)
+	aptTotal = regexp.MustCompile(`^\d+ upgraded, (\d+) newly installed, `)
+	aptSets  = regexp.MustCompile(`^Setting up (\S+) \(`)
 )
+
+func (b Base) tell(ev Event) {
+	if b.Watch != nil {
+		ev.Container, ev.Platform = "base image "+b.Name, b.Platform
+		b.Watch(ev)
+	}
+}
 
 // A watcher writes to the log, and shows each line to event.
 type watcher struct {

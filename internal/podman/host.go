@@ -77,7 +77,7 @@ func tunnelCmd(host, local, remote, gateway string) (command.Cmd, error) {
 		args = append(args, "-l", u.User.Username())
 	}
 	service := fmt.Sprintf(serviceScript, int(serviceTime.Seconds()), remote)
-	return command.Cmd{Args: append(args, "--", u.Hostname(), "exec sh -c '"+service+"'")}, nil
+	return command.Cmd{Args: append(args, "--", u.Hostname(), "exec sh -c '"+service+"'"), Apart: true}, nil
 }
 
 // A Tunnel is podman on another host.
@@ -120,7 +120,7 @@ func dial(ctx context.Context, p Podman, host string) (*Tunnel, error) {
 	cmd.Stdin = stdin
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx)) // it outlives a build that is cancelled
 	t := &Tunnel{Podman: p, cancel: cancel, input: input, ended: make(chan error, 1), dir: dir}
-	t.URL, t.Chroot, t.Home, t.Namespace = "unix://"+local, false, &p, nil
+	t.URL, t.Chroot, t.Home, t.Namespace, t.Builds = "unix://"+local, false, &p, nil, ""
 	go func() {
 		err := p.Run(background, cmd)
 		stdin.Close()
@@ -194,13 +194,16 @@ func (t *Tunnel) wait(ctx context.Context, socket string, port *allocated) error
 	}
 }
 
+// closeTime is how long the service on the host may take to end.
+const closeTime = 1500 * time.Millisecond
+
 // Close ends podman's service on the host, and the connection.
 func (t *Tunnel) Close() {
 	_, _ = t.input.WriteString("done\n") // where ssh has ended, it need not be told
 	t.input.Close()
 	select {
 	case <-t.ended:
-	case <-time.After(3 * time.Second):
+	case <-time.After(closeTime):
 		t.cancel()
 		<-t.ended
 	}

@@ -25,6 +25,8 @@ type Podman struct {
 	Home   *Podman  // of this machine, where that is another one
 	Chroot bool     // build steps run in a chroot: where no container can be started
 
+	Builds string // a folder in which builds that last are written down; empty: nowhere
+
 	Gateway   string             // where build steps find the gateway: HOST:PORT, as they see it
 	Namespace *gateway.Namespace // the network that build steps are in; nil: that of podman's machine
 }
@@ -37,16 +39,17 @@ func (p Podman) command(args ...string) command.Cmd {
 	if p.Chroot {
 		argv = append(argv, "--runtime=/bin/false") // podman does nothing at all where it finds no runtime; it will start none
 	}
-	return command.Cmd{Args: append(argv, args...), Env: p.Env}
+	return command.Cmd{Args: append(argv, args...), Env: p.Env, Apart: true}
 }
 
 // runBuild runs a command that runs what definitions and recipes say.
 func (p Podman) runBuild(ctx context.Context, c command.Cmd) error {
 	c.Clean = true
-	if p.Namespace == nil {
-		return p.Run(ctx, c)
+	run := p.Run
+	if p.Namespace != nil {
+		run = p.Namespace.Runner(p.Run)
 	}
-	return p.Namespace.Runner(p.Run)(ctx, c)
+	return p.recorded(ctx, func() error { return run(ctx, c) })
 }
 
 // pull fetches an image that podman does not have yet, since a build in a network of its own

@@ -15,8 +15,9 @@ func (s *Scheduler) base(ctx context.Context, p Podman, host, platform, name str
 		if err != nil {
 			return BuiltBase{}, err
 		}
-		s.tell(Event{Container: "base image " + name, Platform: platform, Step: "look, and build if it is not up to date"})
-		defer s.tell(Event{Container: "base image " + name, Platform: platform, Done: true})
+		b.Watch = s.Watch
+		b.tell(Event{Step: stepBase})
+		defer b.tell(Event{Done: true})
 		return b.Ensure(ctx, p, filepath.Join(s.Work, "base"), p.URL == "" && platform == s.Native, false)
 	})
 }

@@ -15,9 +15,9 @@ import (
 // is over, and the URL worth nothing.
 const sessionFile = "gateway"
 
-// tidyTime is how long podman may tidy up after its step has ended. Mage gives us five seconds for
-// everything.
-const tidyTime = 2 * time.Second
+// tidyTime is how long podman may tidy up after its step has ended, before it is told to end itself.
+// Mage gives us five seconds for everything.
+const tidyTime = time.Second
 
 // withSession hands podman's argument for a session to do. When ctx ends, the step ends first,
 // since it is connected to the session, and do has a while to end by itself before its own context

@@ -2,6 +2,7 @@ package podman
 
 import (
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"fmt"
 	"io"
@@ -9,9 +10,11 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 	"github.com/openbraininstitute/spacktainers/internal/views"
 )
 
@@ -38,10 +41,19 @@ func (c Container) view() string {
 	return root
 }
 
+// kill removes a container whose podman was interrupted: its first process need not heed that.
+func (p Podman) kill(ctx context.Context, name string) {
+	ctx, cancel := ctxio.CleanUp(ctx, time.Minute)
+	defer cancel()
+	cmd := p.command("rm", "--force", "--ignore", "--time=0", name)
+	cmd.Stdout, cmd.Stderr = discard{}, discard{}
+	_ = p.Run(ctx, cmd) // it is there as long as its process, and may have ended
+}
+
 // smoke tries the finished container. Where none can be started, it says so in the log and lets the
 // image pass.
 func (e Engine) smoke(ctx context.Context, c Container) error {
-	e.tell(c, Event{Step: "test"})
+	e.tell(c, Event{Step: stepTest})
 	log, err := os.OpenFile(e.logFile(c), os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
@@ -56,8 +68,11 @@ func (e Engine) smoke(ctx context.Context, c Container) error {
 	defer out.Close()
 	cmd := c.smokeCmd(e.Podman)
 	cmd.Stdout, cmd.Stderr = out, out
+	name := "spacktainers-test-" + strings.ToLower(rand.Text())
+	cmd.Args = slices.Insert(cmd.Args, slices.Index(cmd.Args, "run")+1, "--name="+name)
 	if err := e.Podman.Run(ctx, cmd); err != nil {
 		if ctx.Err() != nil {
+			e.Podman.kill(ctx, name)
 			return err
 		}
 		return fmt.Errorf("the finished container does not pass its test:\n\t%s", strings.ReplaceAll(strings.TrimSpace(said.String()), "\n", "\n\t"))

@@ -91,7 +91,7 @@ func NewClient(o Options) (*Client, error) {
 	for _, host := range o.Insecure {
 		insecure[host] = true
 	}
-	c.http = quirks{&retrier{Retry: c.retry, inner: &guard{inner: inner, insecure: insecure, keys: c.keys, idle: o.Idle}, notice: c.notice, notBefore: map[string]time.Time{}}}
+	c.http = quirks{&retrier{Retry: c.retry, inner: &guard{inner: inner, insecure: insecure, keys: c.keys, idle: o.Idle}, notice: c.notice, notBefore: map[string]time.Time{}, answered: map[string]bool{}}}
 	// The library repeats nothing: our transport does, and upload.
 	options := []remote.Option{
 		remote.WithAuthFromKeychain(c.keys), remote.WithTransport(c.http), remote.WithJobs(c.parallel), remote.WithUserAgent("spacktainers"),

@@ -1,11 +1,13 @@
 package registry
 
 import (
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/internal/ctxio"
@@ -39,7 +41,12 @@ type retrier struct {
 
 	mu        sync.Mutex
 	notBefore map[string]time.Time // by host
+	answered  map[string]bool      // hosts that have, once
 }
+
+// closedAttempts is how often a host is asked in all that has never answered and whose port is closed:
+// one that has answered may be restarting, and this one is most likely not there.
+const closedAttempts = 2
 
 // RoundTrip satisfies http.RoundTripper.
 func (p *retrier) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -49,7 +56,7 @@ func (p *retrier) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		response, err := p.inner.RoundTrip(request)
 		again := p.again(request, response, err)
-		if !again || attempt >= p.Attempts || !repeatable(request) {
+		if !again || attempt >= p.attempts(request.URL.Host, err) || !repeatable(request) {
 			return response, err
 		}
 		p.notice(describeFailure(request, response, err) + ": trying again")
@@ -66,12 +73,25 @@ func (p *retrier) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 }
 
+// attempts is how often a request to a host is made in all, after it has failed like this.
+func (p *retrier) attempts(host string, err error) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.answered[host] && errors.Is(err, syscall.ECONNREFUSED) {
+		return min(p.Attempts, closedAttempts)
+	}
+	return p.Attempts
+}
+
 // again reports whether another attempt may go better, and takes note of the wait
 // that a registry asks for.
 func (p *retrier) again(request *http.Request, response *http.Response, err error) bool {
 	if err != nil {
 		return request.Context().Err() == nil && !hopeless(err)
 	}
+	p.mu.Lock()
+	p.answered[request.URL.Host] = true
+	p.mu.Unlock()
 	if wait, ok := retryAfter(response, time.Now()); ok && isPassing(response.StatusCode) {
 		p.mu.Lock()
 		p.notBefore[request.URL.Host] = time.Now().Add(min(wait, p.Longest))

@@ -37,6 +37,9 @@ type Builder struct {
 	Force       bool    // build also what is there
 	Pull        Pull    // asks registries for the sources of definition files
 
+	// Watch is told how many bytes of an image have been packed, of how many. It may be nil.
+	Watch func(done, of int64)
+
 	// Warn is told, in a sentence, what of the image the SIF does not hold. It may be nil.
 	Warn func(sentence string)
 }
@@ -170,7 +173,9 @@ func (n Native) write(ctx context.Context, b Builder, s source, path string) err
 	defer os.Remove(squashfs)
 	pack := n.packer.cmd(packing{compression: b.Compression, out: squashfs, root: t.root.header, newest: t.newest})
 	err = pipe(ctx,
-		func(ctx context.Context, to io.Writer) error { return archive(ctx, t, layers, n.packer.root, to) },
+		func(ctx context.Context, to io.Writer) error {
+			return archive(ctx, t, layers, n.packer.root, &watchedWriter{w: to, of: t.content, watch: b.Watch})
+		},
 		func(ctx context.Context, from io.Reader) error {
 			pack.Stdin = from
 			return b.Run(ctx, pack)
@@ -180,6 +185,21 @@ func (n Native) write(ctx context.Context, b Builder, s source, path string) err
 		return err
 	}
 	return writeSIF(path, squashfs, f, s.record.Digest, config.Architecture)
+}
+
+// A watchedWriter tells how much was written.
+type watchedWriter struct {
+	w        io.Writer
+	done, of int64
+	watch    func(done, of int64)
+}
+
+func (w *watchedWriter) Write(p []byte) (int, error) {
+	n, err := w.w.Write(p)
+	if w.done += int64(n); w.watch != nil {
+		w.watch(w.done, max(w.of, w.done))
+	}
+	return n, err
 }
 
 func newApptainerFiles(s source, config *v1.ConfigFile) apptainerFiles {

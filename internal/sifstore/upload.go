@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 	"github.com/openbraininstitute/spacktainers/internal/sif"
 )
 
@@ -114,13 +115,13 @@ func (u Uploader) Apply(ctx context.Context, up Upload) error {
 	key := r.File
 	if up.State == StateChanged {
 		key = incoming + r.SHA256[:16] + "-" + r.File
-		defer func() { _ = u.To.Delete(context.WithoutCancel(ctx), []string{key}) }()
+		defer func() { _ = u.remove(ctx, key) }()
 	}
 	if err := u.send(ctx, key, file, r, up.State == StateNew); err != nil {
 		return err
 	}
 	if err := verify(ctx, u.To, key, r); err != nil {
-		return errors.Join(fmt.Errorf("%w: what was there before is untouched", err), u.To.Delete(context.WithoutCancel(ctx), []string{key}))
+		return errors.Join(fmt.Errorf("%w: what was there before is untouched", err), u.remove(ctx, key))
 	}
 	if up.State == StateChanged {
 		if err := u.To.Copy(ctx, key, r.File); err != nil {
@@ -132,6 +133,13 @@ func (u Uploader) Apply(ctx context.Context, up Upload) error {
 	}
 	stored := Stored{Record: r, Uploaded: u.now()}
 	return changeManifest(ctx, u.To, u.Keys, r.Name, func(m *Manifest) { m.put(stored) })
+}
+
+// remove takes back what was sent and does not count, also when ctx has ended.
+func (u Uploader) remove(ctx context.Context, key string) error {
+	ctx, cancel := ctxio.CleanUp(ctx, time.Minute)
+	defer cancel()
+	return u.To.Delete(ctx, []string{key})
 }
 
 func (u Uploader) now() time.Time { return u.Now().UTC().Truncate(time.Second) }

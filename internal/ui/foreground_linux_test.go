@@ -14,8 +14,8 @@ import (
 func TestATerminalInTheForegroundIsAskedNothing(t *testing.T) {
 	const child = "SPACKTAINERS_TEST_CHILD"
 	if os.Getenv(child) != "" {
-		New(os.Stdout, os.Stderr, "", false)
-		New(os.Stdout, os.Stderr, "", true)
+		New(os.Stdout, os.Stderr, "", Style{})
+		New(os.Stdout, os.Stderr, "", Style{NoColor: true})
 		return
 	}
 	end, seen := terminal(t)

@@ -47,7 +47,7 @@ func FuzzLine(f *testing.F) {
 
 func TestWhatComesFromOutsideStaysInItsLine(t *testing.T) {
 	var out, log bytes.Buffer
-	u := New(&out, &log, GitHub, false)
+	u := New(&out, &log, GitHub, Style{})
 	u.Summary = filepath.Join(t.TempDir(), "summary.md")
 	const evil = "x\n::error::owned\x1b[2J ##[error]y | ![p](http://h/p) <b>`c`"
 	u.Log.Warn("kept", "tag", evil, "other", "x ##[group]")

@@ -54,7 +54,7 @@ func TestEachStreamIsColouredByItself(t *testing.T) {
 	t.Setenv("CI", "") // else the libraries below take no terminal for one
 	end, seen := terminal(t)
 	var file bytes.Buffer
-	u := New(&file, end, "", false)
+	u := New(&file, end, "", Style{})
 	u.Log.Warn("look")
 	if err := u.Table([]string{"name"}, nil); err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestEachStreamIsColouredByItself(t *testing.T) {
 		t.Errorf("the table in a file has colour: %q", file.String())
 	}
 
-	u = New(end, &file, "", false)
+	u = New(end, &file, "", Style{})
 	if err := u.Table([]string{"name"}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestATerminalHasNoColoursWhereNoneAreWanted(t *testing.T) {
 	t.Setenv("TERM", "xterm-256color")
 	t.Setenv("CI", "") // else the libraries below take no terminal for one
 	end, seen := terminal(t)
-	for _, u := range []*UI{New(end, end, "", true), New(end, end, GitHub, false)} {
+	for _, u := range []*UI{New(end, end, "", Style{NoColor: true}), New(end, end, GitHub, Style{})} {
 		u.Log.Warn("look")
 		if err := u.Table([]string{"name"}, nil); err != nil {
 			t.Fatal(err)

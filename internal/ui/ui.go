@@ -36,14 +36,28 @@ type UI struct {
 	CI      CI
 	Summary string // GitHub's job summary: a file to append Markdown to; may be empty
 	color   bool   // of what goes to Out
+	live    bool   // progress is drawn on a terminal
+	screen  *screen
 }
 
-// New talks through out and err. Colours need a terminal, each stream its own,
-// and no user who asks for none.
-func New(out, err io.Writer, ci CI, noColor bool) *UI {
-	colors := func(w io.Writer) bool { return !noColor && ci == "" && isTerminal(w) }
-	u := &UI{Out: out, CI: ci, color: colors(out)}
-	u.Log = log.NewWithOptions(noTerminal{err}, log.Options{Level: log.InfoLevel})
+// Style is how much is shown, and how.
+type Style struct {
+	NoColor bool
+	Plain   bool // lines of log instead of progress that is drawn over and over, and no colours
+	Quiet   bool // no progress, and of the log warnings and errors alone
+}
+
+// New talks through out and err. Colours and progress that is drawn need a terminal, each stream its
+// own, and no user who asks for none.
+func New(out, err io.Writer, ci CI, style Style) *UI {
+	colors := func(w io.Writer) bool { return !style.NoColor && !style.Plain && ci == "" && isTerminal(w) }
+	u := &UI{Out: out, CI: ci, color: colors(out), screen: newScreen(err)}
+	u.live = !style.Plain && !style.Quiet && ci == "" && isTerminal(err)
+	level := log.InfoLevel
+	if style.Quiet {
+		level = log.WarnLevel
+	}
+	u.Log = log.NewWithOptions(noTerminal{u.screen}, log.Options{Level: level})
 	profile := termenv.Ascii
 	if colors(err) {
 		profile = termenv.NewOutput(err).ColorProfile()
@@ -71,6 +85,9 @@ func (n noTerminal) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// Err is standard error, for what other programs say: it appears above what is drawn.
+func (u *UI) Err() io.Writer { return u.screen }
 
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)

@@ -13,7 +13,7 @@ func TestNoTerminalGetsNoEscapeCodes(t *testing.T) {
 	t.Setenv("CLICOLOR_FORCE", "1") // which the logger's library obeys, and we do not
 	t.Setenv("TERM", "xterm-256color")
 	var out, err bytes.Buffer
-	u := New(&out, &err, "", false)
+	u := New(&out, &err, "", Style{})
 	u.Log.Warn("look", "key", "value")
 	if e := u.Table([]string{"name"}, [][]string{{"a"}}); e != nil {
 		t.Fatal(e)
@@ -33,7 +33,7 @@ func (full) Write([]byte) (int, error) { return 0, errFull }
 var errFull = errors.New("no space left on device")
 
 func TestAResultThatCannotBeWrittenIsAnError(t *testing.T) {
-	u := New(full{}, &bytes.Buffer{}, "", false)
+	u := New(full{}, &bytes.Buffer{}, "", Style{})
 	for what, err := range map[string]error{
 		"a line": u.Print("x"),
 		"JSON":   u.JSON(1),

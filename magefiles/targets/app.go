@@ -35,8 +35,9 @@ type app struct {
 }
 
 func start() (*app, error) {
+	working.Store(true)
 	env := readEnvironment()
-	u := ui.New(os.Stdout, os.Stderr, ui.CI(env.CI), env.NoColor)
+	u := ui.New(os.Stdout, os.Stderr, ui.CI(env.CI), ui.Style{NoColor: env.NoColor, Plain: shown.Plain, Quiet: shown.Quiet})
 	u.Summary = env.SummaryFile
 	filelock.Notice = func(sentence string) { u.Log.Warn(sentence) }
 	config, err := loadConfig(filepath.Join(root, ConfigFile))

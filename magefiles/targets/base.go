@@ -12,6 +12,7 @@ import (
 	"github.com/magefile/mage/mg"
 
 	"github.com/openbraininstitute/spacktainers/builder"
+	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/podman"
 	baseruntime "github.com/openbraininstitute/spacktainers/runtime"
 	"github.com/openbraininstitute/spacktainers/singularitah"
@@ -79,11 +80,15 @@ func buildBases(ctx context.Context, names []string, platform *string, force, js
 			return err
 		}
 	}
+	local.Run = command.Exec(nil) // what is said is in the log, and at its end in the error
+	progress := a.newProgress(ctx)
+	defer progress.Close()
 	built := []builtBase{}
 	for _, b := range a.bases(want.String()) {
 		if !slices.Contains(names, b.Name) {
 			continue
 		}
+		b.Watch = progress.event
 		b, _, err := b.Pin(ctx, local)
 		if err != nil {
 			return err
@@ -92,6 +97,7 @@ func buildBases(ctx context.Context, names []string, platform *string, force, js
 		if err != nil {
 			return err
 		}
+		progress.event(podman.Event{Container: "base image " + b.Name, Platform: b.Platform, Done: true})
 		a.Log.Info("base image", "name", b.Name, "platform", b.Platform, "image", b.Tag())
 		built = append(built, builtBase{b.Name, b.Platform, b.Tag(), string(made.ID), made.Digest, made.Key})
 	}

@@ -90,11 +90,11 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 	}
 	defer scheduler.Close()
 	scheduler.Force, scheduler.FailFast = o.force, o.failFast
-	progress := a.newProgress()
+	progress := a.newProgress(ctx)
 	scheduler.Watch = progress.event
 	scheduler.Announce = a.announceBuild
 	results := scheduler.Build(ctx, containers)
-	progress.close()
+	progress.Close()
 	var failed []error
 	for _, r := range results {
 		for _, passed := range r.Passed {
@@ -260,10 +260,15 @@ func (a *app) podman(ctx context.Context) (podman.Podman, error) {
 	if err != nil {
 		return podman.Podman{}, err
 	}
-	local := podman.Podman{Run: command.Exec(os.Stderr), Env: env}
+	local := podman.Podman{Run: command.Exec(a.Err()), Env: env, Builds: filepath.Join(workDir, "podman")}
 	if why := a.missing(ctx, doctor.PodmanRun); why != "" {
 		a.Log.Warn("no container can be started here: build steps run in a chroot, and nothing is tested", "why", why)
 		local.Chroot = true
+	}
+	if removed, err := local.RemoveLeftovers(ctx); err != nil {
+		a.Log.Warn("what a killed build has left in podman stays", "why", err)
+	} else if removed > 0 {
+		a.Log.Info("removed what a killed build had left in podman", "containers", removed)
 	}
 	return local, nil
 }

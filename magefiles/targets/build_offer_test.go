@@ -17,7 +17,7 @@ func TestBranchesAndReleasesShareNoBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	releases, branches := t.TempDir(), t.TempDir()
-	a := &app{UI: ui.New(os.Stdout, os.Stderr, "", true), env: environment{Files: map[string]secretFile{}}}
+	a := &app{UI: ui.New(os.Stdout, os.Stderr, "", ui.Style{NoColor: true}), env: environment{Files: map[string]secretFile{}}}
 	for what, c := range map[string]struct {
 		branches string
 		key      string
@@ -59,7 +59,7 @@ func TestBranchesAndReleasesShareNoBytes(t *testing.T) {
 
 // A bucket that everybody may read takes no credentials, and no packages.
 func TestAnAnonymousMirrorIsReadWithoutCredentials(t *testing.T) {
-	a := &app{UI: ui.New(os.Stdout, os.Stderr, "", true), env: environment{Files: map[string]secretFile{}}}
+	a := &app{UI: ui.New(os.Stdout, os.Stderr, "", ui.Style{NoColor: true}), env: environment{Files: map[string]secretFile{}}}
 	for anonymous, want := range map[bool]int{true: 1, false: 0} {
 		a.config.Platforms = map[string]Platform{"linux/amd64": {Mirror: "s3://cache", Endpoint: "http://127.0.0.1:1", Anonymous: anonymous}}
 		offer, err := a.offer(t.Context(), "s3://cache", true, false)
@@ -72,7 +72,7 @@ func TestAnAnonymousMirrorIsReadWithoutCredentials(t *testing.T) {
 // Git's credentials are for the hosts that the configuration names, and for releases or who asks
 // for them.
 func TestGitCredentialsAreForNamedHostsAndReleases(t *testing.T) {
-	a := &app{UI: ui.New(os.Stdout, os.Stderr, "", true), env: environment{Files: map[string]secretFile{
+	a := &app{UI: ui.New(os.Stdout, os.Stderr, "", ui.Style{NoColor: true}), env: environment{Files: map[string]secretFile{
 		gitVariable: {gitVariable, "", "https://me:canary@git.example.org\nhttps://me:canary@other.example.org\n"},
 	}}}
 	for _, c := range []struct {

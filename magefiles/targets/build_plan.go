@@ -36,10 +36,10 @@ func (Containers) Plan(ctx context.Context,
 		return err
 	}
 	defer scheduler.Close()
-	progress := a.newProgress()
+	progress := a.newProgress(ctx)
 	scheduler.Watch = progress.event
 	plans, errs := scheduler.Plan(ctx, containers)
-	progress.close()
+	progress.Close()
 	return errors.Join(a.showPlans(plans, errs, or(json, false)), errors.Join(errs...))
 }
 

@@ -266,7 +266,11 @@ func (a *app) assemble(ctx context.Context, d definition.Definition, o assembleO
 		return assemble.Result{}, err
 	}
 	a.announce(ctx, container.Container, cache.Store)
-	result, err := assemble.Builder{Cache: cache, Work: workDir, Fetch: parallel()}.Build(ctx, container, images)
+	progress := a.Progress(ctx)
+	task := progress.Begin(d.Name + " " + d.Platform)
+	watch := func(step string, done, of int) { task.Count(step, int64(done), int64(of), ui.Things) }
+	result, err := assemble.Builder{Cache: cache, Work: workDir, Fetch: parallel(), Watch: watch}.Build(ctx, container, images)
+	progress.Close()
 	if err != nil {
 		return assemble.Result{}, err
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/openbraininstitute/spacktainers/internal/ui"
@@ -41,7 +43,7 @@ func (e *exitError) ExitStatus() int { return e.status }
 
 // finish is deferred first by every target. It gives an error its exit status and makes plain lines
 // of its text, which may quote what a registry, a build cache or a program has said. Who has
-// interrupted a target is told that, and not how each room was stopped.
+// interrupted a target is told that in one sentence, and not how each room was stopped.
 func finish(ctx context.Context, err *error) {
 	if *err == nil {
 		return
@@ -49,16 +51,41 @@ func finish(ctx context.Context, err *error) {
 	end := &exitError{text: ui.PlainLines(ui.Failures(*err)), status: exitFailed, err: *err}
 	var call callError
 	switch {
-	case ctx.Err() != nil && errors.Is(*err, context.Canceled):
-		end.text, end.status = "interrupted: the same call again goes on from here", exitInterrupted
+	case errors.Is(ctx.Err(), context.Canceled):
+		end.text, end.status = interruption, exitInterrupted
+		if !errors.Is(*err, context.Canceled) {
+			first, _, _ := strings.Cut(ui.Failures(*err), "\n")
+			end.text += " (meanwhile: " + ui.Line(first) + ")"
+		}
 	case errors.As(*err, &call):
 		end.status = exitWrongCall
 	}
 	*err = end
 }
 
-// terminateAsInterrupt makes SIGTERM, which mage does not know, do what SIGINT
-// does: cancel the target's context and wait for it to clean up.
+// interruption is all that is said of an interrupted target.
+const interruption = "interrupted: the same call again goes on from here"
+
+// working is true once a target is at work, and mage waits for signals.
+var working atomic.Bool
+
+// endEarly makes Ctrl-C before a target is at work end us as it does later, with a sentence and
+// status 130. Mage, which asks for signals when it starts a target, makes of a death by SIGINT 255.
+func endEarly() {
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt)
+	go func() {
+		for range interrupts {
+			if !working.Load() {
+				fmt.Fprintln(os.Stderr, "Error: interrupted before anything was done")
+				os.Exit(exitInterrupted)
+			}
+		}
+	}()
+}
+
+// terminateAsInterrupt makes SIGTERM, which mage does not know, do what SIGINT does: cancel the
+// target's context and wait for it to clean up.
 func terminateAsInterrupt() {
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)

@@ -22,8 +22,8 @@ func TestATargetEndsInPlainLinesAndAStatus(t *testing.T) {
 		"a failure":                    {t.Context(), failed, `push x: \x1b[2Jdenied` + "\n" + `\::error::owned`, 1},
 		"a wrong call":                 {t.Context(), wrongCall("unknown flag %q", "--x"), `unknown flag "--x"`, 2},
 		"a wrong call, wrapped":        {t.Context(), fmt.Errorf("show: %w", wrongCall("no such name")), "show: no such name", 2},
-		"an interruption":              {stopped, fmt.Errorf("list: %w", context.Canceled), "interrupted: the same call again goes on from here", 130},
-		"a failure beside it":          {stopped, failed, `push x: \x1b[2Jdenied` + "\n" + `\::error::owned`, 1},
+		"an interruption":              {stopped, fmt.Errorf("list: %w", context.Canceled), interruption, 130},
+		"a failure beside it":          {stopped, failed, interruption + ` (meanwhile: push x: \x1b[2Jdenied)`, 130},
 		"a time-out of something else": {t.Context(), context.DeadlineExceeded, "context deadline exceeded", 1},
 	} {
 		err := c.err

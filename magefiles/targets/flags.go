@@ -16,6 +16,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/parentdeath"
 	"github.com/openbraininstitute/spacktainers/internal/suggest"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 // Stock mage knows flags only as -name=value behind the positional arguments,
@@ -25,10 +26,11 @@ import (
 // that there is no second list to keep.
 func init() {
 	parentdeath.Hold()
-	terminateAsInterrupt()
 	if isTest() {
 		return
 	}
+	endEarly()
+	terminateAsInterrupt()
 	targets := signatures()
 	args, err := rewrite(os.Args[1:], targets)
 	if err != nil {
@@ -64,6 +66,22 @@ type param struct {
 	flag bool
 	kind string // string, bool, int, float64
 	help string
+}
+
+// shown is what --plain and --quiet say, which every target takes.
+var shown ui.Style
+
+// styleFlag takes one of them, where a target has no flag of that name itself.
+func styleFlag(name string, on bool) bool {
+	switch name {
+	case "plain":
+		shown.Plain = on
+	case "quiet":
+		shown.Quiet = on
+	default:
+		return false
+	}
+	return true
 }
 
 // optionalArg is the flag that may also stand as a last positional argument,
@@ -260,6 +278,10 @@ func readCall(target string, sig signature, args []string, isTarget func(string)
 		}
 		name, value, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		isSwitch, ok := sig.flag(&name)
+		if on, err := strconv.ParseBool(cmp.Or(value, "true")); !ok && err == nil && styleFlag(name, on) {
+			args = args[1:]
+			continue
+		}
 		if !ok && mageOptions[name] != "" {
 			return nil, nil, wrongCall("%s is an option of mage's own, which come before the target: mage %s %s", arg, mageOptions[name], target)
 		}

@@ -46,7 +46,7 @@ func (a *app) imageLocks(ctx context.Context, repositories []string, ignoreUnlab
 	if len(repositories) == 0 {
 		return nil, nil
 	}
-	client, end, err := a.registryClient()
+	client, end, err := a.registryClient(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func (r janitorRun) report(ctx context.Context, m *mirrorStore, wanted bool, top
 		}
 	}
 	if plan == nil {
-		s, err := janitor.NewScan(ctx, m.Store, janitor.ScanOptions{Known: m.known})
+		s, err := janitor.NewScan(ctx, m.Store, m.scan())
 		if err != nil {
 			return err
 		}

@@ -62,7 +62,7 @@ func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlo
 	for _, l := range roots.Locks {
 		seen[l.Name] = true
 	}
-	client, end, err := a.registryClient()
+	client, end, err := a.registryClient(ctx)
 	if err != nil {
 		return err
 	}

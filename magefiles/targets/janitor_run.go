@@ -10,9 +10,11 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
@@ -25,6 +27,41 @@ type mirrorStore struct {
 	name     string // the same for all ways to write it
 	known    *janitor.Known
 	requests fmt.Stringer // what was sent; nil where nothing counts it
+
+	progress *ui.Progress
+	mu       sync.Mutex
+	task     *ui.Task // that is shown; nil: none
+}
+
+// scan is how the mirror is looked at.
+func (m *mirrorStore) scan() janitor.ScanOptions {
+	return janitor.ScanOptions{Known: m.known, Watch: m.watch}
+}
+
+// watch shows how far a step is.
+func (m *mirrorStore) watch(step string, done, of int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.task == nil {
+		m.task = m.progress.Begin(m.url)
+	}
+	m.task.Count(step, int64(done), int64(of), ui.Things)
+}
+
+// still shows nothing until the next step: a plan or a question is to be read.
+func (m *mirrorStore) still() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.task != nil {
+		m.task.End()
+		m.task = nil
+	}
+}
+
+// sleep waits, and shows that.
+func (m *mirrorStore) sleep(ctx context.Context, d time.Duration) error {
+	m.watch("waiting for "+d.String(), 0, 0)
+	return ctxio.Sleep(ctx, d)
 }
 
 func (a *app) openMirror(ctx context.Context, url string) (*mirrorStore, error) {
@@ -81,7 +118,7 @@ type janitorRun struct {
 func (r janitorRun) janitor(m *mirrorStore) (janitor.Janitor, error) {
 	policy, err := r.policy(m.at)
 	j := janitor.Janitor{
-		Store: m.Store, Mirror: m.name, Policy: policy, Scan: janitor.ScanOptions{Known: m.known}, Roots: r.roots, Settle: r.settle,
+		Store: m.Store, Mirror: m.name, Policy: policy, Scan: m.scan(), Roots: r.roots, Settle: r.settle, Sleep: m.sleep,
 		Owner: r.owner(), Log: func(format string, args ...any) { r.Log.Infof(format, args...) },
 	}
 	if policy.TargetSize > 0 {
@@ -102,12 +139,16 @@ func (r janitorRun) each(ctx context.Context, mirrors *string, f func(*mirrorSto
 	if err != nil {
 		return err
 	}
+	progress := r.Progress(ctx)
+	defer progress.Close()
 	var errs []error
 	for _, url := range urls {
 		ended := r.metrics.begin(url)
 		m, err := r.openMirror(ctx, url)
 		if err == nil {
+			m.progress = progress
 			err = errors.Join(f(m), m.known.Save()) // what a run that failed has read is known all the same
+			m.still()
 			if m.requests != nil {
 				r.Log.Info("sent", "requests", m.requests.String(), "mirror", url)
 			}
@@ -234,6 +275,7 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, j janitor.Jani
 	if plan == nil {
 		return refused
 	}
+	m.still()
 	path := filepath.Join(outDir, "janitor", plan.Run+"-"+fileName(m.url), "plan.json")
 	out := prunedMirror{Mirror: m.url, Plan: plan}
 	r.metrics.planned(m.url, plan)
@@ -251,7 +293,7 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, j janitor.Jani
 	if refused != nil || r.dry {
 		return errors.Join(refused, r.show(out))
 	}
-	if err := r.confirm(plan); err != nil {
+	if err := r.confirm(ctx, plan); err != nil {
 		return err
 	}
 	if r.batch != "" {
@@ -261,6 +303,7 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, j janitor.Jani
 		j.HandOver = func(step int, keys []string) error { return r.handOver(ctx, m, step, keys) }
 	}
 	result, err := j.Apply(ctx, plan)
+	m.still()
 	out.Result = &result
 	r.metrics.applied(m.url, result)
 	if result.Run != "" {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -23,16 +24,35 @@ import (
 var errNo = errors.New("not confirmed: nothing was changed")
 
 // confirm asks at a terminal, if anything is deleted.
-func (r janitorRun) confirm(plan *janitor.Plan) error {
+func (r janitorRun) confirm(ctx context.Context, plan *janitor.Plan) error {
 	if r.yes || plan.Due.Objects == 0 || !term.IsTerminal(int(os.Stdin.Fd())) || r.CI != "" {
 		return nil
 	}
 	fmt.Fprintf(os.Stderr, "Delete %d objects of %s? [y/N] ", plan.Due.Objects, plan.Mirror)
-	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+	answer, err := readLine(ctx, os.Stdin)
+	if err != nil {
+		return err
+	}
 	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
 		return errNo
 	}
 	return nil
+}
+
+// readLine reads what a person types. Nothing ends a read from a terminal: where the context ends
+// first, the read goes on until we end.
+func readLine(ctx context.Context, from io.Reader) (string, error) {
+	typed := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(from).ReadString('\n') // whoever closes it has not said yes
+		typed <- line
+	}()
+	select {
+	case line := <-typed:
+		return line, nil
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 }
 
 // showPlan writes what is condemned, how far it is, and what a person should
@@ -156,7 +176,7 @@ func (r janitorRun) why(ctx context.Context, m *mirrorStore, pin janitor.Pin) er
 }
 
 func (r janitorRun) verify(ctx context.Context, m *mirrorStore, deep bool, keyFiles string) error {
-	s, err := janitor.NewScan(ctx, m.Store, janitor.ScanOptions{Known: m.known})
+	s, err := janitor.NewScan(ctx, m.Store, m.scan())
 	if err != nil {
 		return err
 	}
@@ -168,10 +188,11 @@ func (r janitorRun) verify(ctx context.Context, m *mirrorStore, deep bool, keyFi
 				return err
 			}
 		}
-		if found, err = janitor.VerifyDeep(ctx, m.Store, s, keys, parallel()); err != nil {
+		if found, err = janitor.VerifyDeep(ctx, m.Store, s, keys, janitor.ScanOptions{Parallel: parallel(), Watch: m.watch}); err != nil {
 			return err
 		}
 	}
+	m.still()
 	if err := found.Blame(ctx, m.Store, m.name, s); err != nil {
 		return err
 	}

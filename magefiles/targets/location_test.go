@@ -52,7 +52,7 @@ func TestABuildReadsAMirrorByTheAWSChain(t *testing.T) {
 	}
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	a := &app{UI: ui.New(io.Discard, io.Discard, "", true), config: Config{Platforms: map[string]Platform{
+	a := &app{UI: ui.New(io.Discard, io.Discard, "", ui.Style{}), config: Config{Platforms: map[string]Platform{
 		"linux/amd64": {Mirror: "s3://cache"},
 		"linux/arm64": {Mirror: "s3://named", Credentials: "RELEASES"},
 	}}}

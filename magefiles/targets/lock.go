@@ -39,10 +39,10 @@ func (Containers) Lock(ctx context.Context, name string,
 	}
 	defer scheduler.Close()
 	scheduler.Anew = or(force, false)
-	progress := a.newProgress()
+	progress := a.newProgress(ctx)
 	scheduler.Watch = progress.event
 	locked, errs := scheduler.Lock(ctx, containers)
-	progress.close()
+	progress.Close()
 	for i, c := range locked {
 		switch {
 		case errs[i] != nil:

@@ -80,7 +80,7 @@ func Setup(ctx context.Context,
 }
 
 func machine(a *app) doctor.Machine {
-	return doctor.Here(outDir, command.Exec(os.Stderr), a.env.has)
+	return doctor.Here(outDir, command.Exec(a.Err()), a.env.has)
 }
 
 // Test runs the suite: format, vet, and what tests take minutes and no program
@@ -95,7 +95,7 @@ func Test(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	o := suite.Options{Dir: root, Run: command.Exec(os.Stderr), Out: os.Stdout, RequireTools: a.env.RequireTools}
+	o := suite.Options{Dir: root, Run: command.Exec(a.Err()), Out: os.Stdout, RequireTools: a.env.RequireTools}
 	switch {
 	case or(long, false):
 		o.Size = suite.Long

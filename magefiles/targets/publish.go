@@ -107,7 +107,7 @@ func publishAll(ctx context.Context, container *string, o publishOptions) error 
 		return unready
 	}
 	origin := a.origin(ctx, ref)
-	client, end, err := a.registryClient()
+	client, end, err := a.registryClient(ctx)
 	if err != nil {
 		return err
 	}
@@ -344,7 +344,7 @@ func (Publish) Promote(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
-	client, end, err := a.registryClient()
+	client, end, err := a.registryClient(ctx)
 	if err != nil {
 		return err
 	}
@@ -414,7 +414,7 @@ func (Publish) Verify(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
-	client, end, err := a.registryClient()
+	client, end, err := a.registryClient(ctx)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (Publish) Clean(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	client, end, err := a.registryClient()
+	client, end, err := a.registryClient(ctx)
 	if err != nil {
 		return err
 	}

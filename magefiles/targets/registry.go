@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"golang.org/x/term"
 
 	"github.com/openbraininstitute/spacktainers/internal/attest"
 	"github.com/openbraininstitute/spacktainers/internal/image"
@@ -20,18 +18,15 @@ import (
 
 // registryClient speaks with registries, and shows what it sends. end ends the
 // showing; it may be called again.
-func (a *app) registryClient() (client *registry.Client, end func(), err error) {
-	say := func(text string) { a.Log.Info(text) }
-	var shown ui.Transfers = ui.Lines{Say: say}
-	if a.env.CI == "" && term.IsTerminal(int(os.Stderr.Fd())) {
-		shown = ui.NewBars(os.Stderr)
-	}
+func (a *app) registryClient(ctx context.Context) (client *registry.Client, end func(), err error) {
+	progress := a.Progress(ctx)
+	shown := ui.Transfers{Progress: progress}
 	options := a.registryOptions()
 	options.Progress = func(repository string, blob v1.Hash, size int64) registry.Transfer {
 		return shown.Begin(repository, blob, size)
 	}
 	client, err = registry.NewClient(options)
-	return client, shown.Close, err
+	return client, progress.Close, err
 }
 
 // registryOptions are the same whatever asks a registry, so that credentials

@@ -60,7 +60,7 @@ func TestACheckoutOfAnotherCommitMakesNoRelease(t *testing.T) {
 	run("checkout", "-q", "-b", "pull")
 	run("commit", "-q", "--allow-empty", "-m", "of a stranger")
 	for _, ci := range []string{"github", "gitlab"} {
-		a := &app{env: environment{CI: ci, Git: gitEnvironment{Branch: "main", Default: "main", Protected: true, Commit: reviewed}}, UI: ui.New(io.Discard, io.Discard, ui.CI(ci), true)}
+		a := &app{env: environment{CI: ci, Git: gitEnvironment{Branch: "main", Default: "main", Protected: true, Commit: reviewed}}, UI: ui.New(io.Discard, io.Discard, ui.CI(ci), ui.Style{})}
 		yes := true
 		if is, _, err := a.release(t.Context(), nil); is || err != nil {
 			t.Errorf("%s: a pull request's checkout makes a release: %v", ci, err)

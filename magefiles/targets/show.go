@@ -29,7 +29,7 @@ func (Containers) Show(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
-	client, end, err := a.registryClient()
+	client, end, err := a.registryClient(ctx)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (Containers) Diff(ctx context.Context, a, b string,
 	if err != nil {
 		return err
 	}
-	client, end, err := app.registryClient()
+	client, end, err := app.registryClient(ctx)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -88,7 +87,7 @@ func (Sif) Build(ctx context.Context, name string,
 
 func (a *app) sifBuilder(ctx context.Context, engine, compression, sign *string, force *bool) (sif.Builder, error) {
 	b := sif.Builder{
-		Folder: sifs, Run: command.Exec(os.Stderr), Force: or(force, false), Pull: a.pull,
+		Folder: sifs, Run: command.Exec(a.Err()), Force: or(force, false), Pull: a.pull,
 		Warn: func(sentence string) { a.Log.Warn(sentence) },
 	}
 	var err error
@@ -169,7 +168,12 @@ func (a *app) singularitah(ctx context.Context) (string, error) {
 
 func (a *app) buildSIF(ctx context.Context, b sif.Builder, d definition.Definition, branch string) (sif.Record, error) {
 	began := time.Now()
+	progress := a.Progress(ctx)
+	task := progress.Begin(d.Name + " " + d.Platform)
+	task.Count("reading layers", 0, 0, ui.Things)
+	b.Watch = func(done, of int64) { task.Count("packed", done, of, ui.Bytes) }
 	record, fresh, err := makeSIF(ctx, b, d, branch)
+	progress.Close()
 	if err != nil {
 		return sif.Record{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache/file"
@@ -118,7 +119,9 @@ func (a *app) upload(ctx context.Context, url *string, keys sifstore.Keys, defs 
 	if err != nil {
 		return nil, err
 	}
-	u := sifstore.Uploader{From: sifs, To: store, Keys: keys, Now: time.Now, Progress: a.sifProgress("sent")}
+	progress := a.Progress(ctx)
+	defer progress.Close()
+	u := sifstore.Uploader{From: sifs, To: store, Keys: keys, Now: time.Now, Progress: sifProgress(progress, "sent")}
 	sent := []sentSIF{}
 	for _, d := range defs {
 		record, err := sifRecord(d, branch)
@@ -169,17 +172,19 @@ func sifRecord(d definition.Definition, branch string) (sif.Record, error) {
 	return sif.Record{}, fmt.Errorf("there is no SIF of %s for %s: mage sif:build %s --platform=%[2]s", d.Name, d.Platform, d.Name)
 }
 
-// sifProgress says every now and then how far a file is.
-func (a *app) sifProgress(verb string) func(sif.Record) func(int64) {
-	const every = 5 * time.Second
+// sifProgress shows how far files are, each until the next one begins.
+func sifProgress(p *ui.Progress, verb string) func(sif.Record) func(int64) {
+	var mu sync.Mutex
+	var task *ui.Task
 	return func(r sif.Record) func(int64) {
-		last := time.Now()
-		return func(total int64) {
-			if now := time.Now(); now.Sub(last) > every {
-				last = now
-				a.Log.Info(verb, "file", r.File, "bytes", ui.Size(total), "of", ui.Size(r.Size))
-			}
+		mu.Lock()
+		defer mu.Unlock()
+		if task != nil {
+			task.End()
 		}
+		task = p.Begin(r.File)
+		current := task
+		return func(total int64) { current.Count(verb, total, r.Size, ui.Bytes) }
 	}
 }
 
@@ -211,9 +216,11 @@ func (Sif) Install(ctx context.Context, dir string,
 	if err != nil {
 		return err
 	}
+	progress := a.Progress(ctx)
+	defer progress.Close()
 	in := sifstore.Installer{
 		From: store, Keys: keys, Dir: dir, Newest: or(newest, false), Rehash: or(rehash, false), AllowOlder: or(allowOlder, false),
-		Progress: a.sifProgress("fetched"),
+		Progress: sifProgress(progress, "fetched"),
 	}
 	if names != nil {
 		in.Names = strings.Split(*names, ",")
@@ -241,6 +248,7 @@ func (Sif) Install(ctx context.Context, dir string,
 			return err
 		}
 	}
+	progress.Close()
 	sent := []sentSIF{}
 	for _, f := range plan.Files {
 		sent = append(sent, newSent(f.Record, wouldBe(f.State, or(dryRun, false))))

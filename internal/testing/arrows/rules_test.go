@@ -19,7 +19,7 @@ var arrows = map[string][]string{
 	"internal/definition": {"buildcache", "internal/abstract", "internal/suggest", "internal/yamlstrict"},
 	"internal/command":    {"internal/quote"},
 	"internal/container":  {"buildcache", "internal/definition", "internal/image"},
-	"internal/podman":     {"buildcache", "internal/command", "internal/container", "internal/gateway", "internal/git", "internal/image", "internal/atomicfile", "internal/views"},
+	"internal/podman":     {"buildcache", "internal/command", "internal/container", "internal/gateway", "internal/git", "internal/image", "internal/atomicfile", "internal/ctxio", "internal/filelock", "internal/views"},
 	"internal/assemble":   {"buildcache", "internal/container", "internal/image", "internal/quote", "internal/views"},
 	"internal/views":      {"buildcache", "internal/abstract"},
 	"internal/registry":   {"internal/image", "internal/ctxio"},
@@ -51,6 +51,7 @@ var arrows = map[string][]string{
 	"internal/parentdeath": {},
 
 	"internal/testing/size":                        {},
+	"internal/testing/terminal":                    {},
 	"internal/testing/tooltest":                    {},
 	"internal/testing/faultproxy":                  {},
 	"internal/testing/s3test":                      {"internal/testing/size", "internal/testing/tooltest"},
@@ -70,7 +71,7 @@ var arrows = map[string][]string{
 	"buildcache/inventory":       {"buildcache", "internal/atomicfile"},
 	"internal/testing/reallocks": {"buildcache"},
 	"internal/testing/synth":     {"buildcache"}, // tests and measurements only
-	"janitor":                    {"buildcache", "buildcache/index", "janitor/retain"},
+	"janitor":                    {"buildcache", "buildcache/index", "internal/ctxio", "janitor/retain"},
 	"janitor/retain":             {},
 	"buildcache/buildtime":       {"buildcache", "internal/atomicfile"},
 	"janitor/history":            {"buildcache"},
@@ -86,7 +87,7 @@ type ban struct {
 }
 
 var bans = []ban{
-	{imports: "os/exec", from: ".", but: []string{"internal/command", "internal/testing/tooltest", "internal/testing/s3test", "internal/testing/registrytest", "internal/testing/apptainertest", "internal/testing/chromiumtest", "bench/janitor"}, why: "programs are run by internal/command"},
+	{imports: "os/exec", from: ".", but: []string{"internal/command", "internal/testing/tooltest", "internal/testing/s3test", "internal/testing/registrytest", "internal/testing/apptainertest", "internal/testing/chromiumtest", "internal/testing/terminal", "bench/janitor"}, why: "programs are run by internal/command"},
 	{imports: "github.com/google/go-containerregistry/pkg/v1/remote", from: ".", but: []string{"internal/registry"}, why: "registries are spoken with by internal/registry"},
 	{imports: "github.com/google/go-containerregistry/pkg/authn", from: ".", but: []string{"internal/registry"}, why: "credentials for registries are found by internal/registry"},
 	{imports: "github.com/magefile/mage", from: "buildcache", why: "the build cache knows no mage"},
@@ -103,6 +104,7 @@ var starters = []string{"magefiles", "magefiles/bare", "cmd/spacktainers"}
 var readers = []string{
 	"magefiles/targets/config.go",
 	"internal/testing/size/size.go", // only tests import these
+	"internal/testing/terminal/terminal.go",
 	"internal/testing/tooltest/tooltest.go",
 	"internal/testing/s3test/server.go",
 	"internal/testing/s3test/tool.go",
