@@ -12,8 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/image"
@@ -55,13 +54,12 @@ func (b Base) Tag() string {
 }
 
 // pin replaces what lies below by what cannot change, where it can be known. Registry and
-// repositories are asked at once.
+// repositories are asked at once, and the error names each that does not answer.
 func (b Base) pin(ctx context.Context, p Podman) (Base, error) {
-	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		b.From, err = pinImage(gctx, p, b.Pull, b.From, b.Platform)
-		return err
-	})
+	var group sync.WaitGroup
+	var imageErr error
+	var errs []error
+	group.Go(func() { b.From, imageErr = pinImage(ctx, p, b.Pull, b.From, b.Platform) })
 	if b.Spack != nil {
 		spack := *b.Spack
 		b.Spack, b.Repos = &spack, slices.Clone(b.Repos)
@@ -69,15 +67,13 @@ func (b Base) pin(ctx context.Context, p Podman) (Base, error) {
 		for i := range b.Repos {
 			sources = append(sources, &b.Repos[i])
 		}
-		for _, source := range sources {
-			group.Go(func() (err error) {
-				*source, err = source.Pin(gctx, p.Run)
-				return err
-			})
+		errs = make([]error, len(sources))
+		for i, source := range sources {
+			group.Go(func() { *source, errs[i] = source.Pin(ctx, p.Run) })
 		}
 	}
-	err := group.Wait()
-	return b, err
+	group.Wait()
+	return b, errors.Join(append([]error{imageErr}, errs...)...)
 }
 
 // inputs lists everything that decides what the base image is, once it is pinned.

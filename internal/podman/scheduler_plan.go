@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -48,7 +52,7 @@ func (s *Scheduler) plan(ctx context.Context, c Container) (Plan, error) {
 		return err
 	})
 	if err := group.Wait(); err != nil {
-		return Plan{}, err
+		return s.local(c), err
 	}
 	record := c.Describe(container.Base{Name: Runtime, Key: runtime.Key})
 	plan := Plan{Container: c, Record: record}
@@ -63,7 +67,10 @@ func (s *Scheduler) plan(ctx context.Context, c Container) (Plan, error) {
 	there, askErr := s.ask(ctx, record)
 	switch {
 	case askErr != nil:
-		return Plan{}, askErr
+		if err == nil {
+			plan.Where, plan.Changes = "out", container.Compare(old.Inputs, record.Inputs)
+		}
+		return plan, askErr
 	case there != nil:
 		plan.Where, plan.UpToDate, plan.Changes = "registry", there.BuildKey == record.BuildKey, container.Compare(there.Inputs, record.Inputs)
 		plan.Record.Digest = there.Digest
@@ -71,6 +78,68 @@ func (s *Scheduler) plan(ctx context.Context, c Container) (Plan, error) {
 		plan.Where, plan.Changes = "out", container.Compare(old.Inputs, record.Inputs)
 	}
 	return plan, nil
+}
+
+// local is what is known of a container whose inputs are not: its image that is here.
+func (s *Scheduler) local(c Container) Plan {
+	if old, err := s.Tree.Read(c.Name, c.Platform); err == nil {
+		return Plan{Container: c, Record: old, Where: "out"}
+	}
+	return Plan{Container: c}
+}
+
+// Missing returns an error for each thing that containers are made of and that does not answer: the
+// registries of base images, Spack and its package repositories. Each is told once, however many
+// containers want it; what only a build would ask for is asked for where something else is missing.
+func (s *Scheduler) Missing(ctx context.Context, containers []Container) (missing []error) {
+	want, more := map[[2]string]bool{}, map[[2]string]bool{} // base and platform
+	for _, c := range containers {
+		want[[2]string{Runtime, c.Platform}] = true
+		more[[2]string{Builder, c.Platform}] = true
+		if c.Lock == nil {
+			want[[2]string{Builder, c.Platform}] = true
+		}
+	}
+	if missing = s.missing(ctx, want); len(missing) > 0 {
+		maps.Copy(want, more)
+		missing = s.missing(ctx, want)
+	}
+	return missing
+}
+
+func (s *Scheduler) missing(ctx context.Context, bases map[[2]string]bool) (missing []error) {
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	told := map[string]bool{}
+	for b := range bases {
+		group.Go(func() {
+			_, err := s.pin(ctx, b[0], b[1])
+			mu.Lock()
+			defer mu.Unlock()
+			for _, cause := range causes(err) {
+				if !told[cause.Error()] {
+					told[cause.Error()] = true
+					missing = append(missing, cause)
+				}
+			}
+		})
+	}
+	group.Wait()
+	slices.SortFunc(missing, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return missing
+}
+
+// causes are the errors that one has joined, without what was being done.
+func causes(err error) []error {
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		if joined, ok := inner.(interface{ Unwrap() []error }); ok {
+			return joined.Unwrap()
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
 }
 
 func (s *Scheduler) ask(ctx context.Context, record image.Record) (*image.Record, error) {

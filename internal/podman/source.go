@@ -2,6 +2,7 @@ package podman
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -62,12 +63,27 @@ func (s Source) Pin(ctx context.Context, run command.Runner) (Source, error) {
 	c.Stderr = discard{}
 	text, err := command.Output(ctx, run, c)
 	if err != nil {
-		return s, fmt.Errorf("which commit is %s of %s: %w", s.Ref, s.URL, err)
+		return s, fmt.Errorf("which commit is %s of %s: %w", s.Ref, s.URL, gitsReason(ctx, err))
 	}
 	if s.Commit = named(text, s.Ref); !commit.MatchString(s.Commit) {
 		return s, fmt.Errorf("%s has no branch or tag %q", s.URL, s.Ref)
 	}
 	return s, nil
+}
+
+// gitsReason is what git says last: its command line is long, and no help.
+func gitsReason(ctx context.Context, err error) error {
+	var failed *command.Error
+	if ctx.Err() != nil || !errors.As(err, &failed) || failed.Tail == "" {
+		return err
+	}
+	lines := strings.Split(failed.Tail, "\n")
+	for _, line := range lines {
+		if reason, ok := strings.CutPrefix(line, "fatal: "); ok {
+			return errors.New(reason)
+		}
+	}
+	return errors.New(lines[len(lines)-1])
 }
 
 // named picks the commit of a ref from what git ls-remote says: a tag before a branch of the same

@@ -67,6 +67,11 @@ func named(subjects []string) string {
 			names = append(names, s)
 		}
 	}
+	return Some(names)
+}
+
+// Some names the first of several things, and says how many more there are.
+func Some(names []string) string {
 	if n := len(names) - shownSubjects; n > 0 {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:shownSubjects], ", "), n)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
@@ -91,6 +92,10 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 	defer scheduler.Close()
 	scheduler.Force, scheduler.FailFast = o.force, o.failFast
 	progress := a.newProgress(ctx)
+	if missing := scheduler.Missing(ctx, containers); len(missing) > 0 {
+		progress.Close()
+		return &sourcesError{missing}
+	}
 	scheduler.Watch = progress.event
 	scheduler.Announce = a.announceBuild
 	results := scheduler.Build(ctx, containers)
@@ -117,6 +122,24 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 		err = a.showResults(results)
 	}
 	return errors.Join(err, errors.Join(failed...))
+}
+
+// A sourcesError is what containers are made of and does not answer, all of it.
+type sourcesError struct{ missing []error }
+
+func (e *sourcesError) Unwrap() []error { return e.missing }
+
+func (e *sourcesError) Error() string {
+	if len(e.missing) == 1 {
+		return e.missing[0].Error()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d things that containers are made of do not answer:", len(e.missing))
+	for _, err := range e.missing {
+		line, _, _ := strings.Cut(err.Error(), "\n")
+		b.WriteString("\n\t" + line)
+	}
+	return b.String()
 }
 
 func (a *app) showResults(results []podman.Result) error {

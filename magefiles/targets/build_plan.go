@@ -3,10 +3,13 @@ package targets
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/podman"
+	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
 // Plan says what containers would build, and why: for each container and
@@ -38,9 +41,22 @@ func (Containers) Plan(ctx context.Context,
 	defer scheduler.Close()
 	progress := a.newProgress(ctx)
 	scheduler.Watch = progress.event
+	missing := scheduler.Missing(ctx, containers)
 	plans, errs := scheduler.Plan(ctx, containers)
 	progress.Close()
-	return errors.Join(a.showPlans(plans, errs, or(json, false)), errors.Join(errs...))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	err = errors.Join(errs...)
+	if len(missing) > 0 {
+		err = &sourcesError{missing}
+		for i := range errs {
+			if errs[i] != nil && len(missing) > 1 {
+				errs[i] = fmt.Errorf("%d things that it is made of do not answer: see below", len(missing))
+			}
+		}
+	}
+	return errors.Join(a.showPlans(plans, errs, or(json, false)), err)
 }
 
 // A plannedContainer is a plan as containers:plan shows it.
@@ -57,7 +73,7 @@ type plannedContainer struct {
 
 func (a *app) showPlans(plans []podman.Plan, errs []error, asJSON bool) error {
 	list := []plannedContainer{}
-	var rows [][]string
+	var rows []planRow
 	for i, p := range plans {
 		c := plannedContainer{
 			Name: p.Container.Name, Platform: p.Container.Platform, State: "to build", Where: p.Where,
@@ -68,6 +84,9 @@ func (a *app) showPlans(plans []podman.Plan, errs []error, asJSON bool) error {
 		case errs[i] != nil:
 			c.State, c.Error = "unknown", errs[i].Error()
 			why = append(why, firstLine(errs[i]))
+			if p.Where == "out" {
+				why = append(why, "out has "+p.Record.Version)
+			}
 		case p.UpToDate:
 			c.State = "up to date"
 			why = append(why, "in "+p.Where)
@@ -79,19 +98,52 @@ func (a *app) showPlans(plans []podman.Plan, errs []error, asJSON bool) error {
 		for _, change := range p.Changes {
 			why = append(why, change.String())
 		}
-		for i, reason := range why {
-			row := []string{c.Name, c.Platform, c.State, reason}
-			if i > 0 {
-				row = []string{"", "", "", reason}
-			}
-			rows = append(rows, row)
-		}
+		rows = append(rows, planRow{[]string{c.Name}, c.Platform, c.State, why})
 		list = append(list, c)
 	}
 	if asJSON {
 		return a.JSON(list)
 	}
-	return a.Table([]string{"container", "platform", "state", "why"}, rows)
+	var cells [][]string
+	for _, row := range joinRows(rows) {
+		cells = append(cells, row.cells()...)
+	}
+	return a.Table([]string{"container", "platform", "state", "why"}, cells)
+}
+
+// A planRow is what a table says of containers.
+type planRow struct {
+	names           []string
+	platform, state string
+	why             []string
+}
+
+// joinRows makes one row of all containers whose state is unknown for the same reason. Of those that
+// would be built each has its own.
+func joinRows(rows []planRow) (joined []planRow) {
+	for _, row := range rows {
+		same := func(other planRow) bool {
+			return row.state == "unknown" && other.state == row.state && other.platform == row.platform && slices.Equal(other.why, row.why)
+		}
+		if i := slices.IndexFunc(joined, same); i >= 0 {
+			joined[i].names = append(joined[i].names, row.names...)
+		} else {
+			joined = append(joined, row)
+		}
+	}
+	return joined
+}
+
+// cells has a line for each reason; the first one says of what it is.
+func (r planRow) cells() (lines [][]string) {
+	for i, reason := range r.why {
+		line := []string{"", "", "", reason}
+		if i == 0 {
+			line = []string{ui.Some(r.names), r.platform, r.state, reason}
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // firstLine is what a row has room for of an error, which follows in full. The

@@ -44,10 +44,10 @@ func (Ci) Package(ctx context.Context, hashes string,
 	}
 	defer scheduler.Close()
 	scheduler.Announce = a.announceBuild
-	progress := a.newProgress()
+	progress := a.newProgress(ctx)
 	scheduler.Watch = progress.event
 	results, err := a.buildPackages(ctx, scheduler, containers, list(hashes), or(dryRun, false))
-	progress.close()
+	progress.Close()
 	if results == nil {
 		return err
 	}
