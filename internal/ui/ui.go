@@ -13,8 +13,6 @@ import (
 
 	"github.com/charmbracelet/log"
 	"github.com/dustin/go-humanize"
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/muesli/termenv"
 	"golang.org/x/term"
 )
@@ -100,48 +98,6 @@ func (u *UI) JSON(v any) error {
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(v)
-}
-
-// Table writes rows below a header to standard output, as Markdown to the job
-// summary too where CI has one.
-func (u *UI) Table(header []string, rows [][]string) error {
-	t := newTable(header, rows, Line)
-	if u.color {
-		t.Style().Color.Header = text.Colors{text.Bold}
-	}
-	for line := range strings.Lines(t.Render() + "\n") {
-		if _, err := fmt.Fprintln(u.Out, strings.TrimRight(line, " \n")); err != nil {
-			return err
-		}
-	}
-	asMarkdown := func(cell string) string { return markdown.Replace(Line(cell)) }
-	return u.summarise(newTable(header, rows, asMarkdown).RenderMarkdown() + "\n\n")
-}
-
-func newTable(header []string, rows [][]string, cell func(string) string) table.Writer {
-	t := table.NewWriter()
-	t.AppendHeader(row(header, cell))
-	for _, r := range rows {
-		t.AppendRow(row(r, cell))
-	}
-	t.SetStyle(plain)
-	return t
-}
-
-// plain is a table of columns and nothing else: it can be read by people, cut
-// and grepped.
-var plain = table.Style{
-	Box:     table.BoxStyle{PaddingRight: "  "},
-	Format:  table.FormatOptions{Header: text.FormatUpper},
-	Options: table.OptionsNoBordersAndSeparators,
-}
-
-func row(cells []string, escape func(string) string) table.Row {
-	var r table.Row
-	for _, cell := range cells {
-		r = append(r, escape(cell))
-	}
-	return r
 }
 
 func (u *UI) summarise(markdown string) error {

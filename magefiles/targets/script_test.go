@@ -36,11 +36,9 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := t.TempDir()
-	compile := exec.CommandContext(t.Context(), "go", "tool", "mage", "-compile", filepath.Join(bin, "mage"))
-	compile.Dir = root
-	if out, err := compile.CombinedOutput(); err != nil {
-		t.Fatalf("compile the targets: %v\n%s", err, out)
+	bin, err := compiled()
+	if err != nil {
+		t.Fatalf("compile the targets: %v", err)
 	}
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join(root, "testdata", "script"),

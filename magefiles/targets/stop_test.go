@@ -34,10 +34,11 @@ var compiled = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := os.MkdirTemp("", "spacktainers-targets-*") // TestMain removes it
+	dir, err := os.MkdirTemp("", "spacktainers-targets-*")
 	if err != nil {
 		return "", err
 	}
+	afterAll = append(afterAll, func() { _ = os.RemoveAll(dir) })
 	compile := exec.Command("go", "tool", "mage", "-compile", filepath.Join(dir, "mage"))
 	compile.Dir = root
 	if out, err := compile.CombinedOutput(); err != nil {
@@ -45,6 +46,17 @@ var compiled = sync.OnceValues(func() (string, error) {
 	}
 	return dir, nil
 })
+
+// afterAll is called when all tests have ended.
+var afterAll []func()
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	for _, f := range afterAll {
+		f()
+	}
+	os.Exit(status)
+}
 
 // A blocker is a server that answers until a request matches, and from then on leaves that one and
 // all later ones without an answer: what asks is at that stage for as long as a test likes.
