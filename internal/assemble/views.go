@@ -134,21 +134,9 @@ func describeAll(packages []payload) map[buildcache.Hash]views.Package {
 				}
 			}
 		}
-		d.OnPythonPath = views.OnPythonPath(p.Spec, recipeOfPython(p.Spec, prefixes))
 		described[p.Spec.Hash] = d
 	}
 	return described
-}
-
-// recipeOfPython is the recipe of the python that a package depends on; nil where there is none in
-// the image.
-func recipeOfPython(spec *buildcache.Spec, packages map[buildcache.Hash]*payload) []byte {
-	for _, dep := range spec.Dependencies {
-		if python := packages[dep.Hash]; dep.Name == "python" && python != nil {
-			return python.Recipe
-		}
-	}
-	return nil
 }
 
 // readCopies fills in the text of files that a view has copies of.

@@ -142,12 +142,13 @@ func (h *hook) venv(root string) string {
 }
 
 // PythonPath returns the folders of a view, relative to its root, that hold
-// modules of Python extensions which their interpreter does not find by itself:
-// what PYTHONPATH names.
+// modules of Python extensions: what PYTHONPATH names. Spack's recipe of python
+// leaves out what depends on python-venv, but not python-venv, which has the
+// same folder in the view.
 func (v View) PythonPath(packages []Package) []string {
 	var found []string
 	for _, p := range packages {
-		if !p.OnPythonPath {
+		if !dependsOnPython(p.Spec) || p.Hook == PythonVenv {
 			continue
 		}
 		for _, f := range p.Files {

@@ -46,17 +46,6 @@ func HookOf(spec *buildcache.Spec, recipe []byte) Hook {
 	return NoHook
 }
 
-// OnPythonPath reports whether PYTHONPATH names the modules of a package, given the recipe of the
-// python that it depends on. What depends on python-venv itself is found in the view, which is a
-// virtual environment then: since there is a python-venv Spack's recipe of python leaves that out.
-func OnPythonPath(spec *buildcache.Spec, python []byte) bool {
-	if spec.Name == "python-venv" || !dependsOnPython(spec) {
-		return false
-	}
-	hasVenv := slices.ContainsFunc(spec.Dependencies, func(d buildcache.Dependency) bool { return d.Name == "python-venv" })
-	return !hasVenv || bytes.Contains(python, []byte("PYTHONPATH")) && !bytes.Contains(python, []byte("python-venv"))
-}
-
 func dependsOnPython(spec *buildcache.Spec) bool {
 	return slices.ContainsFunc(spec.Dependencies, func(d buildcache.Dependency) bool {
 		return d.Name == "python" || d.Name == "python-venv"

@@ -37,13 +37,12 @@ type File struct {
 
 // A Package is an installed package.
 type Package struct {
-	Spec         *buildcache.Spec
-	Prefix       string           // absolute and clean
-	Files        []File           // in any order; folders that are not listed are implied
-	Hook         Hook             // what its recipe does to a view
-	Extends      *buildcache.Spec // the package that it extends, python mostly; nil: none
-	OnPythonPath bool             // PYTHONPATH names its modules
-	Interpreter  string           // with PythonScripts: the prefix of its python-venv or python; empty where the system has it
+	Spec        *buildcache.Spec
+	Prefix      string           // absolute and clean
+	Files       []File           // in any order; folders that are not listed are implied
+	Hook        Hook             // what its recipe does to a view
+	Extends     *buildcache.Spec // the package that it extends, python mostly; nil: none
+	Interpreter string           // with PythonScripts: the prefix of its python-venv or python; empty where the system has it
 }
 
 // An Entry is a folder, link or file of a view.

@@ -152,31 +152,8 @@ func TestScriptsOfPythonExtensionsAreCopiedForTheView(t *testing.T) {
 		"bin/activate = bin/activate (/opt/software/python-venv: /opt/view)", "bin/Activate.ps1 = bin/Activate.ps1 (/opt/software/python-venv: /opt/view)",
 		"pyvenv.cfg -> /opt/software/python-venv/pyvenv.cfg",
 		"bin/python3 -> /opt/software/python-venv/bin/python3", "bin/python3.11 -> /opt/software/python/bin/python3.11", "bin/pydoc -> /opt/software/python/bin/pydoc")
-}
-
-func TestPythonPathNamesWhatIsInNoVirtualEnvironment(t *testing.T) {
-	venv, python, ext := pythonPackages()
-	without := ext
-	without.Spec = &buildcache.Spec{Name: "py-y", Dependencies: ext.Spec.Dependencies[:1]}
-	const always, unlessVenv = `env.prepend_path("PYTHONPATH", x)`, `if d.dependencies("python-venv"): return; env.prepend_path("PYTHONPATH", x)`
-	for _, c := range []struct {
-		ext    Package
-		python string // its recipe
-		want   []string
-	}{
-		{ext, unlessVenv, nil},
-		{ext, "from spack.pkg.builtin.python import Python", nil},
-		{ext, "", nil},
-		{ext, always, []string{"lib/python3.11/site-packages"}},
-		{without, unlessVenv, []string{"lib/python3.11/site-packages"}},
-	} {
-		packages := []Package{c.ext, venv, python}
-		for i := range packages {
-			packages[i].OnPythonPath = OnPythonPath(packages[i].Spec, []byte(c.python))
-		}
-		if got := Default("/opt/view").PythonPath(packages); !slices.Equal(got, c.want) {
-			t.Errorf("%s with recipe %q: PYTHONPATH %q, want %q", c.ext.Spec.Name, c.python, got, c.want)
-		}
+	if got := Default("/opt/view").PythonPath([]Package{ext, venv, python}); !slices.Equal(got, []string{"lib/python3.11/site-packages"}) {
+		t.Errorf("PYTHONPATH %q", got)
 	}
 }
 

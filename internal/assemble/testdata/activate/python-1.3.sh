@@ -1,0 +1,10 @@
+export SPACK_ENV=/opt/spack-environment;
+export SPACK_ENV_VIEW=default;
+alias despacktivate='spack env deactivate';
+export ACLOCAL_PATH=/opt/view/share/aclocal;
+export CMAKE_PREFIX_PATH=/opt/view;
+export MANPATH=/opt/view/share/man:/opt/view/man:;
+export PATH=/opt/view/bin:/usr/bin:/bin;
+export PKG_CONFIG_PATH=/opt/view/share/pkgconfig:/opt/view/lib64/pkgconfig:/opt/view/lib/pkgconfig;
+export PYTHONPATH=/opt/view/lib/python3.11/site-packages;
+export ZZ_RUN_HOME=/opt/view;
