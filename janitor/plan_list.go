@@ -40,7 +40,7 @@ type Kept struct {
 // A Deletion is an object that is deleted now.
 type Deletion struct {
 	Key     string          `json:"key"`
-	Size    int64           `json:"size"`
+	Size    int64           `json:"bytes"`
 	ETag    string          `json:"etag"`
 	ModTime time.Time       `json:"written"`
 	Kind    string          `json:"kind"`

@@ -24,7 +24,7 @@ type Priced struct {
 
 // A Target is what a target size comes to.
 type Target struct {
-	Size      int64   `json:"size"`       // that was asked for, in bytes
+	Size      int64   `json:"bytes"`      // that was asked for, in bytes
 	Needed    int64   `json:"needed"`     // bytes of what stays whatever the target is
 	Kept      int     `json:"kept"`       // specs that no root needs, and that stay all the same
 	KeptBytes int64   `json:"kept_bytes"` // theirs

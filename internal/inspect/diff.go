@@ -127,9 +127,9 @@ type Diff struct {
 	Platform string   `json:"platform"`
 	Changes  []Change `json:"changes"`
 	Same     int      `json:"same"` // packages that are in both
-	OldSize  int64    `json:"old_size"`
-	NewSize  int64    `json:"new_size"`
-	Download int64    `json:"download"` // bytes of the layers that only the new one has
+	OldSize  int64    `json:"old_bytes"`
+	NewSize  int64    `json:"new_bytes"`
+	Download int64    `json:"download_bytes"` // bytes of the layers that only the new one has
 }
 
 // What can become of a package.

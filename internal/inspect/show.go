@@ -33,7 +33,7 @@ type ShownImage struct {
 	Platform string      `json:"platform"`
 	Digest   v1.Hash     `json:"digest"`
 	BuildKey string      `json:"build_key,omitempty"`
-	Size     int64       `json:"size"` // to download
+	Size     int64       `json:"bytes"` // to download
 	Layers   int         `json:"layers"`
 	Base     string      `json:"base,omitempty"`
 	Roots    []string    `json:"roots"`

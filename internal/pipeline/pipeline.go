@@ -44,8 +44,8 @@ type Step struct {
 
 	Path string `json:"path,omitempty"` // the lockfile that a step makes, relative to the repository
 
-	Seconds float64 `json:"seconds"`        // estimate of the time that it takes
-	Bytes   int64   `json:"size,omitempty"` // of the image that is there now; 0: not known
+	Seconds float64 `json:"seconds"`         // estimate of the time that it takes
+	Bytes   int64   `json:"bytes,omitempty"` // of the image that is there now; 0: not known
 }
 
 // Time is the estimate of the time that the step takes.

@@ -61,7 +61,7 @@ type Result struct {
 	Outcome  Outcome       `json:"result"`
 	Took     time.Duration `json:"-"` // what was built on hosts, without waiting for them
 	Seconds  float64       `json:"seconds"`
-	Size     int64         `json:"size,omitempty"`
+	Size     int64         `json:"bytes,omitempty"`
 	Digest   string        `json:"digest,omitempty"`
 	Passed   []string      `json:"passed,omitempty"` // hosts that could not, and why
 	Message  string        `json:"error,omitempty"`

@@ -32,7 +32,7 @@ type Cleaning struct {
 // A CleanLine is one object of a store.
 type CleanLine struct {
 	File   string    `json:"file"`
-	Size   int64     `json:"size"`
+	Size   int64     `json:"bytes"`
 	Date   time.Time `json:"date"`
 	Remove bool      `json:"remove"`
 	Reason string    `json:"reason"`

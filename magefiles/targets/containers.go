@@ -167,7 +167,7 @@ func (Containers) Build(ctx context.Context, name string,
 			release: release, git: or(gitCredentials, false), isolated: isolated,
 		})
 	}
-	records := []image.Record{}
+	records := []shownImage{}
 	for _, d := range defs {
 		result, err := a.assemble(ctx, d, assembleOptions{
 			mirror: or(mirror, a.config.Platforms[d.Platform].Mirror),
@@ -178,7 +178,7 @@ func (Containers) Build(ctx context.Context, name string,
 		if err != nil {
 			return fmt.Errorf("%s for %s: %w", d.Name, d.Platform, err)
 		}
-		records = append(records, result.Record)
+		records = append(records, shownImage{result.Record, withAlgorithm(result.Lock)})
 		if or(json, false) {
 			continue
 		}
@@ -190,6 +190,20 @@ func (Containers) Build(ctx context.Context, name string,
 		return a.JSON(records)
 	}
 	return nil
+}
+
+// A shownImage is the record of an image as containers:build shows it.
+type shownImage struct {
+	image.Record
+	Lock string `json:"lock"` // digest of the lockfile
+}
+
+// withAlgorithm is how a digest is written for machines: sha256:HEX.
+func withAlgorithm(hex string) string {
+	if hex == "" {
+		return ""
+	}
+	return "sha256:" + hex
 }
 
 // The engines that build containers.

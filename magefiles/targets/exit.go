@@ -46,6 +46,9 @@ func (e *exitError) ExitStatus() int { return e.status }
 // interrupted a target is told that in one sentence, and not how each room was stopped.
 func finish(ctx context.Context, err *error) {
 	if *err == nil {
+		if failed := theDocument.end(nil); failed != nil {
+			*err = &exitError{text: failed.Error(), status: exitFailed, err: failed}
+		}
 		return
 	}
 	end := &exitError{text: ui.PlainLines(ui.Failures(*err)), status: exitFailed, err: *err}
@@ -60,6 +63,7 @@ func finish(ctx context.Context, err *error) {
 	case errors.As(*err, &call):
 		end.status = exitWrongCall
 	}
+	_ = theDocument.end(&documentError{end.text, end.status}) // the target has failed already
 	*err = end
 }
 

@@ -32,8 +32,10 @@ func init() {
 	endEarly()
 	terminateAsInterrupt()
 	targets := signatures()
+	theDocument.asked = asksJSON(os.Args[1:])
 	args, err := rewrite(os.Args[1:], targets)
 	if err != nil {
+		_ = theDocument.end(&documentError{err.Error(), exitWrongCall}) // the call is wrong in any case
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		os.Exit(exitWrongCall)
 	}
@@ -308,6 +310,9 @@ func readCall(target string, sig signature, args []string, isTarget func(string)
 		default:
 			value, args = args[0], args[1:]
 		}
+		if why := sig.refuses(name, value); why != "" {
+			return nil, nil, wrongCall("--%s of %s is %q: %s", name, target, value, why)
+		}
 		if value == "" {
 			return nil, nil, wrongCall("--%s of %s is empty: give a value or leave the flag out", name, target)
 		}
@@ -341,6 +346,23 @@ func names(targets map[string]signature) []string {
 		list = append(list, cmp.Or(sig.name, key))
 	}
 	return list
+}
+
+// refuses says why a flag cannot have a value; empty where it can.
+func (s signature) refuses(flag, value string) string {
+	i := slices.IndexFunc(s.params, func(p param) bool { return p.flag && p.name == flag })
+	if i < 0 || value == "" {
+		return ""
+	}
+	_, notInt := strconv.Atoi(value)
+	_, notFloat := strconv.ParseFloat(value, 64)
+	switch kind := s.params[i].kind; {
+	case kind == "int" && notInt != nil:
+		return "want a whole number"
+	case kind == "float64" && notFloat != nil:
+		return "want a number"
+	}
+	return ""
 }
 
 func dashed(flags map[string]bool) []string {

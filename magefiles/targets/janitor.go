@@ -58,7 +58,7 @@ func (Janitor) Prune(ctx context.Context,
 	run := janitorRun{app: a, dry: or(dryRun, false), yes: or(yes, false), json: or(json, false), planFile: or(plan, ""),
 		inventory: or(inventory, ""), batch: or(batchManifest, ""), rules: flags, metrics: newJanitorMetrics(metrics, "prune"),
 		roots: a.rootSource(lock, image, or(ignoreUnlabelled, false), or(ignoreUnlocked, false), or(noRoots, false))}
-	if run.settle, err = durationOr(nil, settle, Duration(janitor.SettleDefault)); err != nil {
+	if run.settle, err = durationOr(nil, "--settle", settle, Duration(janitor.SettleDefault)); err != nil {
 		return err
 	}
 	if _, err := run.policy(buildcache.Location{}); err != nil {
@@ -130,6 +130,12 @@ func (Janitor) Purge(ctx context.Context, spec string,
 	})
 }
 
+// A sparedMirror is what janitor:spare says of a mirror to machines.
+type sparedMirror struct {
+	Mirror  string          `json:"mirror"`
+	RootSet janitor.RootSet `json:"root_set"` // that keeps them
+}
+
 // Spare saves specs for 90 days, with all that they need, also those that are
 // condemned. WHAT is a hash, the beginning of one, a name, or name@version.
 func (Janitor) Spare(ctx context.Context, what string,
@@ -152,7 +158,7 @@ func (Janitor) Spare(ctx context.Context, what string,
 			return err
 		}
 		a.Log.Info("spared", "specs", set.Specs(), "until", set.Ends().Format("2006-01-02"), "set", set.Name)
-		return run.show(set)
+		return run.show(sparedMirror{m.url, set})
 	})
 }
 

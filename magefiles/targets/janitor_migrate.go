@@ -35,7 +35,7 @@ func (Janitor) Migrate(ctx context.Context,
 		var res janitor.Result
 		switch {
 		case run.dry || restore == nil && !or(remove, false):
-			return run.showOldRuns(ctx, j)
+			return run.showOldRuns(ctx, m, j)
 		case restore != nil:
 			res, err = j.Restore(ctx, *restore)
 		default:
@@ -45,17 +45,24 @@ func (Janitor) Migrate(ctx context.Context,
 			return err
 		}
 		a.Log.Info("done", "objects", res.Objects, "specs", res.Specs)
-		return run.show(res)
+		return run.show(migrated{Mirror: m.url, Result: &res})
 	})
 }
 
-func (r janitorRun) showOldRuns(ctx context.Context, j janitor.Janitor) error {
+// A migrated mirror is what janitor:migrate says of it to machines.
+type migrated struct {
+	Mirror string           `json:"mirror"`
+	Runs   []janitor.OldRun `json:"runs,omitempty"` // that are listed
+	Result *janitor.Result  `json:"result,omitempty"`
+}
+
+func (r janitorRun) showOldRuns(ctx context.Context, m *mirrorStore, j janitor.Janitor) error {
 	runs, err := j.OldRuns(ctx)
 	if err != nil {
 		return err
 	}
 	if r.json {
-		return r.JSON(runs)
+		return r.JSON(migrated{Mirror: m.url, Runs: runs})
 	}
 	var rows [][]string
 	for _, run := range runs {

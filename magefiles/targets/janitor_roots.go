@@ -186,6 +186,9 @@ func (Janitor) Roots(ctx context.Context,
 	if err != nil {
 		return err
 	}
+	if or(keepList, false) && or(json, false) {
+		return wrongCall("--keep-list is a list for Spack, --json one for other machines: give one of them")
+	}
 	run := janitorRun{app: a, json: or(json, false), roots: a.rootSource(lock, image, or(ignoreUnlabelled, false), or(ignoreUnlocked, false), false)}
 	return run.each(ctx, mirror, func(m *mirrorStore) error {
 		j, err := run.janitor(m)
@@ -209,11 +212,17 @@ func (Janitor) Roots(ctx context.Context,
 		if err != nil {
 			return err
 		}
-		return run.showRoots(sets, or(keepList, false))
+		return run.showRoots(m, sets, or(keepList, false))
 	})
 }
 
-func (r janitorRun) showRoots(sets []janitor.RootSet, keepList bool) error {
+// The rootSets of a mirror are what janitor:roots says of it to machines.
+type rootSets struct {
+	Mirror   string            `json:"mirror"`
+	RootSets []janitor.RootSet `json:"root_sets"`
+}
+
+func (r janitorRun) showRoots(m *mirrorStore, sets []janitor.RootSet, keepList bool) error {
 	now := time.Now()
 	if keepList {
 		hashes := map[buildcache.Hash]bool{}
@@ -236,7 +245,7 @@ func (r janitorRun) showRoots(sets []janitor.RootSet, keepList bool) error {
 		return errors.Join(errs...)
 	}
 	if r.json {
-		return r.JSON(sets)
+		return r.JSON(rootSets{m.url, sets})
 	}
 	var rows [][]string
 	for _, s := range sets {

@@ -33,10 +33,10 @@ func (r janitorRun) policy(mirror buildcache.Location) (policy janitor.Policy, e
 	}
 	policy = janitor.Policy{NoRoots: or(flags.noRoots, false), KeepLast: or(flags.keepLast, rules.KeepLast), MaxFraction: rules.MaxFraction,
 		EvenIfWritten: or(flags.evenIfWritten, false), Packages: flags.packages}
-	policy.MaxAge, err = durationOr(err, flags.maxAge, rules.MaxAge)
-	policy.Grace, err = durationOr(err, flags.grace, rules.Grace)
-	policy.Wait, err = durationOr(err, flags.wait, rules.Wait)
-	policy.PlanMaxAge, err = durationOr(err, flags.planMaxAge, 0)
+	policy.MaxAge, err = durationOr(err, "--max-age", flags.maxAge, rules.MaxAge)
+	policy.Grace, err = durationOr(err, "--grace", flags.grace, rules.Grace)
+	policy.Wait, err = durationOr(err, "--wait", flags.wait, rules.Wait)
+	policy.PlanMaxAge, err = durationOr(err, "--plan-max-age", flags.planMaxAge, 0)
 	if err != nil {
 		return policy, err
 	}
@@ -83,7 +83,7 @@ func readUses(policy *janitor.Policy, usedSince, accessLog *string) (err error) 
 	if usedSince == nil || accessLog == nil {
 		return wrongCall("--used-since=90d and --access-log=FILE go together")
 	}
-	if policy.UsedSince, err = durationOr(nil, usedSince, 0); err != nil {
+	if policy.UsedSince, err = durationOr(nil, "--used-since", usedSince, 0); err != nil {
 		return err
 	}
 	file, err := os.Open(*accessLog)
@@ -97,14 +97,14 @@ func readUses(policy *janitor.Policy, usedSince, accessLog *string) (err error) 
 	return nil
 }
 
-// durationOr reads a flag, unless an error came before.
-func durationOr(before error, flag *string, otherwise Duration) (time.Duration, error) {
+// durationOr reads the flag of a name, unless an error came before.
+func durationOr(before error, name string, flag *string, otherwise Duration) (time.Duration, error) {
 	if before != nil || flag == nil {
 		return time.Duration(otherwise), before
 	}
 	d, err := parseDuration(*flag)
 	if err != nil {
-		return 0, callError{err}
+		return 0, callError{fmt.Errorf("%s: %w", name, err)}
 	}
 	return d, nil
 }

@@ -142,6 +142,9 @@ func (r janitorRun) each(ctx context.Context, mirrors *string, f func(*mirrorSto
 	progress := r.Progress(ctx)
 	defer progress.Close()
 	var errs []error
+	if r.json {
+		errs = append(errs, theDocument.begin(r.Out))
+	}
 	for _, url := range urls {
 		ended := r.metrics.begin(url)
 		m, err := r.openMirror(ctx, url)

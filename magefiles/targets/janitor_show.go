@@ -150,6 +150,18 @@ func (r janitorRun) show(v any) error {
 	return r.JSON(v)
 }
 
+// An explained mirror is what janitor:why says of it to machines.
+type explained struct {
+	Mirror  string           `json:"mirror"`
+	Answers []janitor.Answer `json:"answers"`
+}
+
+// A verified mirror is what janitor:verify says of it to machines.
+type verified struct {
+	Mirror string `json:"mirror"`
+	janitor.Findings
+}
+
 func (r janitorRun) why(ctx context.Context, m *mirrorStore, pin janitor.Pin) error {
 	j, err := r.janitor(m)
 	if err != nil {
@@ -165,7 +177,7 @@ func (r janitorRun) why(ctx context.Context, m *mirrorStore, pin janitor.Pin) er
 		return nearName(err, string(pin), plan)
 	}
 	if r.json {
-		return r.JSON(answers)
+		return r.JSON(explained{m.url, answers})
 	}
 	for _, a := range answers {
 		if err := r.Print("%s", a); err != nil {
@@ -196,7 +208,7 @@ func (r janitorRun) verify(ctx context.Context, m *mirrorStore, deep bool, keyFi
 	if err := found.Blame(ctx, m.Store, m.name, s); err != nil {
 		return err
 	}
-	if err := r.showFindings(found); err != nil {
+	if err := r.showFindings(m, found); err != nil {
 		return err
 	}
 	if !found.Sound() {
@@ -205,9 +217,9 @@ func (r janitorRun) verify(ctx context.Context, m *mirrorStore, deep bool, keyFi
 	return nil
 }
 
-func (r janitorRun) showFindings(f janitor.Findings) error {
+func (r janitorRun) showFindings(m *mirrorStore, f janitor.Findings) error {
 	if r.json {
-		return r.JSON(f)
+		return r.JSON(verified{m.url, f})
 	}
 	var rows [][]string
 	for _, d := range f.Damage {

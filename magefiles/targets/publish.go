@@ -68,7 +68,7 @@ type publishOptions struct {
 
 // A publishedContainer is a line of the result.
 type publishedContainer struct {
-	Container string   `json:"container"`
+	Container string   `json:"name"`
 	Version   string   `json:"version"`
 	Ref       string   `json:"ref"`
 	Digest    string   `json:"digest"`

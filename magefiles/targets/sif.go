@@ -54,7 +54,7 @@ func (Sif) Build(ctx context.Context, name string,
 			return fmt.Errorf("SIF of %s: %w", name, err)
 		}
 		if or(json, false) {
-			return a.JSON([]sif.Record{record})
+			return a.JSON([]shownSIF{newShownSIF(record)})
 		}
 		return a.Print("%s", sifs.Path(record.File))
 	}
@@ -66,13 +66,13 @@ func (Sif) Build(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
-	records := []sif.Record{}
+	records := []shownSIF{}
 	for _, d := range defs {
 		record, err := a.buildSIF(ctx, builder, d, from)
 		if err != nil {
 			return fmt.Errorf("SIF of %s for %s: %w", d.Name, d.Platform, err)
 		}
-		records = append(records, record)
+		records = append(records, newShownSIF(record))
 		if !or(json, false) {
 			if err := a.Print("%s", sifs.Path(record.File)); err != nil {
 				return err
@@ -83,6 +83,21 @@ func (Sif) Build(ctx context.Context, name string,
 		return a.JSON(records)
 	}
 	return nil
+}
+
+// A shownSIF is the record of a SIF as sif:build shows it: the file beside the SIF has names of its own
+// for two things, which stay as they are for those who read it.
+type shownSIF struct {
+	sif.Record
+	Lock       string    `json:"lock,omitempty"` // digest of the lockfile
+	FileDigest string    `json:"file_digest"`
+	Bytes      int64     `json:"bytes"`
+	SHA256     *struct{} `json:"sha256,omitempty"`
+	Size       *struct{} `json:"size,omitempty"`
+}
+
+func newShownSIF(r sif.Record) shownSIF {
+	return shownSIF{Record: r, Lock: withAlgorithm(r.Lock), FileDigest: withAlgorithm(r.SHA256), Bytes: r.Size}
 }
 
 func (a *app) sifBuilder(ctx context.Context, engine, compression, sign *string, force *bool) (sif.Builder, error) {

@@ -13,7 +13,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/sif"
 )
 
-var update = flag.Bool("update", false, "write the generated part of docs/running.md")
+var update = flag.Bool("update", false, "write what is generated in docs")
 
 // What docs/running.md says of the containers is written from their definitions.
 func TestRunningDocsListTheContainers(t *testing.T) {

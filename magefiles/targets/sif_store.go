@@ -57,8 +57,8 @@ type sentSIF struct {
 	File     string `json:"file"`
 	Platform string `json:"platform"`
 	Digest   string `json:"digest"`
-	SHA256   string `json:"sha256"`
-	Size     int64  `json:"size"`
+	File256  string `json:"file_digest"` // of the file
+	Size     int64  `json:"bytes"`
 	State    string `json:"state"`
 }
 
@@ -68,13 +68,13 @@ func (a *app) showSent(sent []sentSIF, asJSON bool) error {
 	}
 	var rows [][]string
 	for _, s := range sent {
-		rows = append(rows, []string{s.File, s.Platform, ui.Size(s.Size), s.State, "sha256:" + s.SHA256})
+		rows = append(rows, []string{s.File, s.Platform, ui.Size(s.Size), s.State, s.File256})
 	}
 	return a.Table([]string{"file", "platform", "size", "state", "checksum"}, rows)
 }
 
 func newSent(r sif.Record, state string) sentSIF {
-	return sentSIF{r.File, r.Platform, r.Digest, r.SHA256, r.Size, state}
+	return sentSIF{r.File, r.Platform, r.Digest, "sha256:" + r.SHA256, r.Size, state}
 }
 
 // Upload sends the SIFs of a container from out/sif to where SIFs go, with
