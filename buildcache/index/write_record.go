@@ -13,8 +13,9 @@ import (
 // ref_count 0 and in_buildcache true, which Rewrite corrects.
 //
 // node is one of a spec file of specVersion. It is written as Spack writes it into such an index:
-// in a database since version 8 a node of an older spec file has its compiler among the annotations
-// and its edges are direct. Spack refuses the whole index where one node is otherwise.
+// in a database since version 8 a node of an older spec file has its compiler among the annotations,
+// and Spack refuses the whole index where one node is otherwise. That an edge is direct, as all of
+// older spec files are, is not in what "spack buildcache update-index" writes.
 func WriteRecord(w io.Writer, node []byte, specVersion, database int) error {
 	members, err := membersOf(node)
 	if err != nil {
@@ -28,8 +29,8 @@ func WriteRecord(w io.Writer, node []byte, specVersion, database int) error {
 		return fmt.Errorf("index: node: %w", err)
 	}
 	old := members.get("annotations") == nil && specVersion < 5
-	if deps := members.get("dependencies"); deps != nil && (old || specVersion < 4) {
-		if deps, err = convertEdges(deps, database, old); err != nil {
+	if deps := members.get("dependencies"); deps != nil && (old || specVersion < 4 || specVersion == 5 && bytes.Contains(deps, []byte(`"direct"`))) {
+		if deps, err = convertEdges(deps, database); err != nil {
 			return fmt.Errorf("index: node %s: %w", hash, err)
 		}
 		members.set("dependencies", deps)
@@ -145,13 +146,11 @@ func (m *members) annotate(specVersion int) error {
 	return nil
 }
 
-// convertEdges writes dependencies in the form of a database version. Those of nodes up to spec
-// file version 4 are all direct.
-func convertEdges(text json.RawMessage, database int, direct bool) (json.RawMessage, error) {
+// convertEdges writes dependencies in the form of a database version.
+func convertEdges(text json.RawMessage, database int) (json.RawMessage, error) {
 	type parameters struct {
 		Types    []string `json:"deptypes"`
 		Virtuals []string `json:"virtuals"`
-		Direct   bool     `json:"direct,omitempty"`
 	}
 	type edge struct {
 		Name       string      `json:"name"`
@@ -172,7 +171,6 @@ func convertEdges(text json.RawMessage, database int, direct bool) (json.RawMess
 			e.Parameters.Virtuals = []string{}
 		}
 		e.Type = nil
-		e.Parameters.Direct = e.Parameters.Direct || direct && database >= 8
 		if database < 7 {
 			e.Type, e.Parameters = e.Parameters.Types, nil
 		}
