@@ -29,6 +29,7 @@ type Plan struct {
 	lone    index.Bits // those of them that belong to no spec
 	limits  limits     // what a plan that was reviewed allows
 	stop    string     // why nothing is due
+	steady  roomRun    // the first since which no clock was set
 	let     bool       // the brake was raised
 	prices  map[id]*Priced
 }

@@ -139,6 +139,7 @@ func (p *Plan) mends() {
 // rooms decides how far each condemned spec and object is.
 func (p *Plan) rooms(own string) {
 	s, r := p.look.scan, p.room
+	p.steady = r.steady(p.now)
 	if p.stop = p.whyNothingIsDue(own); p.stop != "" {
 		p.note("%s", p.stop)
 	}
@@ -174,12 +175,27 @@ func (p *Plan) stateOf(e entry, digest uint64, written time.Time) state {
 	switch {
 	case changed:
 		return fresh
-	case e.taken != 0 && p.stop == "" && p.look.refreshedSince(since), p.stop == "" && p.now.since(since) >= p.Policy.Wait && p.look.refreshedSince(since):
+	case e.taken != 0 && p.stop == "" && p.look.refreshedSince(since), p.stop == "" && p.waited(e.run) && p.look.refreshedSince(since):
 		return due
-	case p.now.since(since) >= p.Policy.Wait:
+	case p.waited(e.run):
 		return holding
 	}
 	return waiting
+}
+
+// waitsFrom returns from when on time is counted for what a run has condemned. It is that run, or
+// where a clock was set since, the first one behind that: how much time had passed before it nobody
+// knows, since both clocks may be wrong.
+func (p *Plan) waitsFrom(run uint32) (moment, bool) {
+	if run < p.steady.N {
+		return p.steady.moment, true
+	}
+	return p.room.when(run)
+}
+
+func (p *Plan) waited(run uint32) bool {
+	from, known := p.waitsFrom(run)
+	return known && p.now.since(from) >= p.Policy.Wait
 }
 
 // settle applies the brake, a wait of 0, and the limits of a plan that was
@@ -253,7 +269,7 @@ func (p *Plan) whyNothingIsDue(own string) string {
 	case l.scan.opaque != "":
 		return l.scan.opaque + " may not be rewritten by this version: nothing is deleted"
 	case ran && p.now.jumped(last.moment):
-		return "the clock here or that of the store was set by more than an hour since the last run: nothing is deleted this time"
+		return "the clock here or that of the store was set by more than an hour since the last run: nothing is deleted, and what is condemned waits anew from now on"
 	}
 	return l.problem(p.now.store(), own)
 }

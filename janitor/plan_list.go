@@ -114,7 +114,11 @@ func (p *Plan) times(c *Condemned, e entry, st state) {
 	}
 	c.Since = since.Ours
 	if st != live {
-		c.Due = since.Ours.Add(p.Policy.Wait)
+		from := p.now
+		if st != fresh {
+			from, _ = p.waitsFrom(e.run)
+		}
+		c.Due = from.Ours.Add(p.Policy.Wait)
 	}
 }
 

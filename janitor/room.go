@@ -101,6 +101,16 @@ func (r *room) when(run uint32) (moment, bool) {
 	return r.head.Runs[i].moment, true
 }
 
+// steady returns the first of the runs since which neither clock was set, or nothing where one was
+// set since the last run.
+func (r *room) steady(now moment) (first roomRun) {
+	first.moment = now
+	for i := len(r.head.Runs) - 1; i >= 0 && !now.jumped(r.head.Runs[i].moment); i-- {
+		first = r.head.Runs[i]
+	}
+	return first
+}
+
 // last returns the last run.
 func (r *room) last() (roomRun, bool) {
 	if n := len(r.head.Runs); n > 0 {

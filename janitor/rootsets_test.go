@@ -300,6 +300,35 @@ func TestBothClocksMustSayThatItHasWaited(t *testing.T) {
 	}
 }
 
+// Both clocks are set, by different amounts, so that both say that it has waited: what passed before
+// is not known, and the wait begins at the run that noticed.
+func TestWhatWaitedBeforeAClockWasSetDoesNotCount(t *testing.T) {
+	s := newStage(t, 3)
+	root, d := s.named("root"), s.named("d")
+	s.push(root, old)
+	s.push(d, old)
+	s.updateIndex(old)
+	s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+	s.prune()
+	start := s.now()
+	prune := func(passed time.Duration) {
+		t.Helper()
+		j := s.janitor()
+		j.Now = func() time.Time { return start.Add(passed + 3*day) }
+		s.m.clock = func() time.Time { return start.Add(passed + 7*day) }
+		if _, err := j.Prune(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prune(3 * day)
+	if prune(5 * day); !s.installs(d) {
+		t.Error("it has waited for five days, and went")
+	}
+	if prune(9*day + time.Hour); s.installs(d) {
+		t.Error("it stays though it has waited since the clocks were set")
+	}
+}
+
 // A room that is lost, damaged or of another mirror: all waits anew, and it is
 // said.
 func TestARoomThatCountsForNothing(t *testing.T) {
