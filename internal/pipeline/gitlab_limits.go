@@ -120,7 +120,7 @@ type measure struct{ bytes, depth, most int }
 // three and a mapping's head take 40 bytes, which hold more only by reference.
 func (m *measure) node(n *yaml.Node, depth int) {
 	m.depth = max(m.depth, depth)
-	if m.bytes > 64*m.most || depth > 1000 { // aliases of aliases: it is refused anyway
+	if m.bytes > 4*m.most || depth > 1000 { // aliases of aliases: it is refused anyway
 		return
 	}
 	switch n.Kind {

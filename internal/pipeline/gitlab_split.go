@@ -35,9 +35,13 @@ func (c GitLab) split(jobs []job, packages [][]job) (map[string][]byte, error) {
 	if err := s.containers(containers); err != nil {
 		return nil, err
 	}
-	files := job{name: filesJob, stage: filesStage, lines: [][]string{{"ls", c.Dir}}, artifacts: []string{c.Dir}, needs: []need{{job: "plan", artifacts: true, pipeline: "$PARENT_PIPELINE_ID"}}}
-	s.files[pipelineFile] = s.render(append([]job{files}, top...), s.triggers...)
+	s.files[pipelineFile] = s.render(append([]job{c.filesJob()}, top...), s.triggers...)
 	return c.check(s.files)
+}
+
+func (c GitLab) filesJob() job {
+	return job{name: filesJob, stage: filesStage, lines: [][]string{{"ls", c.Dir}}, artifacts: []string{c.Dir},
+		needs: []need{{job: "plan", artifacts: true, pipeline: "$PARENT_PIPELINE_ID"}}}
 }
 
 type splitter struct {

@@ -69,7 +69,11 @@ func (r *run) read(file string, outside map[string]bool) (all []string) {
 			r.starts = append(r.starts, path)
 			end[j.name] = r.read(strings.TrimPrefix(path, "out/ci/"), before)
 		} else {
-			r.script[j.name] = strings.Join(words(get(node, "script")), "\n")
+			script := get(node, "script")
+			if template := get(node, "extends"); script == nil && template != nil {
+				script = get(get(root.Content[0], template.Value), "script")
+			}
+			r.script[j.name] = strings.Join(words(script), "\n")
 		}
 		all = append(append(all, j.name), end[j.name]...)
 	}

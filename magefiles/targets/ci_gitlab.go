@@ -40,9 +40,9 @@ func (Ci) Gitlab(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	dir := filepath.ToSlash(filepath.Clean(or(out, pipelinesDir)))
-	if !filepath.IsLocal(dir) || dir == "." || !folder.MatchString(dir) {
-		return wrongCall("--out=%s: want a folder below the repository, of plain letters: jobs hand it on", dir)
+	dir, err := pipelinesFolder(out)
+	if err != nil {
+		return err
 	}
 	writer := a.config.gitlab(dir, or(nested, false))
 	if or(root, false) {

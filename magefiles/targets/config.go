@@ -284,6 +284,15 @@ type environment struct {
 	AssetsKeyID, AssetsKeySecret, AssetsToken string // for the bucket of SIFs
 
 	SIFPassphrase string // of the key that signs SIFs
+
+	GitLab gitlabAPI
+}
+
+// A gitlabAPI is what a job of GitLab CI is told of the server that runs it.
+type gitlabAPI struct {
+	API, Project, Pipeline string
+	JobToken               string // of this job
+	Token                  string // that the user has given
 }
 
 func readEnvironment() environment {
@@ -304,6 +313,11 @@ func readEnvironment() environment {
 		AssetsKeySecret: os.Getenv("AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY"),
 		AssetsToken:     os.Getenv("AWS_INFRASTRUCTURE_SESSION_TOKEN"),
 		SIFPassphrase:   os.Getenv("SIF_KEY_PASSPHRASE"),
+
+		GitLab: gitlabAPI{
+			API: os.Getenv("CI_API_V4_URL"), Project: os.Getenv("CI_PROJECT_ID"), Pipeline: os.Getenv("CI_PIPELINE_ID"),
+			JobToken: os.Getenv("CI_JOB_TOKEN"), Token: os.Getenv("GITLAB_API_TOKEN"),
+		},
 	}
 	for _, name := range []string{publicKeyVariable, privateKeyVariable, gitVariable} {
 		e.Files[name] = secretFile{name, os.Getenv(name), os.Getenv(name + "_CONTENT")}
