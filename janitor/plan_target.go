@@ -69,6 +69,14 @@ func (j *Janitor) price(ctx context.Context, p *Plan) error {
 	return nil
 }
 
+// Priced returns all specs that are in the cache, without what they take to build.
+func (s *Scan) Priced() (all []*Priced) {
+	for at := range s.specs() {
+		all = append(all, s.priced(at))
+	}
+	return all
+}
+
 func (s *Scan) priced(at id) *Priced {
 	p := &Priced{Spec: buildcache.Spec{Name: s.dag.name(at), Version: s.dag.version(at), Hash: s.dag.hash(at)}}
 	for _, o := range s.all(at) {
@@ -100,7 +108,7 @@ func (p *Plan) keepWhatIsDear(m *marks, prices map[id]*Priced) {
 		of := s.objects.at(manifest).of
 		return of != 0 && p.condemned(of-1)
 	})
-	items := make([]retain.Item, len(specs))
+	items, lost := make([]retain.Item, len(specs)), make([]float64, len(specs))
 	t := &Target{Size: p.Policy.TargetSize, Needed: p.wholeSize()}
 	for i, at := range specs {
 		item := &items[i]
@@ -115,7 +123,8 @@ func (p *Plan) keepWhatIsDear(m *marks, prices map[id]*Priced) {
 			}
 		}
 		if price := prices[at]; price != nil && p.why[at] != staleSpec { // what has no recipe cannot be built again
-			item.Seconds = price.Seconds
+			lost[i] = price.Seconds
+			item.Seconds = price.Seconds * retain.Fade(p.seen().Sub(s.uploaded(at)), p.Policy.HalfLife)
 			if price.Estimated {
 				t.Estimated++
 			}
@@ -129,10 +138,10 @@ func (p *Plan) keepWhatIsDear(m *marks, prices map[id]*Priced) {
 	}
 	for i, goes := range retain.Choose(items, free) {
 		if goes {
-			t.Freed, t.Lost = t.Freed+items[i].Size, t.Lost+items[i].Seconds
+			t.Freed, t.Lost = t.Freed+items[i].Size, t.Lost+lost[i]
 			continue
 		}
-		t.Kept, t.KeptBytes, t.Saved = t.Kept+1, t.KeptBytes+items[i].Size, t.Saved+items[i].Seconds
+		t.Kept, t.KeptBytes, t.Saved = t.Kept+1, t.KeptBytes+items[i].Size, t.Saved+lost[i]
 		p.why[specs[i]] = 0
 		m.keep(keepDear, specs[i])
 	}

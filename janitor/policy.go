@@ -19,6 +19,7 @@ type Policy struct {
 	DropBuild   bool          `json:"drop_build,omitempty"`  // what is needed to build only does not stay for that
 	NoRoots     bool          `json:"no_roots,omitempty"`    // nothing is needed: go by age alone
 	TargetSize  int64         `json:"target_size,omitempty"` // bytes that the mirror may take: no more is condemned than brings it there, the cheapest to build first
+	HalfLife    time.Duration `json:"half_life,omitempty"`   // with a target size: what is older by this is half as likely to be needed again; 0: age says nothing
 	MaxFraction float64       `json:"max_fraction"`          // condemn no more of the specs or bytes; with 0, nothing
 	Raise       float64       `json:"raise,omitempty"`       // MaxFraction of this run only: what it lets through is not asked for again
 
@@ -47,11 +48,13 @@ func (y Policy) check() error {
 		return fmt.Errorf("%w: without roots and without a max age everything would go: say how old it may get", ErrRefused)
 	case y.NoRoots && y.TargetSize > 0:
 		return fmt.Errorf("%w: a target size chooses among what no root needs, and there shall be no roots", ErrRefused)
+	case y.HalfLife > 0 && y.TargetSize == 0:
+		return fmt.Errorf("%w: a half-life is for a target size, and there is none", ErrRefused)
 	case y.Packages != nil && len(y.Packages) == 0:
 		return fmt.Errorf("%w: the package repositories list nothing, so that every spec would be stale", ErrRefused)
 	case y.UsedSince > 0 && len(y.Uses) == 0:
 		return fmt.Errorf("%w: what is used shall stay, but no access log says what was", ErrRefused)
-	case y.Grace < 0 || y.Wait < 0 || y.MaxAge < 0 || y.UsedSince < 0 || y.KeepLast < 0 || y.TargetSize < 0 || y.MaxFraction < 0 || y.Raise < 0:
+	case y.Grace < 0 || y.Wait < 0 || y.MaxAge < 0 || y.UsedSince < 0 || y.KeepLast < 0 || y.TargetSize < 0 || y.HalfLife < 0 || y.MaxFraction < 0 || y.Raise < 0:
 		return fmt.Errorf("%w: a rule of the policy is negative", ErrRefused)
 	}
 	return nil

@@ -31,7 +31,7 @@ type Generated struct {
 //
 // A package that changes gives all that needs it another hash, as in Spack. cost is asked for the
 // packages of the lockfiles; a changed package costs about as much as before.
-func Generate(locks map[string]*buildcache.Lockfile, cost func(*buildcache.Spec) (int64, float64, bool), how Generated) History {
+func Generate(locks map[string]*buildcache.Lockfile, cost Cost, how Generated) History {
 	if how.Weeks == 0 {
 		how.Weeks = 52
 	}

@@ -72,9 +72,11 @@ type Builder struct {
 	History
 	numbers map[buildcache.Hash]int
 
-	// Cost returns the bytes and seconds of a spec. It is asked once for each.
-	Cost func(*buildcache.Spec) (size int64, seconds float64, estimated bool)
+	Cost Cost // asked once for each spec
 }
+
+// A Cost returns the bytes that a spec takes in a cache, and the seconds that it takes to build.
+type Cost func(*buildcache.Spec) (size int64, seconds float64, estimated bool)
 
 // Lock adds the specs of a lockfile that a cache can hold, and returns its roots. It is not an event
 // yet.

@@ -7,7 +7,9 @@ package retain
 
 import (
 	"container/heap"
+	"math"
 	"slices"
+	"time"
 )
 
 // An Item is a package that may go.
@@ -38,6 +40,15 @@ func Seconds(items []Item, goes []bool) (sum float64) {
 		}
 	}
 	return sum
+}
+
+// Fade is what the time to build something counts for at an age, where of two things that one which
+// is older by a half-life is half as likely to be needed again. Without a half-life it is 1.
+func Fade(age, halfLife time.Duration) float64 {
+	if halfLife <= 0 {
+		return 1
+	}
+	return math.Exp2(-float64(max(0, age)) / float64(halfLife))
 }
 
 // A chooser is on its way to a choice.

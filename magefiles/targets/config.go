@@ -106,6 +106,7 @@ type JanitorRules struct {
 	Wait        Duration     `yaml:"wait"` // what is condemned is deleted after it
 	KeepLast    int          `yaml:"keep_last"`
 	TargetSize  Bytes        `yaml:"target_size"` // no more is condemned than brings a mirror down to this; 0: no such rule
+	HalfLife    Duration     `yaml:"half_life"`   // of what a target size keeps; 0: age says nothing
 	MaxFraction float64      `yaml:"max_fraction"`
 	Name        string       `yaml:"name"` // of this repository's root set in the mirrors (default: remote and branch)
 }

@@ -72,6 +72,7 @@ var results = []struct {
 	{"janitor:report", "One for each mirror.", []reported{}},
 	{"janitor:verify", "One for each mirror.", []verified{}},
 	{"janitor:migrate", "One for each mirror: `runs` where they are listed, `result` where something was done.", []migrated{}},
+	{"janitor:simulate", "", simulated{}},
 	{"ci:plan", "", pipeline.Graph{}},
 	{"ci:gitlab", "", []writtenPipeline{}},
 	{"ci:package", "", []podman.PackageResult{}},

@@ -35,6 +35,7 @@ func (Janitor) Prune(ctx context.Context,
 	accessLog *string, // for --used-since: a file with a hash or key and a date on each line
 	keepLast *int, // newest versions of each package that stay; 0: no such rule
 	targetSize *string, // condemn no more than brings the mirror down to this, and first what is cheap to build again, as 500GB; 0: no such rule
+	halfLife *string, // with a target size: what is older by this is half as likely to be needed again, as 60d (default: age says nothing)
 	maxFraction *float64, // condemn more than is usual: this much of the specs or bytes
 	plan *string, // apply this plan, as far as a new one says the same
 	planMaxAge *string, // refuse an older plan, as 24h
@@ -51,7 +52,7 @@ func (Janitor) Prune(ctx context.Context,
 		return err
 	}
 	flags := ruleFlags{noRoots: noRoots, maxAge: maxAge, grace: grace, wait: wait, usedSince: usedSince, accessLog: accessLog, keepLast: keepLast,
-		maxFraction: maxFraction, targetSize: targetSize, evenIfWritten: evenIfWritten, planMaxAge: planMaxAge, buildDeps: buildDeps}
+		maxFraction: maxFraction, targetSize: targetSize, halfLife: halfLife, evenIfWritten: evenIfWritten, planMaxAge: planMaxAge, buildDeps: buildDeps}
 	if flags.packages, err = readPackagesFlag(ctx, repo); err != nil {
 		return err
 	}
@@ -84,6 +85,7 @@ func (Janitor) Why(ctx context.Context, what string,
 	accessLog *string, // for --used-since
 	keepLast *int, // newest versions of each package that stay
 	targetSize *string, // condemn no more than brings the mirror down to this, as 500GB
+	halfLife *string, // with a target size: what is older by this is half as likely to be needed again, as 60d
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
@@ -92,7 +94,7 @@ func (Janitor) Why(ctx context.Context, what string,
 		return err
 	}
 	run := janitorRun{app: a, json: or(json, false),
-		rules: ruleFlags{noRoots: noRoots, maxAge: maxAge, grace: grace, wait: wait, usedSince: usedSince, accessLog: accessLog, keepLast: keepLast, targetSize: targetSize},
+		rules: ruleFlags{noRoots: noRoots, maxAge: maxAge, grace: grace, wait: wait, usedSince: usedSince, accessLog: accessLog, keepLast: keepLast, targetSize: targetSize, halfLife: halfLife},
 		roots: a.rootSource(lock, image, or(ignoreUnlabelled, false), or(ignoreUnlocked, false), or(noRoots, false))}
 	if _, err := run.policy(buildcache.Location{}); err != nil {
 		return err

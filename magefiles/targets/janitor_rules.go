@@ -14,12 +14,12 @@ import (
 
 // ruleFlags are those that say what stays whatever the roots are.
 type ruleFlags struct {
-	noRoots, evenIfWritten                    *bool
-	maxAge, grace, wait, usedSince, accessLog *string
-	planMaxAge, buildDeps, targetSize         *string
-	keepLast                                  *int
-	maxFraction                               *float64
-	packages                                  janitor.Packages
+	noRoots, evenIfWritten                      *bool
+	maxAge, grace, wait, usedSince, accessLog   *string
+	planMaxAge, buildDeps, targetSize, halfLife *string
+	keepLast                                    *int
+	maxFraction                                 *float64
+	packages                                    janitor.Packages
 }
 
 // policy is what flags say, or the configuration where they are not given: that
@@ -40,6 +40,9 @@ func (r janitorRun) policy(mirror buildcache.Location) (policy janitor.Policy, e
 	if err != nil {
 		return policy, err
 	}
+	if policy.HalfLife, err = durationOr(nil, "half-life", flags.halfLife, rules.HalfLife); err != nil {
+		return policy, err
+	}
 	policy.TargetSize = int64(rules.TargetSize)
 	if flags.targetSize != nil {
 		if policy.TargetSize, err = parseBytes(*flags.targetSize); err != nil {
@@ -49,6 +52,11 @@ func (r janitorRun) policy(mirror buildcache.Location) (policy janitor.Policy, e
 	if policy.NoRoots {
 		if policy.TargetSize = 0; flags.targetSize != nil {
 			return policy, wrongCall("--target-size chooses among what no root needs: it cannot go with --no-roots")
+		}
+	}
+	if policy.TargetSize == 0 {
+		if policy.HalfLife = 0; flags.halfLife != nil {
+			return policy, wrongCall("--half-life is for --target-size, which is not given")
 		}
 	}
 	if f := flags.maxFraction; f != nil {
