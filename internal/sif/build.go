@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -182,7 +183,7 @@ func (n Native) write(ctx context.Context, b Builder, s source, path string) err
 		},
 	)
 	if err != nil {
-		return err
+		return explainDisk(filepath.Dir(path), t.content, err)
 	}
 	return writeSIF(path, squashfs, f, s.record.Digest, config.Architecture)
 }

@@ -42,6 +42,7 @@ func start() (*app, error) {
 	filelock.Notice = func(sentence string) { u.Log.Warn(sentence) }
 	config, err := loadConfig(filepath.Join(root, ConfigFile))
 	config.below(root)
+	summary = u
 	return &app{UI: u, config: config, env: env}, err
 }
 

@@ -98,7 +98,7 @@ func buildBases(ctx context.Context, names []string, platform *string, force, js
 			return err
 		}
 		progress.event(podman.Event{Container: "base image " + b.Name, Platform: b.Platform, Done: true})
-		a.Log.Info("base image", "name", b.Name, "platform", b.Platform, "image", b.Tag())
+		a.Log.Info("base image", "name", b.Name, "platform", b.Platform, "image", b.Tag(), "next", "mage containers")
 		built = append(built, builtBase{b.Name, b.Platform, b.Tag(), string(made.ID), made.Digest, made.Key})
 	}
 	if or(json, false) {

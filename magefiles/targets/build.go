@@ -100,10 +100,21 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 	scheduler.Announce = a.announceBuild
 	results := scheduler.Build(ctx, containers)
 	progress.Close()
+	if ctx.Err() != nil {
+		return stoppedBuilds(results)
+	}
 	var failed []error
 	for _, r := range results {
 		for _, passed := range r.Passed {
 			a.Log.Warn("could not build there", "container", r.Name, "platform", r.Platform, "why", passed)
+		}
+		var failure *podman.Failure
+		if errors.As(r.Err, &failure) {
+			a.Fold("log of "+r.Name+" for "+r.Platform, failure.Log)
+		}
+		if r.Err == nil && r.Outcome == podman.Built {
+			a.Log.Info("built", "container", r.Name+":"+r.Record.Version, "platform", r.Platform, "took", ui.Took(r.Took), "size", ui.Size(r.Size),
+				"image", images.Dir(r.Name, r.Platform), "next", "mage publish:container "+r.Name)
 		}
 		if r.Err != nil {
 			failed = append(failed, fmt.Errorf("%s for %s: %w", r.Name, r.Platform, r.Err))
@@ -122,6 +133,17 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 		err = a.showResults(results)
 	}
 	return errors.Join(err, errors.Join(failed...))
+}
+
+// stoppedBuilds is what is said of builds that were interrupted: one sentence.
+func stoppedBuilds(results []podman.Result) error {
+	built := 0
+	for _, r := range results {
+		if r.Err == nil {
+			built++
+		}
+	}
+	return fmt.Errorf("%d of %d were built or up to date: %w", built, len(results), context.Canceled)
 }
 
 // A sourcesError is what containers are made of and does not answer, all of it.

@@ -16,7 +16,7 @@ import (
 // platform whether it is up to date in out/images or the first registry, or
 // which input has changed since. What has no lockfile yet is concretized.
 func (Containers) Plan(ctx context.Context,
-	name *string, // the container to look at (default: all); may stand without its flag
+	name *string, // the containers to look at, by commas (default: all); may stand without its flag
 	platform *string, // linux/amd64 or linux/arm64 (default: all)
 	mirror *string, // build cache whose packages are preferred (default: the platform's)
 	registry *string, // prefix to ask what is there (default: the first configured one; none: ask no registry)
@@ -29,7 +29,7 @@ func (Containers) Plan(ctx context.Context,
 	}
 	defs, err := a.environments(platform)
 	if name != nil {
-		defs, err = a.find(*name, platform)
+		defs, err = a.findAll(*name, platform)
 	}
 	if err != nil {
 		return err

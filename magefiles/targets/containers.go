@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,9 +65,9 @@ func listed(defs []definition.Definition) []listedContainer {
 }
 
 // Check says what is wrong with the definitions, all of it, as
-// path:line:column: sentence. With NAME it looks at that container alone.
+// path:line:column: sentence. With NAME it looks at that container alone, or several by commas.
 func (Containers) Check(ctx context.Context,
-	name *string, // the container to look at (default: all); may stand without its flag
+	name *string, // the containers to look at, by commas (default: all); may stand without its flag
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
@@ -79,8 +80,14 @@ func (Containers) Check(ctx context.Context,
 		return err
 	}
 	if name != nil {
-		if defs, mistakes, err = definition.Lookup(defs, mistakes, *name); err != nil {
-			return callError{err}
+		all, broken := defs, mistakes
+		defs, mistakes = nil, nil
+		for _, n := range list(*name) {
+			found, wrong, err := definition.Lookup(all, broken, strings.TrimSpace(n))
+			if err != nil {
+				return callError{err}
+			}
+			defs, mistakes = append(defs, found...), append(mistakes, wrong...)
 		}
 	}
 	for _, d := range defs {
@@ -93,6 +100,7 @@ func (Containers) Check(ctx context.Context,
 			if err = a.Print("%s", mistake); err != nil {
 				break
 			}
+			a.Annotate(ui.Annotation{Path: mistake.Path, Line: mistake.Line, Column: mistake.Column, Text: mistake.Message})
 		}
 	}
 	switch len(mistakes) {
@@ -130,7 +138,7 @@ func (a *app) checkContainer(d definition.Definition) definition.Errors {
 }
 
 // Build makes the image of a container: an OCI image layout below out/images.
-// NAME is the definition's, or that of its first package. Beside the layout lie
+// NAME is the definition's, or that of its first package, or several of them by commas. Beside the layout lie
 // the record that later steps read, and the lockfile. It is built by Spack in
 // podman, or assembled from a lockfile and a build cache without either.
 func (Containers) Build(ctx context.Context, name string,
@@ -157,7 +165,7 @@ func (Containers) Build(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
-	defs, err := a.find(name, platform)
+	defs, err := a.findAll(name, platform)
 	if err != nil {
 		return err
 	}
@@ -227,6 +235,27 @@ func chooseEngine(engine, base, key *string) (string, error) {
 	default:
 		return e, nil
 	}
+}
+
+// findAll returns the valid definitions of containers that are named by commas, each once.
+func (a *app) findAll(names string, platform *string) (all []definition.Definition, err error) {
+	var errs []error
+	for _, name := range list(names) {
+		found, err := a.find(strings.TrimSpace(name), platform)
+		errs = append(errs, err)
+		for _, d := range found {
+			if !slices.ContainsFunc(all, func(other definition.Definition) bool { return other.Name == d.Name && other.Platform == d.Platform }) {
+				all = append(all, d)
+			}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, wrongCall("%q names no container", names)
+	}
+	return all, nil
 }
 
 // find returns the valid definitions of a container. A mistake in another
@@ -299,7 +328,7 @@ func (a *app) assemble(ctx context.Context, d definition.Definition, o assembleO
 	}
 	a.Log.Info("assembled", "container", d.Name+":"+result.Version, "platform", d.Platform, "packages", len(result.Packages),
 		"fetched", result.Fetched, "layers", result.Layers, "size", ui.Size(result.Size), "took", ui.Took(time.Since(began)), "signatures", signatureState(o.key),
-		"layout", images.Dir(d.Name, d.Platform))
+		"layout", images.Dir(d.Name, d.Platform), "next", "mage publish:container "+d.Name)
 	return result, nil
 }
 
@@ -315,7 +344,7 @@ func (a *app) describe(ctx context.Context, d definition.Definition, o assembleO
 	none := assemble.Container{}
 	switch {
 	case d.Kind == definition.Apptainer:
-		return none, errors.New("it is an Apptainer definition, converted from an image: there is nothing to assemble")
+		return none, fmt.Errorf("it is an Apptainer definition, converted from an image: there is nothing to assemble; mage sif:build %s makes a SIF of it", d.Name)
 	case d.EpiloguePath != "":
 		return none, fmt.Errorf("%s runs commands in the container, for which there must be podman: --engine=assemble only places files", d.EpiloguePath)
 	case d.LockPath == "" && or(o.lock, "") == "":

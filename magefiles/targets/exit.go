@@ -65,7 +65,13 @@ func finish(ctx context.Context, err *error) {
 	}
 	_ = theDocument.end(&documentError{end.text, end.status}) // the target has failed already
 	*err = end
+	if summary != nil {
+		_ = summary.Failed(end.text) // it is printed, whatever becomes of the summary
+	}
 }
+
+// summary is where the failure of a target is told beside what it prints.
+var summary *ui.UI
 
 // interruption is all that is said of an interrupted target.
 const interruption = "interrupted: the same call again goes on from here"

@@ -13,8 +13,10 @@ import (
 )
 
 // Doctor lists what each target needs: what was found, what is missing, and
-// the one command that mends it.
+// the one command that mends it. With --online it asks also the sources, registries and build caches
+// that the configuration names.
 func Doctor(ctx context.Context,
+	online *bool, // ask also what is elsewhere: sources, base images, registries, build caches
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
@@ -22,7 +24,14 @@ func Doctor(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	findings := doctor.Examine(ctx, machine(a), doctor.Needs)
+	needs := doctor.Needs
+	if or(online, false) {
+		needs = slices.Concat(needs, a.onlineNeeds())
+	}
+	findings := doctor.Examine(ctx, machine(a), needs)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if or(json, false) {
 		err = a.JSON(findings)
 	} else {
@@ -52,7 +61,7 @@ func (a *app) showFindings(findings []doctor.Finding) error {
 		return err
 	}
 	for _, f := range findings {
-		if f.Missing == "" {
+		if f.Missing == "" || f.Mend == "" {
 			continue
 		}
 		use := "required"

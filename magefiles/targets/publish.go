@@ -165,7 +165,7 @@ func (a *app) publishOne(ctx context.Context, client *registry.Client, registry 
 		if err := plan.Apply(ctx, client); err != nil {
 			return result, err
 		}
-		a.Log.Info("published", "ref", result.Ref, "platforms", len(release.Images), "blobs", result.Blobs, "size", ui.Size(result.Bytes), "took", ui.Took(time.Since(began)))
+		a.Log.Info("published", "ref", result.Ref, "platforms", len(release.Images), "blobs", result.Blobs, "size", ui.Size(result.Bytes), "took", ui.Took(time.Since(began)), "next", "mage containers:show "+release.Name)
 	}
 	return result, nil
 }
@@ -182,6 +182,24 @@ func (a *app) showPublished(results []publishedContainer, asJSON bool) error {
 		return nil
 	}
 	return a.Table([]string{"container", "reference", "digest", "state", "tags written", "blobs", "size"}, rows)
+}
+
+// namedReleases are those of containers that are named; that one is not built is an error.
+func (a *app) namedReleases(containers []string, built map[string]bool, platforms map[string][]string, partial bool) (releases []publish.Release, err error) {
+	for _, container := range containers {
+		name := a.definedName(strings.TrimSpace(container))
+		if !built[name] && platforms[name] == nil {
+			known := slices.AppendSeq(slices.Collect(maps.Keys(built)), maps.Keys(platforms))
+			slices.Sort(known)
+			return nil, unknown("container", container, slices.Compact(known))
+		}
+		release, err := publish.Read(images, name, platforms[name], partial)
+		if err != nil {
+			return nil, err
+		}
+		releases = append(releases, release)
+	}
+	return releases, nil
 }
 
 // releases gathers what is to be published: one container, or all that are
@@ -201,17 +219,7 @@ func (a *app) releases(container *string, partial bool) ([]publish.Release, erro
 		built[record.Name] = true
 	}
 	if container != nil {
-		name := a.definedName(*container)
-		if !built[name] && platforms[name] == nil {
-			known := slices.AppendSeq(slices.Collect(maps.Keys(built)), maps.Keys(platforms))
-			slices.Sort(known)
-			return nil, unknown("container", *container, slices.Compact(known))
-		}
-		release, err := publish.Read(images, name, platforms[name], partial)
-		if err != nil {
-			return nil, err
-		}
-		return []publish.Release{release}, nil
+		return a.namedReleases(list(*container), built, platforms, partial)
 	}
 	if len(records) == 0 { // as in a CI job on a day on which all is published
 		a.Log.Warn(fmt.Sprintf("nothing is built below %s, so there is nothing to publish: mage containers builds what is not published yet", images))

@@ -58,7 +58,7 @@ func (Sif) Build(ctx context.Context, name string,
 		}
 		return a.Print("%s", sifs.Path(record.File))
 	}
-	defs, err := a.find(name, platform)
+	defs, err := a.findAll(name, platform)
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (a *app) buildSIF(ctx context.Context, b sif.Builder, d definition.Definiti
 		return record, nil
 	}
 	a.Log.Info("SIF built", "file", sifs.Path(record.File), "engine", record.Engine, "compression", record.Compression,
-		"size", ui.Size(record.Size), "took", ui.Took(time.Since(began)))
+		"size", ui.Size(record.Size), "took", ui.Took(time.Since(began)), "next", "mage sif:upload "+d.Name)
 	return record, nil
 }
 

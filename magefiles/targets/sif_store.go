@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -94,7 +95,7 @@ func (Sif) Upload(ctx context.Context, name string,
 	if err != nil {
 		return err
 	}
-	defs, err := a.find(name, platform)
+	defs, err := a.findAll(name, platform)
 	if err != nil {
 		return err
 	}
@@ -249,6 +250,13 @@ func (Sif) Install(ctx context.Context, dir string,
 		}
 	}
 	progress.Close()
+	if !or(dryRun, false) {
+		next := "apptainer run " + filepath.Join(dir, "NAME.sif")
+		if in.Modules != "" {
+			next = "module use " + filepath.Join(dir, "modules")
+		}
+		a.Log.Info("installed", "in", dir, "files", len(plan.Files), "next", next)
+	}
 	sent := []sentSIF{}
 	for _, f := range plan.Files {
 		sent = append(sent, newSent(f.Record, wouldBe(f.State, or(dryRun, false))))

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package sif
+
+func explainDisk(_ string, _ int64, err error) error { return err }
