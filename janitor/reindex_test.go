@@ -2,9 +2,13 @@ package janitor_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -91,6 +95,39 @@ func TestRegression8IndexAfterPruneIsThatOfAReindex(t *testing.T) {
 			if diff := cmp.Diff(records(t, indexOf(t, m)), pruned); diff != "" {
 				t.Errorf("%s/%s: (-reindex +prune)\n%s", name, env, diff)
 			}
+		}
+	}
+}
+
+// The index that prune leaves, and that of a reindex of what is left, is the one that
+// "spack buildcache update-index" of 0.23.0 (v2) and of 1.2.0.dev0 and 1.3.0.dev0 (v3) has written
+// of the same pruned cache.
+func TestIndexAfterPruneIsThatOfSpacksUpdateIndex(t *testing.T) {
+	for _, name := range []string{"v2-unsigned", "v3-unsigned"} {
+		packed, err := os.Open(filepath.Join("../testdata/spack", name, "pruned-env-a.index.json.gz"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer packed.Close()
+		unpacked, err := gzip.NewReader(packed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(unpacked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := records(t, string(text))
+		m := loaded(t, name)
+		apply(t, m, plan(t, m, locks(t, name, "env-a"), bold))
+		if diff := cmp.Diff(want, records(t, indexOf(t, m))); diff != "" {
+			t.Errorf("%s: (-Spack +prune)\n%s", name, diff)
+		}
+		if _, err := clean(m).Reindex(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, records(t, indexOf(t, m))); diff != "" {
+			t.Errorf("%s: (-Spack +reindex)\n%s", name, diff)
 		}
 	}
 }

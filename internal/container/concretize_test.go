@@ -79,7 +79,7 @@ func TestShippedDefinitionsConcretize(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := c.SetLock(spack.concretize(t, c.Spack, strings.TrimSpace(system))); err != nil {
+			if err := c.SetLock(spack.concretize(t, c, strings.TrimSpace(system))); err != nil {
 				t.Fatal(err)
 			}
 			compare(t, c, shipped[d.Platform+" "+d.Name])
@@ -141,8 +141,14 @@ type spackTree struct {
 
 func (s spackTree) run(t *testing.T, args ...string) string {
 	t.Helper()
+	return s.runOn(t, "", args...)
+}
+
+// runOn is run with a folder for modules of Python, empty: none.
+func (s spackTree) runOn(t *testing.T, modules string, args ...string) string {
+	t.Helper()
 	cmd := exec.Command(s.python, append([]string{filepath.Join(s.dir, "bin", "spack")}, args...)...)
-	cmd.Env = append(os.Environ(), "HOME="+s.home, "SPACK_USER_CONFIG_PATH="+s.home+"/config", "SPACK_USER_CACHE_PATH="+s.home+"/cache", "SPACK_SYSTEM_CONFIG_PATH="+s.home+"/system")
+	cmd.Env = append(os.Environ(), "HOME="+s.home, "SPACK_USER_CONFIG_PATH="+s.home+"/config", "SPACK_USER_CACHE_PATH="+s.home+"/cache", "SPACK_SYSTEM_CONFIG_PATH="+s.home+"/system", "PYTHONPATH="+modules)
 	var failed strings.Builder
 	cmd.Stderr = &failed
 	out, err := cmd.Output()
@@ -152,12 +158,12 @@ func (s spackTree) run(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// concretize returns the lockfile of an environment, also for another architecture than this
-// machine's.
-func (s spackTree) concretize(t *testing.T, text []byte, system string) []byte {
+// concretize returns the lockfile of a container, also for another architecture than this
+// machine's: Spack solves for targets of the family that Python says the machine is of.
+func (s spackTree) concretize(t *testing.T, c Container, system string) []byte {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "spack.yaml"), text, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "spack.yaml"), c.Spack, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	var config strings.Builder
@@ -176,7 +182,12 @@ func (s spackTree) concretize(t *testing.T, text []byte, system string) []byte {
 	if err := writeScope(scope, config.String()); err != nil {
 		t.Fatal(err)
 	}
-	s.run(t, "-C", scope, "-e", dir, "concretize")
+	machine := map[string]string{"linux/amd64": "x86_64", "linux/arm64": "aarch64"}[c.Platform]
+	modules := t.TempDir()
+	if err := os.WriteFile(filepath.Join(modules, "sitecustomize.py"), fmt.Appendf(nil, "import platform\nplatform.machine = lambda: %q\n", machine), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.runOn(t, modules, "-C", scope, "-e", dir, "concretize")
 	lock, err := os.ReadFile(filepath.Join(dir, "spack.lock"))
 	if err != nil {
 		t.Fatal(err)
