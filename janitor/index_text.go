@@ -126,8 +126,9 @@ func (t *text) union(other *text) (*text, error) {
 	return newText(func(w io.Writer) error { return t.graph.Append(w, t, other.graph, other, all) })
 }
 
-// withBack writes the text with specs of another one back in the cache.
-func (t *text) withBack(other *text, back func(buildcache.Hash) bool) (*text, error) {
+// withBack writes the text with specs of another one back in the cache. in
+// decides of those that either has as cached: had says that it is this one.
+func (t *text) withBack(other *text, in func(h buildcache.Hash, had bool) bool) (*text, error) {
 	both, err := t.union(other)
 	if err != nil {
 		return nil, err
@@ -137,8 +138,9 @@ func (t *text) withBack(other *text, back func(buildcache.Hash) bool) (*text, er
 	for _, i := range both.graph.Entries() {
 		h := both.graph.Hash(i)
 		now, ok := t.graph.Lookup(h)
-		was, had := other.graph.Lookup(h)
-		if ok && t.graph.InCache(now) || had && other.graph.InCache(was) && back(h) {
+		was, known := other.graph.Lookup(h)
+		had := ok && t.graph.InCache(now)
+		if (had || known && other.graph.InCache(was)) && in(h, had) {
 			keep.Set(i)
 		}
 	}

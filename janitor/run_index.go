@@ -64,19 +64,15 @@ func (r *run) named() bool {
 // swapAll takes what goes, and entries of which there is nothing, out of the
 // indexes.
 func (r *run) swapAll(ctx context.Context) (wrote bool, err error) {
-	mend := len(r.plan.Mend) > 0
-	dangling := map[string]index.Bits{}
 	var keys []string
 	for _, x := range r.look.scan.indexes {
 		if !slices.Contains(keys, x.object.Key) {
 			keys = append(keys, x.object.Key)
 		}
-		dangling[x.sum] = x.dangling
 	}
+	wrong := r.wrongEntries()
 	for _, key := range keys {
-		goes := func(x *cacheIndex, at id) bool {
-			return r.going.Has(at) || dangling[x.sum].Has(at) && (mend || r.deleted.Has(at))
-		}
+		goes := func(x *cacheIndex, at id) bool { return r.going.Has(at) || wrong(x, at) }
 		w, err := r.swap(ctx, r.lease, key, r.drop(goes))
 		wrote = wrote || w
 		if err != nil {
@@ -84,6 +80,20 @@ func (r *run) swapAll(ctx context.Context) (wrote bool, err error) {
 		}
 	}
 	return wrote, nil
+}
+
+// wrongEntries tells the entries of which the last look has found nothing, and
+// which may be taken out: those of what this run has deleted, and all where the
+// plan mends indexes.
+func (r *run) wrongEntries() func(*cacheIndex, id) bool {
+	mend := r.plan != nil && len(r.plan.Mend) > 0
+	dangling := map[string]index.Bits{}
+	for _, x := range r.look.scan.indexes {
+		dangling[x.sum] = x.dangling
+	}
+	return func(x *cacheIndex, at id) bool {
+		return dangling[x.sum].Has(at) && (mend || r.deleted.Has(at))
+	}
 }
 
 // restore puts the entries back that the room says were taken out of indexes,
@@ -174,6 +184,7 @@ func (r *run) putBackInto(ctx context.Context, key string, specs map[id]bool) (w
 		}
 	}()
 	r.Log("%s: %d entries come back", key, len(files))
+	wrong := r.wrongEntries()
 	return r.swap(ctx, r.lease, key, func(ctx context.Context, x *cacheIndex) (*text, error) {
 		version := x.graph.Version()
 		if texts[version] == nil {
@@ -188,7 +199,10 @@ func (r *run) putBackInto(ctx context.Context, key string, specs map[id]bool) (w
 			return nil, err
 		}
 		defer was.Close()
-		return was.withBack(texts[version], func(h buildcache.Hash) bool { return hashes[h] })
+		return was.withBack(texts[version], func(h buildcache.Hash, had bool) bool {
+			at, ok := s.dag.lookup(h)
+			return hashes[h] || had && !(ok && wrong(x, at))
+		})
 	})
 }
 

@@ -1,6 +1,7 @@
 package torture
 
 import (
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -30,5 +31,16 @@ func TestTwoRepositoriesShareABucketForAYear(t *testing.T) {
 	}
 	if out.Deleted == 0 {
 		t.Error("nothing was deleted in a year")
+	}
+}
+
+// TestScenesThatBrokeAPromise: histories that have failed once, as short as they got.
+func TestScenesThatBrokeAPromise(t *testing.T) {
+	paths, err := filepath.Glob("testdata/scenes/*.json")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("there are no scenes (%v)", err)
+	}
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) { runScene(t, path) })
 	}
 }
