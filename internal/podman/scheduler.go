@@ -17,6 +17,7 @@ type Scheduler struct {
 	Podman    Podman              // of this machine
 	Native    string              // the platform of this machine
 	Hosts     map[string][]string // by platform
+	Jobs      map[string]int      // by host, how many containers it builds at a time; 0: one
 	Bases     map[string][]Base   // by platform: builder and runtime, not pinned
 	Emulation func(ctx context.Context, platform string) error
 	Published func(ctx context.Context, record image.Record) (*image.Record, error) // what is there already; nil: nothing

@@ -21,12 +21,13 @@ var (
 	concretizing = task{"concretize", []string{Builder}}
 )
 
-// places is how many containers a host does the task for at a time. Spack builds on all cores, and
-// concretizes on one, in about a gigabyte; how many cores another host has is not known.
-func (t task) places(host string) int {
+// placesOf is how many containers a host does the task for at a time. Spack builds on all cores, so
+// that more than one is for who asks for it, and concretizes on one, in about a gigabyte; how many
+// cores another host has is not known.
+func (s *Scheduler) placesOf(t task, host string) int {
 	switch {
 	case t.name == building.name:
-		return 1
+		return max(1, s.Jobs[host])
 	case host == Local || host == Emulate:
 		return min(runtime.NumCPU(), 8)
 	}
@@ -81,7 +82,7 @@ func (s *Scheduler) work() string { return filepath.Join(s.Work, "build") }
 
 // enter waits until the host has a place for one more.
 func (s *Scheduler) enter(ctx context.Context, host string, t task) (leave func(), err error) {
-	free, _ := s.places.do(host+" "+t.name, func() (chan struct{}, error) { return make(chan struct{}, t.places(host)), nil })
+	free, _ := s.places.do(host+" "+t.name, func() (chan struct{}, error) { return make(chan struct{}, s.placesOf(t, host)), nil })
 	select {
 	case free <- struct{}{}:
 		return func() { <-free }, ctx.Err()

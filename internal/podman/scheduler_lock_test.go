@@ -112,7 +112,7 @@ func TestSeveralContainersAreConcretizedAtATime(t *testing.T) {
 	scheduler, double := newScheduler(t)
 	double.lock = hello(t).LockText
 	containers := unlocked(t, scheduler, "a", "b", "c", "d", "e", "f", "g", "h", "i", "j")
-	places := concretizing.places(Local)
+	places := scheduler.placesOf(concretizing, Local)
 	var mu sync.Mutex
 	at, most := 0, 0
 	full := make(chan struct{})

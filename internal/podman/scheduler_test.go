@@ -244,6 +244,44 @@ func TestAFailureStopsNoOtherBuild(t *testing.T) {
 	}
 }
 
+func TestAHostBuildsAsManyAtATimeAsItIsTold(t *testing.T) {
+	scheduler, double := newScheduler(t)
+	scheduler.Jobs = map[string]int{Local: 3}
+	var mu sync.Mutex
+	running, most, together := 0, 0, make(chan struct{})
+	double.fails = func(line string) error {
+		if !strings.HasPrefix(line, "podman build") {
+			return nil
+		}
+		mu.Lock()
+		running++
+		if most = max(most, running); running == 3 {
+			select {
+			case <-together:
+			default:
+				close(together)
+			}
+		}
+		mu.Unlock()
+		defer func() { mu.Lock(); running--; mu.Unlock() }()
+		select {
+		case <-together:
+		case <-time.After(time.Minute):
+			return errors.New("no three builds are at work together")
+		}
+		return nil
+	}
+	results := scheduler.Build(t.Context(), containersNamed(t, "a", "b", "c", "d", "e", "f"))
+	for _, r := range results {
+		if r.Outcome != Built {
+			t.Errorf("%s: %v", r.Name, r.Err)
+		}
+	}
+	if most != 3 {
+		t.Errorf("%d at a time", most)
+	}
+}
+
 func TestFailFastStopsTheOthers(t *testing.T) {
 	scheduler, double := newScheduler(t)
 	scheduler.FailFast = true

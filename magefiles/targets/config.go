@@ -91,8 +91,8 @@ type Platform struct {
 	Credentials string `yaml:"credentials"` // of the mirror: NAME picks NAME_ACCESS_KEY_ID and NAME_SECRET_ACCESS_KEY (default: AWS_CACHE)
 	Anonymous   bool   `yaml:"anonymous"`   // everybody may read the mirror: no credentials are used
 
-	BaseImage string   `yaml:"base_image"` // instead of the one for all
-	Hosts     []string `yaml:"hosts"`      // where it is built: the first one that can
+	BaseImage string `yaml:"base_image"` // instead of the one for all
+	Hosts     []Host `yaml:"hosts"`      // where it is built: the first one that can
 
 	Janitor *MirrorRules `yaml:"janitor"` // rules for its mirror, where they differ
 }
@@ -174,8 +174,8 @@ func defaultConfig() Config {
 		BaseImage:  "docker.io/library/ubuntu:24.04",
 		Registries: []Registry{{Prefix: "ghcr.io/openbraininstitute/spack-"}},
 		Platforms: map[string]Platform{
-			"linux/amd64": {Target: "x86_64_v3", Mirror: "s3://spacktainers-cache-amd64", Hosts: []string{"local"}},
-			"linux/arm64": {Target: "armv8.4a", Mirror: "s3://spacktainers-cache-arm64", Hosts: []string{"emulate"}},
+			"linux/amd64": {Target: "x86_64_v3", Mirror: "s3://spacktainers-cache-amd64", Hosts: []Host{{URL: podman.Local}}},
+			"linux/arm64": {Target: "armv8.4a", Mirror: "s3://spacktainers-cache-arm64", Hosts: []Host{{URL: podman.Emulate}}},
 		},
 		SIFs: "s3://infrastructure-assets/containers",
 		Janitor: JanitorRules{
@@ -229,7 +229,7 @@ func (c Config) check(path string, data []byte) error {
 			}
 		}
 		for _, host := range c.Platforms[name].Hosts {
-			if err := podman.CheckHost(host); err != nil {
+			if err := podman.CheckHost(host.URL); err != nil {
 				_, at := yamlstrict.Find(data, "platforms", name, "hosts")
 				fail(at, "%v", err)
 			}
