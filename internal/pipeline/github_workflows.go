@@ -134,8 +134,12 @@ func onlyOwn(condition string) string {
 func (h GitHub) baseJob(s scope) workflowJob {
 	j := h.matrixJob("bases", "base images", "bases", []string{"plan"})
 	j.Permissions, j.Env = h.permissions(s, true), s.send
-	j.Steps = append(h.begin(true), emulate(), step{Name: "Build and publish", Env: legEnv("BASE", "PLATFORM"), Run: `for name in ${BASE//,/ }; do
-  ` + h.call(`publish:base "$name" --platform="$PLATFORM"`) + `
+	key, sign := "", ""
+	if h.Sign {
+		key, sign = signingKey, ` --sign="$RUNNER_TEMP/cosign.key"`
+	}
+	j.Steps = append(h.begin(true), emulate(), step{Name: "Build and publish", Env: legEnv("BASE", "PLATFORM"), Run: key + `for name in ${BASE//,/ }; do
+  ` + h.call(`publish:base "$name" --platform="$PLATFORM"`) + sign + `
 done
 `})
 	return j

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
@@ -39,6 +41,10 @@ type Base struct {
 	Spack    *Source     // of the builder
 	Repos    []Source    // of package repositories, the last one wins; of the builder
 	Watch    func(Event) // is told how a build goes on; may be nil
+
+	// Published returns what a registry has for the build key, which is taken instead of building it;
+	// nil where it has nothing. The function may be nil.
+	Published func(ctx context.Context, b Base, key string) (v1.Image, error)
 }
 
 // A BuiltBase is a base image in podman's storage.
@@ -224,6 +230,9 @@ func (b Base) ensure(ctx context.Context, p Podman, work string, native, force b
 		if err != nil || found.BuildKey == key {
 			return BuiltBase{found.ID, found.Digest, key}, err
 		}
+		if taken, err := b.taken(ctx, p, key, native); err != nil || taken.ID != "" {
+			return taken, err
+		}
 	}
 	if err := b.make(ctx, p, work, key, native, force); err != nil {
 		return BuiltBase{}, err
@@ -231,6 +240,25 @@ func (b Base) ensure(ctx context.Context, p Podman, work string, native, force b
 	found, err := p.inspect(ctx, b.Tag(), image.LabelBuildKey)
 	if err == nil && found.ID == "" {
 		err = errors.New("podman built it and does not know it")
+	}
+	return BuiltBase{found.ID, found.Digest, key}, err
+}
+
+// taken takes the base image that is published under a key; no ID where there is none.
+func (b Base) taken(ctx context.Context, p Podman, key string, native bool) (BuiltBase, error) {
+	if b.Published == nil {
+		return BuiltBase{}, nil
+	}
+	img, err := b.Published(ctx, b, key)
+	if img == nil || err != nil {
+		return BuiltBase{}, err
+	}
+	if err := b.take(ctx, p, img, native); err != nil {
+		return BuiltBase{}, fmt.Errorf("take it from the registry: %w", err)
+	}
+	found, err := p.inspect(ctx, b.Tag(), image.LabelBuildKey)
+	if err == nil && found.BuildKey != key {
+		err = errors.New("podman took it from the registry and does not know it")
 	}
 	return BuiltBase{found.ID, found.Digest, key}, err
 }

@@ -34,7 +34,7 @@ func module(t *testing.T) string {
 }
 
 func TestTheSameSourceInAnotherFolderGivesTheSameBytes(t *testing.T) {
-	size.Need(t, size.All) // it compiles Go's own packages for both platforms
+	size.Need(t, size.All)             // it compiles Go's own packages for both platforms
 	t.Setenv("GOFLAGS", "-tags=other") // a user's own settings do not count
 	var sums [2]string
 	for i := range sums {

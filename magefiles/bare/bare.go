@@ -13,10 +13,12 @@ import (
 // up to date.
 func Base(ctx context.Context,
 	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
+	registry *string, // prefix to take them from (default: the first one configured; none: build them)
+	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
 	force *bool, // build them anew
 	json *bool, // for machines
 ) error {
-	return targets.Bare{}.Base(ctx, platform, force, json)
+	return targets.Bare{}.Base(ctx, platform, registry, spackRef, force, json)
 }
 
 // Containers builds every container whose build key neither out/images nor the
@@ -28,12 +30,13 @@ func Containers(ctx context.Context,
 	keepGoing *bool, // a package that fails stops none that does not need it (default: it ends its build)
 	mirror *string, // build cache (default: the platform's)
 	registry *string, // asked for what is there already (default: the first one configured)
+	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
 	release *bool, // at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
 	gitCredentials *bool, // read the private hosts of the configuration also where this is no release
 	isolated *bool, // refuse to build in a network that is not the build's own (default: if possible)
 	json *bool, // for machines
 ) error {
-	return targets.Bare{}.Containers(ctx, platform, force, failFast, keepGoing, mirror, registry, release, gitCredentials, isolated, json)
+	return targets.Bare{}.Containers(ctx, platform, force, failFast, keepGoing, mirror, registry, spackRef, release, gitCredentials, isolated, json)
 }
 
 // Publish sends the images of all containers, each for all its platforms under

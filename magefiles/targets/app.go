@@ -3,6 +3,7 @@
 package targets
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/filelock"
 	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/podman"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
@@ -44,6 +46,19 @@ func start() (*app, error) {
 	config.below(root)
 	summary = u
 	return &app{UI: u, config: config, env: env}, err
+}
+
+// startWith starts with another Spack in the builder than the configuration says, if one is given.
+func startWith(spackRef *string) (*app, error) {
+	a, err := start()
+	if err != nil || spackRef == nil {
+		return a, err
+	}
+	a.config.Spack.Ref = *spackRef
+	if err := (podman.Source{URL: a.config.Spack.URL, Ref: *spackRef}).Check(); err != nil {
+		return a, callError{fmt.Errorf("--spack-ref: %w", err)}
+	}
+	return a, nil
 }
 
 // parsePlatform reads linux/amd64.

@@ -22,20 +22,26 @@ import (
 // singularitah.
 type Base mg.Namespace
 
-// Base builds builder and runtime where they are missing or not up to date.
+// Base builds builder and runtime where they are missing or not up to date, or
+// takes them from the registry.
 func (Bare) Base(ctx context.Context,
 	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
+	registry *string, // prefix to take them from (default: the first one configured; none: build them)
+	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
 	force *bool, // build them anew
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
-	return buildBases(ctx, []string{podman.Builder, podman.Runtime}, platform, force, json)
+	return buildBases(ctx, []string{podman.Builder, podman.Runtime}, platform, registry, spackRef, force, json)
 }
 
 // Build makes the base image NAME on this machine, unless it is there and up
-// to date: builder, runtime or singularitah.
+// to date: builder, runtime or singularitah. What publish:base has sent to the
+// registry is taken from there.
 func (Base) Build(ctx context.Context, name string,
 	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
+	registry *string, // prefix to take it from (default: the first one configured; none: build it)
+	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
 	force *bool, // build it anew, with the system's packages of today
 	json *bool, // for machines
 ) (err error) {
@@ -43,7 +49,7 @@ func (Base) Build(ctx context.Context, name string,
 	if !slices.Contains(podman.Bases, name) {
 		return unknown("base image", name, podman.Bases)
 	}
-	return buildBases(ctx, []string{name}, platform, force, json)
+	return buildBases(ctx, []string{name}, platform, registry, spackRef, force, json)
 }
 
 // A builtBase is a base image as base:build shows it.
@@ -56,50 +62,18 @@ type builtBase struct {
 	Key      string `json:"build_key"`
 }
 
-func buildBases(ctx context.Context, names []string, platform *string, force, json *bool) error {
-	a, err := start()
+func buildBases(ctx context.Context, names []string, platform, registry, spackRef *string, force, json *bool) error {
+	a, err := startWith(spackRef)
 	if err != nil {
 		return err
 	}
-	want, err := parsePlatform(or(platform, native))
+	_, bases, err := a.ensureBases(ctx, names, or(platform, native), registry, or(force, false))
 	if err != nil {
 		return err
 	}
-	local, err := a.podman(ctx)
-	if err != nil {
-		return err
-	}
-	g, namespace, err := a.gateway(nil)
-	if err != nil {
-		return err
-	}
-	defer g.Close()
-	local.Namespace = namespace
-	if want.String() != native {
-		if err := a.emulation(ctx, want.String()); err != nil {
-			return err
-		}
-	}
-	local.Run = command.Exec(nil) // what is said is in the log, and at its end in the error
-	progress := a.newProgress(ctx)
-	defer progress.Close()
 	built := []builtBase{}
-	for _, b := range a.bases(want.String()) {
-		if !slices.Contains(names, b.Name) {
-			continue
-		}
-		b.Watch = progress.event
-		b, _, err := b.Pin(ctx, local)
-		if err != nil {
-			return err
-		}
-		made, err := b.Ensure(ctx, local, filepath.Join(workDir, "base"), want.String() == native, or(force, false))
-		if err != nil {
-			return err
-		}
-		progress.event(podman.Event{Container: "base image " + b.Name, Platform: b.Platform, Done: true})
-		a.Log.Info("base image", "name", b.Name, "platform", b.Platform, "image", b.Tag(), "next", "mage containers")
-		built = append(built, builtBase{b.Name, b.Platform, b.Tag(), string(made.ID), made.Digest, made.Key})
+	for _, b := range bases {
+		built = append(built, builtBase{b.Name, b.Platform, b.Tag(), string(b.built.ID), b.built.Digest, b.built.Key})
 	}
 	if or(json, false) {
 		return a.JSON(built)
@@ -112,11 +86,66 @@ func buildBases(ctx context.Context, names []string, platform *string, force, js
 	return nil
 }
 
+// An ensuredBase is a base image that is in podman's storage.
+type ensuredBase struct {
+	podman.Base // pinned
+	built       podman.BuiltBase
+}
+
+// ensureBases builds base images for a platform on this machine, or takes them from a registry,
+// where they are missing or not up to date. It returns the podman that has them.
+func (a *app) ensureBases(ctx context.Context, names []string, platform string, registry *string, force bool) (podman.Podman, []ensuredBase, error) {
+	want, err := parsePlatform(platform)
+	if err != nil {
+		return podman.Podman{}, nil, err
+	}
+	local, err := a.podman(ctx)
+	if err != nil {
+		return local, nil, err
+	}
+	g, namespace, err := a.gateway(nil)
+	if err != nil {
+		return local, nil, err
+	}
+	defer g.Close()
+	local.Run = command.Exec(nil) // what is said is in the log, and at its end in the error
+	inNetwork := local
+	inNetwork.Namespace = namespace
+	if want.String() != native {
+		if err := a.emulation(ctx, want.String()); err != nil {
+			return local, nil, err
+		}
+	}
+	progress := a.newProgress(ctx)
+	defer progress.Close()
+	var built []ensuredBase
+	for _, b := range a.bases(want.String(), registry) {
+		if !slices.Contains(names, b.Name) {
+			continue
+		}
+		b.Watch = progress.event
+		b, _, err := b.Pin(ctx, inNetwork)
+		if err != nil {
+			return local, nil, err
+		}
+		made, err := b.Ensure(ctx, inNetwork, filepath.Join(workDir, "base"), want.String() == native, force)
+		if err != nil {
+			return local, nil, err
+		}
+		progress.event(podman.Event{Container: "base image " + b.Name, Platform: b.Platform, Done: true})
+		a.Log.Info("base image", "name", b.Name, "platform", b.Platform, "image", b.Tag(), "next", "mage containers")
+		built = append(built, ensuredBase{b, made})
+	}
+	return local, built, nil
+}
+
 // native is the platform of this machine.
 const native = "linux/" + runtime.GOARCH
 
-// bases describes the base images for a platform.
-func (a *app) bases(platform string) []podman.Base {
+// bases describes the base images for a platform, which a registry may have: the given prefix, or
+// the first configured one.
+func (a *app) bases(platform string, registry *string) []podman.Base {
+	published := a.publishedBase(registry)
 	from := a.config.BaseImage
 	if own := a.config.Platforms[platform].BaseImage; own != "" {
 		from = own
@@ -128,7 +157,7 @@ func (a *app) bases(platform string) []podman.Base {
 	}
 	var bases []podman.Base
 	for _, name := range podman.Bases {
-		b := podman.Base{Name: name, Platform: platform, Files: baseFiles(name), From: from, Pull: a.pull, Packages: a.config.Packages[name]}
+		b := podman.Base{Name: name, Platform: platform, Files: baseFiles(name), From: from, Pull: a.pull, Packages: a.config.Packages[name], Published: published}
 		switch name {
 		case podman.Builder:
 			b.Spack, b.Repos = &spack, repos

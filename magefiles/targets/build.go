@@ -27,13 +27,14 @@ func (Bare) Containers(ctx context.Context,
 	keepGoing *bool, // a package that fails stops none that does not need it (default: it ends its build)
 	mirror *string, // build cache (default: the platform's)
 	registry *string, // prefix to ask what is there (default: the first configured one; none: ask no registry)
+	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
 	release *bool, // at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
 	gitCredentials *bool, // read the private hosts of the configuration also where this is no release
 	isolated *bool, // refuse to build in a network that is not the build's own (default: if possible)
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
-	a, err := start()
+	a, err := startWith(spackRef)
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func (a *app) scheduler(ctx context.Context, defs []definition.Definition, o pod
 	}
 	local.Run = command.Exec(nil) // what base images and ssh say stands in the error, if it comes to one
 	scheduler := &podman.Scheduler{
-		Native: native, Hosts: map[string][]string{}, Bases: map[string][]podman.Base{},
+		Native: native, Hosts: map[string][]string{}, Jobs: map[string]int{}, Bases: map[string][]podman.Base{},
 		Emulation: a.emulation, Isolated: or(o.isolated, false),
 		Work: workDir, Tree: images, Now: time.Now,
 	}
@@ -212,7 +213,8 @@ func (a *app) scheduler(ctx context.Context, defs []definition.Definition, o pod
 	}
 	scheduler.Locked = a.locked(o.registry, !o.digests && !o.noLock)
 	for name, platform := range a.config.Platforms {
-		scheduler.Hosts[name], scheduler.Bases[name] = platform.Hosts, a.bases(name)
+		place(scheduler, name, platform.Hosts)
+		scheduler.Bases[name] = a.bases(name, o.registry)
 	}
 	return scheduler, containers, nil
 }

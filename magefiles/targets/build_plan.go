@@ -20,10 +20,11 @@ func (Containers) Plan(ctx context.Context,
 	platform *string, // linux/amd64 or linux/arm64 (default: all)
 	mirror *string, // build cache whose packages are preferred (default: the platform's)
 	registry *string, // prefix to ask what is there (default: the first configured one; none: ask no registry)
+	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
-	a, err := start()
+	a, err := startWith(spackRef)
 	if err != nil {
 		return err
 	}

@@ -121,6 +121,12 @@ func (a *app) plan(ctx context.Context, o planOptions) (*pipeline.Graph, error) 
 		request.Containers, err = a.plannedContainers(gctx, defs, o)
 		return err
 	})
+	if isRelease {
+		group.Go(func() (err error) {
+			request.Bases, err = a.plannedBases(gctx, platformsOf(defs), o.registry)
+			return err
+		})
+	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
@@ -228,7 +234,7 @@ func (a *app) planner(registry *string) (*podman.Scheduler, error) {
 		Work: workDir, Tree: images, Now: time.Now,
 	}
 	for name := range a.config.Platforms {
-		s.Bases[name] = a.bases(name)
+		s.Bases[name] = a.bases(name, registry)
 	}
 	return s, nil
 }

@@ -21,6 +21,7 @@ type PipelineTool struct {
 
 // GitHubPipelines are workflows of GitHub Actions.
 type GitHubPipelines struct {
+	Command       string              `yaml:"command"`        // what a job calls a target with (default: go run magefile.go); not beside tool
 	Variables     map[string]string   `yaml:"variables"`      // of all jobs, such as HTTPS_PROXY; secrets never stand here
 	DefaultBranch string              `yaml:"default_branch"` // whose runs make releases (default: main)
 	Runners       map[string][]string `yaml:"runners"`        // labels by platform (default: GitHub's own); codebuild-PROJECT is AWS CodeBuild
@@ -76,6 +77,9 @@ func (c Config) checkGitHub(data []byte, fail func(at *yaml.Node, format string,
 				wrong("%q is no label of a runner", label, "github", "runners", platform)
 			}
 		}
+	}
+	if strings.ContainsAny(g.Command, "\r\n\x00") || strings.Contains(g.Command, "${{") {
+		wrong("%q: want a line of shell without expressions of GitHub", g.Command, "github", "command")
 	}
 	check := func(value string, pattern *regexp.Regexp, format, key string) {
 		if value != "" && !pattern.MatchString(value) {

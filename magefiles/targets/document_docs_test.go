@@ -25,6 +25,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/pipeline"
 	"github.com/openbraininstitute/spacktainers/internal/podman"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
+	"github.com/openbraininstitute/spacktainers/internal/release"
 	"github.com/openbraininstitute/spacktainers/internal/sifstore"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
@@ -60,6 +61,7 @@ var results = []struct {
 	{"containers:why-miss", "", []whyMissed{}},
 	{"base,base:build", "", []builtBase{}},
 	{"publish,publish:container,publish:promote", "", []publishedContainer{}},
+	{"publish:base", "", []publishedBaseImage{}},
 	{"publish:verify", "", []publish.Verified{}},
 	{"publish:clean", "", []publish.Cleaning{}},
 	{"sif:build", "", []shownSIF{}},
@@ -77,6 +79,7 @@ var results = []struct {
 	{"ci:gitlab", "", []writtenPipeline{}},
 	{"ci:package", "", []podman.PackageResult{}},
 	{"doctor", "", []doctor.Finding{}},
+	{"release", "", []release.File{}},
 	{"version", "", buildVersion{}},
 }
 
