@@ -35,10 +35,10 @@ type Options struct {
 
 // A File is one that was made.
 type File struct {
-	Name     string `json:"name"`
+	Name     string `json:"name"`               // in the folder
 	Platform string `json:"platform,omitempty"` // of a program
 	Size     int64  `json:"size"`               // in bytes
-	SHA256   string `json:"sha256"`
+	SHA256   string `json:"sha256"`             // in hexadecimal
 }
 
 // Checksums is the name of the file with the checksums of all others, as sha256sum reads it.

@@ -56,12 +56,12 @@ func (a *app) findBase(ctx context.Context, in registry.Registry, b podman.Base,
 
 // A publishedBaseImage is a line of the result of publish:base.
 type publishedBaseImage struct {
-	Name   string   `json:"name"`
-	Ref    string   `json:"ref"`
-	Digest string   `json:"digest"`
-	Tags   []string `json:"tags"` // written
-	Bytes  int64    `json:"bytes"`
-	State  string   `json:"state"` // published, unchanged, would publish
+	Name   string   `json:"name"`   // builder, runtime or singularitah
+	Ref    string   `json:"ref"`    // by which it is pulled
+	Digest string   `json:"digest"` // of the index of all platforms
+	Tags   []string `json:"tags"`   // written
+	Bytes  int64    `json:"bytes"`  // of the blobs that were sent
+	State  string   `json:"state"`  // published, unchanged, would publish
 }
 
 // Base sends base images to the registries, so that CI, other machines and people
