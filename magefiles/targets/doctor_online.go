@@ -40,7 +40,7 @@ func (a *app) onlineNeeds() (needs []doctor.Need) {
 		})
 	}
 	for _, platform := range sortedKeys(a.config.Platforms) {
-		for _, b := range a.bases(platform) {
+		for _, b := range a.bases(platform, nil) {
 			if b.Name == podman.Runtime && !strings.HasPrefix(b.From, "debootstrap:") && !strings.HasPrefix(b.From, "localhost/") {
 				add(b.From, builds, func(ctx context.Context) (string, error) { return a.askImage(ctx, b.From, platform) })
 			}
