@@ -165,7 +165,7 @@ func targetFunctions() map[string]reflect.Value {
 			found[prefix+strings.ToLower(v.Type().Method(i).Name)] = v.Method(i)
 		}
 	}
-	for name, function := range map[string]any{"completion": Completion, "doctor": Doctor, "quickstart": Quickstart, "init": Init, "release": Release, "setup": Setup, "test": Test, "version": Version} {
+	for name, function := range map[string]any{"completion": Completion, "doctor": Doctor, "quickstart": Quickstart, "init": Init, "keys": Keys, "release": Release, "setup": Setup, "test": Test, "version": Version} {
 		found[name] = reflect.ValueOf(function)
 	}
 	return found
