@@ -1,6 +1,10 @@
 package assemble
 
 import (
+	"archive/tar"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +18,39 @@ func withViews(t *testing.T, view string) (*bench, Result, error) {
 	c.Spack = []byte("spack:\n  specs: [zz-app]\n  view: " + view + "\n")
 	result, err := b.build(t.Context(), c)
 	return b, result, err
+}
+
+// Each file in testdata/views is an environment with other views, and what Spack has made of them.
+func TestConfiguredViewsAreSpacks(t *testing.T) {
+	for name, cache := range map[string][2]string{
+		"env-b-0.23": {fixtures + "/v2-signed/cache", fixtures + "/v2-signed/locks/env-b.spack.lock"},
+		"python-1.3": {"testdata/python-1.3/cache", "testdata/python-1.3/spack.lock"},
+	} {
+		b := newBench(t, cache[0])
+		environments, err := filepath.Glob("testdata/views/" + name + "-*.yaml")
+		if err != nil || len(environments) < 3 {
+			t.Fatal(environments, err)
+		}
+		for _, environment := range environments {
+			t.Run(filepath.Base(environment), func(t *testing.T) {
+				c := b.container(cache[1])
+				if c.Spack, err = os.ReadFile(environment); err != nil {
+					t.Fatal(err)
+				}
+				img := b.open(b.mustBuild(c))
+				var lines []string
+				for name, f := range contentsOf(t, img, "opt") {
+					if !strings.HasPrefix(name, "view") || name == "views" {
+						continue
+					}
+					kind := map[byte]string{tar.TypeDir: "d", tar.TypeSymlink: "l", tar.TypeReg: "f"}[f.header.Typeflag]
+					lines = append(lines, strings.ReplaceAll(fmt.Sprintf("%s %s -> %s", kind, name, f.header.Linkname), padding, ""))
+				}
+				slices.Sort(lines)
+				compare(t, "view", lines, strings.TrimSuffix(environment, ".yaml")+".txt")
+			})
+		}
+	}
 }
 
 func TestViewsAreThoseOfTheEnvironment(t *testing.T) {
