@@ -117,13 +117,23 @@ func TestFiveThousandJobsAreWithinLimitsAndSchema(t *testing.T) {
 			t.Fatalf("no job does %s", s.ID)
 		}
 	}
+	t.Logf("%d steps in %d jobs in %d files, written in %v", len(g.Steps), len(run.before), len(files), written)
 	validate(t, schema, files)
 	root, err := c.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
 	validate(t, schema, map[string][]byte{".gitlab-ci.yml": root})
-	t.Logf("%d steps in %d jobs in %d files, written in %v", len(g.Steps), len(run.before), len(files), written)
+	for _, jobs := range []int{0, 7} { // what Spack generated, merged, and split
+		spack, err := MergeSpackCI(spackCI(t, "env-a.yml", "env-b.yml"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files, err = spack.Files("out/ci", GitLabLimits{Jobs: jobs}); err != nil {
+			t.Fatal(err)
+		}
+		validate(t, schema, files)
+	}
 	if len(run.before) < 5000 {
 		t.Errorf("%d jobs are fewer than are to be tried", len(run.before))
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/doctor"
 	"github.com/openbraininstitute/spacktainers/internal/inspect"
 	"github.com/openbraininstitute/spacktainers/internal/pipeline"
+	"github.com/openbraininstitute/spacktainers/internal/pipeline/gather"
 	"github.com/openbraininstitute/spacktainers/internal/podman"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
 	"github.com/openbraininstitute/spacktainers/internal/release"
@@ -76,7 +77,8 @@ var results = []struct {
 	{"janitor:migrate", "One for each mirror: `runs` where they are listed, `result` where something was done.", []migrated{}},
 	{"janitor:simulate", "", simulated{}},
 	{"ci:plan", "", pipeline.Graph{}},
-	{"ci:gitlab", "", []writtenPipeline{}},
+	{"ci:gitlab,ci:split", "", []writtenPipeline{}},
+	{"ci:gather", "", []gather.Job{}},
 	{"ci:package", "", []podman.PackageResult{}},
 	{"doctor", "", []doctor.Finding{}},
 	{"release", "", []release.File{}},
