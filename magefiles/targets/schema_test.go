@@ -40,6 +40,11 @@ func schemaOf(comments fieldComments, kind reflect.Type, comment string) map[str
 		schema["description"] = strings.ReplaceAll(comment, `\|`, "|")
 	}
 	switch {
+	case kind == reflect.TypeFor[Host]():
+		jobs := map[string]any{"type": "integer", "minimum": 1, "maximum": maxJobs}
+		schema["anyOf"] = []any{map[string]any{"type": "string"},
+			map[string]any{"type": "object", "additionalProperties": false, "properties": map[string]any{"url": map[string]any{"type": "string"}, "jobs": jobs}}}
+		return schema
 	case reflect.PointerTo(kind).Implements(reflect.TypeFor[yaml.Unmarshaler]()): // 90d, 20GB, 0
 		schema["type"] = []string{"string", "number"}
 		if kind == reflect.TypeFor[Duration]() {
