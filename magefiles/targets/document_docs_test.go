@@ -63,7 +63,7 @@ var results = []struct {
 	{"base,base:build", "", []builtBase{}},
 	{"publish,publish:container,publish:promote", "", []publishedContainer{}},
 	{"publish:base", "", []publishedBaseImage{}},
-	{"publish:verify", "", []publish.Verified{}},
+	{"publish:verify", "", []verifiedImage{}},
 	{"publish:clean", "", []publish.Cleaning{}},
 	{"sif:build", "", []shownSIF{}},
 	{"sif,sif:upload,sif:install", "", []sentSIF{}},

@@ -396,17 +396,24 @@ func (Publish) Promote(ctx context.Context, name string,
 }
 
 // Verify reads a container back from the registries and checks every byte of
-// it, and with a key its signatures.
+// it, and with a key its signatures. With --rebuild it is made again on this
+// machine, and what differs is said.
 func (Publish) Verify(ctx context.Context, name string,
 	tag *string, // to verify (default: latest)
 	key *string, // public key file: index and images must be signed by it (default: image_key, for releases)
 	registry *string, // a registry's prefix (default: all configured)
+	rebuild *bool, // make it again from its own lockfile and the build cache, and compare: every byte, or of one that podman built every file of its packages
+	mirror *string, // with --rebuild: build cache (default: the platform's)
+	base *string, // with --rebuild: image below an assembled one (default: the one that it names)
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
+	}
+	if !or(rebuild, false) && (mirror != nil || base != nil) {
+		return wrongCall("--mirror and --base are for --rebuild")
 	}
 	var verifier *attest.Verifier
 	switch {
@@ -427,7 +434,7 @@ func (Publish) Verify(ctx context.Context, name string,
 		return err
 	}
 	defer end()
-	results := []publish.Verified{}
+	results := []verifiedImage{}
 	var errs []error
 	for _, ref := range refs {
 		verified, err := publish.Verify(ctx, client, ref, verifier)
@@ -435,10 +442,16 @@ func (Publish) Verify(ctx context.Context, name string,
 			errs = append(errs, fmt.Errorf("verify %w", err))
 			continue
 		}
-		results = append(results, verified)
+		result := verifiedImage{Verified: verified}
+		if or(rebuild, false) {
+			if result.Rebuilt, err = a.rebuild(ctx, client, ref, rebuilding{mirror, base, a.env.PublicKey}); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		results = append(results, result)
 	}
 	if or(json, false) {
-		return errors.Join(append(errs, a.JSON(results))...)
+		return errors.Join(append(errs, a.JSON(results), a.showRebuilt(results, true))...)
 	}
 	var rows [][]string
 	for _, r := range results {
@@ -447,7 +460,7 @@ func (Publish) Verify(ctx context.Context, name string,
 	if len(rows) > 0 {
 		errs = append(errs, a.Table([]string{"reference", "digest", "platforms", "blobs", "size", "documents", "signature checked"}, rows))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, a.showRebuilt(results, false))...)
 }
 
 func yes(b bool) string {

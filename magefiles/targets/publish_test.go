@@ -174,7 +174,7 @@ func TestPublishingFromLayoutsToProduction(t *testing.T) {
 	if err != nil || !strings.Contains(text, s.production) || !strings.Contains(text, `"promoted"`) {
 		t.Errorf("promote: %s, %v", text, err)
 	}
-	text, err = printed(t, func() error { return Publish{}.Verify(ctx, "tool", nil, nil, nil, nil) })
+	text, err = printed(t, func() error { return Publish{}.Verify(ctx, "tool", nil, nil, nil, nil, nil, nil, nil) })
 	if err != nil || strings.Count(text, "linux/amd64") != 2 {
 		t.Errorf("verify: %s, %v", text, err)
 	}
@@ -255,7 +255,7 @@ func TestAMisspeltEnvironmentReachesNoRegistry(t *testing.T) {
 			}
 		}
 	}
-	if _, err := printed(t, func() error { return Publish{}.Verify(ctx, "tool", nil, nil, nil, nil) }); err == nil || !strings.Contains(err.Error(), "does not exist") {
+	if _, err := printed(t, func() error { return Publish{}.Verify(ctx, "tool", nil, nil, nil, nil, nil, nil, nil) }); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("something was published: %v", err)
 	}
 }
@@ -281,7 +281,7 @@ func TestVerifyAsksForTheSignatureThatTheConfigurationAsksFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	verify := func() error {
-		_, err := printed(t, func() error { return Publish{}.Verify(t.Context(), "tool", nil, nil, nil, nil) })
+		_, err := printed(t, func() error { return Publish{}.Verify(t.Context(), "tool", nil, nil, nil, nil, nil, nil, nil) })
 		return err
 	}
 	if err := verify(); err != nil {

@@ -25,6 +25,7 @@ var arrows = map[string][]string{
 	"internal/registry":        {"internal/image", "internal/ctxio"},
 	"internal/release":         {"internal/atomicfile", "internal/command"},
 	"internal/attest":          {"buildcache", "internal/image", "internal/registry"},
+	"internal/rebuild":         {"buildcache", "internal/image"},
 	"internal/whymiss":         {"buildcache", "buildcache/index", "internal/abstract"},
 	"internal/inspect":         {"buildcache", "internal/attest", "internal/image", "internal/registry"},
 	"internal/publish":         {"internal/attest", "internal/image", "internal/registry", "internal/publish/branch"},
