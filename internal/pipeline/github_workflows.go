@@ -311,7 +311,7 @@ func (h GitHub) janitorWorkflow() workflow {
 		Env: with(secretVariables(h.Mirror, h.Registry), h.token()), Steps: h.begin(true)}
 	keep := step{Name: "Keep the report", If: "always()", Uses: uploadAction, With: map[string]any{"name": "janitor", "path": "out/janitor", "retention-days": 90}}
 	j.Steps = append(j.Steps,
-		step{Name: "Report", Run: "mkdir -p out/janitor\n" + h.call("janitor:report --metrics=out/janitor/report.prom --json >out/janitor/report.json") + "\n"},
+		step{Name: "Report", Run: "mkdir -p out/janitor\n" + h.call("janitor:report --metrics=out/janitor/report.prom --html=out/janitor/report.html --json >out/janitor/report.json") + "\n"},
 		step{Name: "Prune", Env: map[string]string{"DRY": "${{ inputs.dry-run && 'true' || '' }}"}, Run: h.call("janitor:prune --yes ${DRY:+--dry-run} --metrics=out/janitor/prune.prom")}, keep)
 	return workflow{
 		Name: "janitor",

@@ -36,7 +36,7 @@ type Site struct {
 	Replace  string // folder that stands for it, where it is no release; may be empty
 	Registry string // prefix of the images' names; may be empty
 	Arch     string // of this machine: amd64 or arm64
-	CI       string // of CIs
+	CI       string // of CIs, whose pipelines the targets write: the README names it
 }
 
 // Go is GoVersion, for the templates.
@@ -75,18 +75,8 @@ func (s Site) Files() (files []File, err error) {
 		return nil, err
 	}
 	paths := map[string]string{
-		"go.mod.tmpl":            "go.mod",
-		"magefile.go.tmpl":       "magefile.go",
-		"gitignore.tmpl":         ".gitignore",
-		"spacktainers.yaml.tmpl": "spacktainers.yaml",
-		"README.md.tmpl":         "README.md",
-		"definition.yaml.tmpl":   "container_definitions/" + s.Arch + "/hello/spack.yaml",
-	}
-	switch s.CI {
-	case "github":
-		paths["github/containers.yml.tmpl"] = ".github/workflows/containers.yml"
-	case "gitlab":
-		paths["gitlab/gitlab-ci.yml.tmpl"] = ".gitlab-ci.yml"
+		"go.mod.tmpl": "go.mod", "magefile.go.tmpl": "magefile.go", "magefiles/magefile.go.tmpl": "magefiles/magefile.go", "gitignore.tmpl": ".gitignore",
+		"spacktainers.yaml.tmpl": "spacktainers.yaml", "README.md.tmpl": "README.md", "definition.yaml.tmpl": "container_definitions/" + s.Arch + "/hello/spack.yaml",
 	}
 	for from, path := range paths {
 		text, err := fs.ReadFile(templates, "site/"+from)

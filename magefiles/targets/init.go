@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/openbraininstitute/spacktainers/internal/atomicfile"
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/scaffold"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
@@ -45,6 +46,9 @@ func Init(ctx context.Context, dir string,
 		if err := scaffold.Write(dir, files); err != nil {
 			return err
 		}
+		if err := addPipelines(ctx, dir, site.CI); err != nil {
+			return err
+		}
 		if err := a.tidyModule(ctx, dir); err != nil {
 			return err
 		}
@@ -54,10 +58,46 @@ func Init(ctx context.Context, dir string,
 			return err
 		}
 	}
+	if of := pipelineFiles[site.CI]; of != "" {
+		if err := a.Print("%s", filepath.Join(dir, of)); err != nil {
+			return err
+		}
+	}
 	if !or(dryRun, false) {
 		a.Log.Info("made, and ready to build", "next", "cd "+dir+"; go tool spacktainers containers:build hello")
 	}
 	return nil
+}
+
+// pipelineFiles are where the pipelines of a CI system are.
+var pipelineFiles = map[string]string{"github": workflows, "gitlab": ".gitlab-ci.yml"}
+
+// addPipelines has this program write the pipelines of a new repository, in which it stands for
+// that.
+func addPipelines(ctx context.Context, dir, ci string) error {
+	if pipelineFiles[ci] == "" {
+		return nil
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, pipelineFiles[ci])
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s is there already, and not written: choose --ci=none to leave it", path)
+	}
+	call := command.Cmd{Args: []string{program, "ci:github"}, Dir: dir}
+	if ci == "gitlab" {
+		call.Args = []string{program, "ci:gitlab", "--root"}
+	}
+	text, err := command.Output(ctx, command.Exec(nil), call)
+	if err != nil {
+		return fmt.Errorf("pipelines of %s: %w", ci, err)
+	}
+	if ci == "github" {
+		return nil
+	}
+	return atomicfile.Write(path, []byte(text+"\n"), 0o644)
 }
 
 // tidyModule has Go find the versions of all modules, where there is a Go.

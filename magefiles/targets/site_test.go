@@ -168,7 +168,7 @@ func withoutGo(t *testing.T, program, caches string, build []string) {
 	openParents(t, filepath.Join(home, "x"))
 	u := user{t: t, dir: home, id: nobody, env: []string{"HOME=" + home, "PATH=/nowhere"}}
 	contains(t, u.call(0, program, "init", "site", "--ci=gitlab"), "site/.gitlab-ci.yml", "no Go here")
-	contains(t, u.call(1, program, "init", "site", "--ci=gitlab"), "has .gitignore, .gitlab-ci.yml", "already")
+	contains(t, u.call(1, program, "init", "site", "--ci=gitlab"), "has .gitignore, README.md", "already")
 	u.dir = filepath.Join(home, "site")
 	contains(t, u.call(0, program, "containers:check"), "all valid definitions=1")
 	useCache(t, u.dir, filepath.Join(home, "caches"))
