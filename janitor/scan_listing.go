@@ -14,6 +14,7 @@ import (
 
 // readListing lists the mirror, and reads the indexes meanwhile.
 func (r *scanner) readListing(ctx context.Context) error {
+	r.opts.watch("listed", 0, 0)
 	var found []*cacheIndex
 	lists := make([]collector, len(prefixes))
 	group, gctx := errgroup.WithContext(ctx)

@@ -41,6 +41,9 @@ type Builder struct {
 
 // each does something with packages, several at a time. It stops at no error: f keeps its own.
 func (b Builder) each(step string, n int, f func(i int)) {
+	if b.Watch != nil {
+		b.Watch(step, 0, n)
+	}
 	var done atomic.Int64
 	var g errgroup.Group
 	g.SetLimit(max(1, b.Fetch))

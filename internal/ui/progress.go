@@ -75,7 +75,7 @@ func (p *Progress) Close() {
 	p.tasks = nil
 	p.mu.Unlock()
 	if p.live {
-		p.ui.screen.show(nil)
+		p.ui.screen.hide(p)
 	}
 }
 
@@ -111,7 +111,7 @@ func (p *Progress) Begin(name string) *Task {
 	p.tasks = append(p.tasks, t)
 	p.mu.Unlock()
 	if p.live {
-		p.ui.screen.show(p.lines)
+		p.ui.screen.show(p)
 	}
 	return t
 }

@@ -14,7 +14,7 @@ import (
 // drawn is a UI on a terminal of some size, and what is written to it.
 func drawn(width, height int) (*UI, *bytes.Buffer) {
 	var terminal bytes.Buffer
-	u := New(&bytes.Buffer{}, &terminal, "", Style{})
+	u := New(&terminal, &terminal, "", Style{})
 	u.live = true
 	u.screen.size = func() (int, int) { return width, height }
 	return u, &terminal
@@ -57,8 +57,11 @@ func TestATerminalShowsALineForEachTaskBelowTheLog(t *testing.T) {
 		b := p.Begin("b")
 		b.Count("listing", 12000, 0, Things)
 		u.Log.Warn("look")
+		if err := u.Print("a result"); err != nil {
+			t.Fatal(err)
+		}
 		shown := rows(terminal.String())
-		if len(shown) != 3 || shown[0] != "WARN look" || !strings.Contains(shown[1], "  installing 12 of") || !strings.HasSuffix(shown[2], "b  listing 12000") {
+		if len(shown) != 4 || shown[0] != "WARN look" || shown[1] != "a result" || !strings.Contains(shown[2], "  installing 12 of") || !strings.HasSuffix(shown[3], "b  listing 12000") {
 			t.Errorf("%d columns: shown %q", width, shown)
 		}
 		for _, line := range shown {
@@ -67,14 +70,31 @@ func TestATerminalShowsALineForEachTaskBelowTheLog(t *testing.T) {
 			}
 		}
 		a.End()
-		if shown := rows(terminal.String()); len(shown) != 2 {
+		if shown := rows(terminal.String()); len(shown) != 3 {
 			t.Errorf("shown %q", shown)
 		}
 		p.Close()
-		if shown := rows(terminal.String()); len(shown) != 1 {
+		if shown := rows(terminal.String()); len(shown) != 2 {
 			t.Errorf("stays: %q", shown)
 		}
 	}
+}
+
+// What a target does by two rooms at a time is shown by both.
+func TestTwoProgressesAreShownOneBelowTheOther(t *testing.T) {
+	u, terminal := drawn(80, 24)
+	a, b := u.Progress(t.Context()), u.Progress(t.Context())
+	a.Begin("a").Step("working")
+	b.Begin("b").Step("working")
+	u.screen.draw()
+	if shown := rows(terminal.String()); len(shown) != 2 {
+		t.Errorf("shown %q", shown)
+	}
+	b.Close()
+	if shown := rows(terminal.String()); len(shown) != 1 || !strings.Contains(shown[0], "a  working") {
+		t.Errorf("shown %q", shown)
+	}
+	a.Close()
 }
 
 func TestManyTasksLeaveRoomOnTheTerminal(t *testing.T) {
@@ -98,7 +118,7 @@ func TestAnInterruptedTargetLeavesItsLines(t *testing.T) {
 	p := u.Progress(ctx)
 	p.Begin("a").Step("working")
 	cancel()
-	for !func() bool { u.screen.mu.Lock(); defer u.screen.mu.Unlock(); return u.screen.lines == nil }() {
+	for !func() bool { u.screen.mu.Lock(); defer u.screen.mu.Unlock(); return len(u.screen.shown) == 0 }() {
 		time.Sleep(time.Millisecond)
 	}
 	before := terminal.String()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,8 +17,8 @@ type screen struct {
 	w     io.Writer
 	size  func() (width, height int)
 	mu    sync.Mutex
-	lines func(width int) []string // what is to be drawn; nil: nothing
-	drawn int                      // how many lines are there
+	shown []*Progress // whose lines are drawn, one below the other
+	drawn int         // how many lines are there
 }
 
 func newScreen(w io.Writer) *screen {
@@ -26,6 +27,9 @@ func newScreen(w io.Writer) *screen {
 
 // terminalSize is that of a terminal, with what is usual where it does not tell.
 func terminalSize(w io.Writer) (width, height int) {
+	if r, ok := w.(results); ok {
+		w = r.Writer
+	}
 	if file, ok := w.(*os.File); ok {
 		if width, height, err := term.GetSize(int(file.Fd())); err == nil && width > 0 && height > 0 {
 			return width, height
@@ -47,19 +51,51 @@ func (s *screen) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// show draws the lines that a function returns from now on; nil ends that and clears them.
-func (s *screen) show(lines func(width int) []string) {
+// results is standard output: what is written there appears above what is drawn, where both go to a
+// terminal.
+type results struct {
+	io.Writer
+	screen *screen
+}
+
+func (r results) Write(p []byte) (int, error) {
+	s := r.screen
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lines = lines
+	if s.drawn == 0 {
+		return r.Writer.Write(p)
+	}
+	_, _ = io.WriteString(s.w, s.erase())
+	n, err := r.Writer.Write(p)
+	_, _ = io.WriteString(s.w, s.picture())
+	return n, err
+}
+
+// show draws the lines of a progress from now on.
+func (s *screen) show(p *Progress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.shown, p) {
+		s.shown = append(s.shown, p)
+	}
 	_, _ = io.WriteString(s.w, s.erase()+s.picture())
+}
+
+// hide takes the lines of a progress away.
+func (s *screen) hide(p *Progress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.shown, p); i >= 0 {
+		s.shown = slices.Delete(s.shown, i, i+1)
+		_, _ = io.WriteString(s.w, s.erase()+s.picture())
+	}
 }
 
 // draw draws the lines anew.
 func (s *screen) draw() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lines != nil {
+	if len(s.shown) > 0 {
 		_, _ = io.WriteString(s.w, s.erase()+s.picture())
 	}
 }
@@ -69,7 +105,7 @@ func (s *screen) draw() {
 func (s *screen) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lines, s.drawn = nil, 0
+	s.shown, s.drawn = nil, 0
 }
 
 // erase goes back to where the lines begin, and clears what is below.
@@ -85,11 +121,14 @@ func (s *screen) erase() string {
 // picture is the lines as they are drawn: none is as wide as the terminal, which would wrap it, and
 // they are at most half as many as it has.
 func (s *screen) picture() string {
-	if s.lines == nil {
+	if len(s.shown) == 0 {
 		return ""
 	}
 	width, height := s.size()
-	lines := s.lines(width - 1)
+	var lines []string
+	for _, p := range s.shown {
+		lines = append(lines, p.lines(width-1)...)
+	}
 	if most := max(2, height/2); len(lines) > most {
 		lines = append(lines[:most-1:most-1], fmt.Sprintf("and %d more", len(lines)-most+1))
 	}

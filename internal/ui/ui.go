@@ -49,7 +49,8 @@ type Style struct {
 // own, and no user who asks for none.
 func New(out, err io.Writer, ci CI, style Style) *UI {
 	colors := func(w io.Writer) bool { return !style.NoColor && !style.Plain && ci == "" && isTerminal(w) }
-	u := &UI{Out: out, CI: ci, color: colors(out), screen: newScreen(err)}
+	u := &UI{CI: ci, color: colors(out), screen: newScreen(err)}
+	u.Out = results{out, u.screen}
 	u.live = !style.Plain && !style.Quiet && ci == "" && isTerminal(err)
 	level := log.InfoLevel
 	if style.Quiet {
@@ -88,6 +89,9 @@ func (n noTerminal) Write(p []byte) (int, error) {
 func (u *UI) Err() io.Writer { return u.screen }
 
 func isTerminal(w io.Writer) bool {
+	if r, ok := w.(results); ok {
+		w = r.Writer
+	}
 	file, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }

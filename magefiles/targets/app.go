@@ -3,6 +3,7 @@
 package targets
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -59,6 +60,14 @@ func startWith(spackRef *string) (*app, error) {
 		return a, callError{fmt.Errorf("--spack-ref: %w", err)}
 	}
 	return a, nil
+}
+
+// busy shows that something goes on of which no one tells how far it is. What it returns ends that; it
+// may be called again.
+func (a *app) busy(ctx context.Context, who, what string) (done func()) {
+	progress := a.Progress(ctx)
+	progress.Begin(who).Count(what, 0, 0, ui.Things)
+	return progress.Close
 }
 
 // parsePlatform reads linux/amd64.

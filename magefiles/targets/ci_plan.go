@@ -38,7 +38,9 @@ func (Ci) Plan(ctx context.Context,
 	if err != nil {
 		return err
 	}
+	done := a.busy(ctx, "plan", "reading lockfiles, indexes and registries")
 	graph, err := a.plan(ctx, planOptions{name: name, platform: platform, mirror: mirror, registry: registry, release: release, force: or(force, false)})
+	done()
 	switch {
 	case err != nil:
 		return err

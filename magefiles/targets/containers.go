@@ -301,6 +301,10 @@ type assembleOptions struct {
 
 func (a *app) assemble(ctx context.Context, d definition.Definition, o assembleOptions) (assemble.Result, error) {
 	began := time.Now()
+	progress := a.Progress(ctx)
+	defer progress.Close()
+	task := progress.Begin(d.Name + " " + d.Platform)
+	task.Count("reading the base image", 0, 0, ui.Things)
 	container, err := a.describe(ctx, d, o)
 	if err != nil {
 		return assemble.Result{}, err
@@ -310,8 +314,6 @@ func (a *app) assemble(ctx context.Context, d definition.Definition, o assembleO
 		return assemble.Result{}, err
 	}
 	a.announce(ctx, container.Container, cache.Store)
-	progress := a.Progress(ctx)
-	task := progress.Begin(d.Name + " " + d.Platform)
 	watch := func(step string, done, of int) { task.Count(step, int64(done), int64(of), ui.Things) }
 	result, err := assemble.Builder{Cache: cache, Work: workDir, Fetch: parallel(), Watch: watch}.Build(ctx, container, images)
 	progress.Close()

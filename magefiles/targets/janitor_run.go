@@ -150,6 +150,7 @@ func (r janitorRun) each(ctx context.Context, mirrors *string, f func(*mirrorSto
 		m, err := r.openMirror(ctx, url)
 		if err == nil {
 			m.progress = progress
+			m.watch("reading what must stay", 0, 0)
 			err = errors.Join(f(m), m.known.Save()) // what a run that failed has read is known all the same
 			m.still()
 			if m.requests != nil {

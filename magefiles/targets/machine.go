@@ -28,7 +28,9 @@ func Doctor(ctx context.Context,
 	if or(online, false) {
 		needs = slices.Concat(needs, a.onlineNeeds())
 	}
+	done := a.busy(ctx, "doctor", "looking at what there is")
 	findings := doctor.Examine(ctx, machine(a), needs)
+	done()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

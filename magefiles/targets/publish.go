@@ -437,7 +437,9 @@ func (Publish) Verify(ctx context.Context, name string,
 	results := []verifiedImage{}
 	var errs []error
 	for _, ref := range refs {
+		done := a.busy(ctx, ref.String(), "verifying every byte")
 		verified, err := publish.Verify(ctx, client, ref, verifier)
+		done()
 		if err != nil {
 			errs = append(errs, fmt.Errorf("verify %w", err))
 			continue

@@ -63,7 +63,9 @@ func (Publish) Clean(ctx context.Context,
 				return err
 			}
 			retention.Scoped = branchesOwn != "" && registry.Prefix == branchesOwn
+			done := a.busy(ctx, repository.String(), "reading tags and images")
 			plan, err := publish.NewCleaning(ctx, client, repository, retention)
+			done()
 			if neverPublished(err) && name == nil {
 				a.Log.Info("never published", "repository", repository)
 				continue

@@ -34,7 +34,9 @@ func (Containers) Show(ctx context.Context, name string,
 		return err
 	}
 	defer end()
+	done := a.busy(ctx, refs[0].String(), "reading")
 	shown, err := inspect.Show(ctx, client, refs[0])
+	done()
 	if err != nil {
 		return fmt.Errorf("show %w", err)
 	}

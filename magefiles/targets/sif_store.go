@@ -303,7 +303,9 @@ func (Sif) Clean(ctx context.Context,
 	if err != nil {
 		return err
 	}
+	done := a.busy(ctx, "SIFs", "reading lists")
 	plan, err := sifstore.NewCleaning(ctx, store, keys, r)
+	done()
 	if err != nil {
 		return err
 	}

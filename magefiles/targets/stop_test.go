@@ -175,10 +175,10 @@ func TestATargetEndsWhenItIsInterrupted(t *testing.T) {
 	// blocked is a target that asks a server, which leaves it waiting at some request.
 	cache := func(t *testing.T) http.Handler { return bucket(t, "../../testdata/spack/v3-signed/cache") }
 	nothing := func(*testing.T) http.Handler { return http.NotFoundHandler() }
-	blocked := func(inner func(*testing.T) http.Handler, at func(*http.Request) bool, args func(host string) []string) func(*testing.T, string) stage {
+	blocked := func(inner func(*testing.T) http.Handler, at func(*http.Request) bool, shows string, args func(host string) []string) func(*testing.T, string) stage {
 		return func(t *testing.T, dir string) stage {
 			b, host := block(t, inner(t), at)
-			return stage{args: args(host), env: s3Env(host), until: func(term *terminal.Terminal) { term.WaitFor(b.reached) }}
+			return stage{args: args(host), env: s3Env(host), until: func(term *terminal.Terminal) { term.WaitFor(b.reached); term.Wait(shows) }}
 		}
 	}
 	prune := []string{"--lock=container_definitions/amd64/hello/spack.lock", "--max-age=0", "--grace=0", "--keep-last=0", "--max-fraction=1", "--wait=0", "--even-if-written"}
@@ -189,21 +189,21 @@ func TestATargetEndsWhenItIsInterrupted(t *testing.T) {
 		"waiting for clients": func(t *testing.T, dir string) stage {
 			return stage{args: append([]string{"janitor:prune", "--mirror=cache", "--yes"}, prune...), until: func(term *terminal.Terminal) { term.Wait("until no client uses the index") }}
 		},
-		"a listing":         blocked(cache, method("GET", "list-type"), func(string) []string { return append([]string{"janitor:prune", "--mirror=s3://bucket"}, prune...) }),
-		"reading manifests": blocked(cache, method("GET", "/manifests/spec/"), func(string) []string { return []string{"janitor:verify", "--mirror=s3://bucket"} }),
-		"writing an index":  blocked(cache, method("PUT", ""), func(string) []string { return []string{"janitor:reindex", "--mirror=s3://bucket"} }),
-		"deleting": blocked(cache, method("POST", "delete"), func(string) []string {
+		"a listing":         blocked(cache, method("GET", "list-type"), "s3://bucket  reading what must stay", func(string) []string { return append([]string{"janitor:prune", "--mirror=s3://bucket"}, prune...) }),
+		"reading manifests": blocked(cache, method("GET", "/manifests/spec/"), "s3://bucket", func(string) []string { return []string{"janitor:verify", "--mirror=s3://bucket"} }),
+		"writing an index":  blocked(cache, method("PUT", ""), "", func(string) []string { return []string{"janitor:reindex", "--mirror=s3://bucket"} }),
+		"deleting": blocked(cache, method("POST", "delete"), "deleted objects 0 of", func(string) []string {
 			return append([]string{"janitor:prune", "--mirror=s3://bucket", "--yes", "--settle=0"}, prune...)
 		}),
-		"fetching packages": blocked(cache, method("GET", "/blobs/"), func(string) []string {
+		"fetching packages": blocked(cache, method("GET", "/blobs/"), "hello linux/amd64  fetched packages 0 of 7", func(string) []string {
 			return []string{"containers:build", "hello", "--mirror=s3://bucket", "--base=scratch"}
 		}),
-		"reading a base image": blocked(nothing, method("GET", "/v2/"), func(host string) []string {
+		"reading a base image": blocked(nothing, method("GET", "/v2/"), "hello linux/amd64  reading the base image", func(host string) []string {
 			return []string{"containers:build", "hello", "--mirror=cache", "--base=" + host + "/base:1"}
 		}),
 		"sending a blob": func(t *testing.T, dir string) stage {
 			target(t, dir, "containers:build", "hello", "--mirror=cache", "--base=scratch")
-			return blocked(func(*testing.T) http.Handler { return registry.New(registry.Logger(log.New(io.Discard, "", 0))) }, method("PATCH", ""),
+			return blocked(func(*testing.T) http.Handler { return registry.New(registry.Logger(log.New(io.Discard, "", 0))) }, method("PATCH", ""), " to 127.0.0.1",
 				func(host string) []string {
 					return []string{"publish:container", "hello", "--registry=" + host + "/", "--release", "--branch=main"}
 				})(t, dir)

@@ -42,7 +42,9 @@ func (Containers) WhyMiss(ctx context.Context, name string,
 	results := []whyMissed{}
 	var errs []error
 	for _, d := range defs {
+		done := a.busy(ctx, d.Name+" "+d.Platform, "reading build caches")
 		result, err := a.whyMiss(ctx, d, mirror, lock, suppose)
+		done()
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s for %s: %w", d.Name, d.Platform, err))
 			continue
