@@ -113,8 +113,8 @@ func (f files) read(ctx context.Context, r io.Reader, wanted map[buildcache.Hash
 		case tar.TypeSymlink:
 			one.link = header.Linkname
 		case tar.TypeLink: // it is the file that it leads to
-			to, below, ok := below(clean(header.Linkname), wanted)
-			if one, ok = f[to][below]; !ok {
+			to, there, _ := below(clean(header.Linkname), wanted)
+			if one, ok = f[to][there]; !ok {
 				return fmt.Errorf("%q is a hard link to what is not there", name)
 			}
 		case tar.TypeDir:
