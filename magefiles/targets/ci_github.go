@@ -70,7 +70,11 @@ func (a *app) githubOutputs(ctx context.Context, github pipeline.GitHub, path st
 	if err != nil {
 		return err
 	}
-	outputs, err := github.Outputs(graph)
+	pushed, _, err := a.pushable(ctx, graph, o)
+	if err != nil {
+		return err
+	}
+	outputs, err := github.Outputs(pushed)
 	if err != nil {
 		return err
 	}
