@@ -12,7 +12,7 @@ import (
 // Base builds the base images builder and runtime where they are missing or not
 // up to date.
 func Base(ctx context.Context,
-	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
+	platform *string, // linux/amd64, linux/arm64, or both by commas (default: this machine's)
 	registry *string, // prefix to take them from (default: the first one configured; none: build them)
 	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
 	force *bool, // build them anew

@@ -25,7 +25,7 @@ type Base mg.Namespace
 // Base builds builder and runtime where they are missing or not up to date, or
 // takes them from the registry.
 func (Bare) Base(ctx context.Context,
-	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
+	platform *string, // linux/amd64, linux/arm64, or both by commas (default: this machine's)
 	registry *string, // prefix to take them from (default: the first one configured; none: build them)
 	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
 	force *bool, // build them anew
@@ -39,7 +39,7 @@ func (Bare) Base(ctx context.Context,
 // to date: builder, runtime or singularitah. What publish:base has sent to the
 // registry is taken from there.
 func (Base) Build(ctx context.Context, name string,
-	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
+	platform *string, // linux/amd64, linux/arm64, or both by commas (default: this machine's)
 	registry *string, // prefix to take it from (default: the first one configured; none: build it)
 	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
 	force *bool, // build it anew, with the system's packages of today
@@ -67,13 +67,21 @@ func buildBases(ctx context.Context, names []string, platform, registry, spackRe
 	if err != nil {
 		return err
 	}
-	_, bases, err := a.ensureBases(ctx, names, or(platform, native), registry, or(force, false))
-	if err != nil {
-		return err
+	platforms := list(or(platform, native))
+	for _, p := range platforms {
+		if _, err := parsePlatform(p); err != nil {
+			return err
+		}
 	}
 	built := []builtBase{}
-	for _, b := range bases {
-		built = append(built, builtBase{b.Name, b.Platform, b.Tag(), string(b.built.ID), b.built.Digest, b.built.Key})
+	for _, p := range platforms {
+		_, bases, err := a.ensureBases(ctx, names, p, registry, or(force, false))
+		if err != nil {
+			return err
+		}
+		for _, b := range bases {
+			built = append(built, builtBase{b.Name, b.Platform, b.Tag(), string(b.built.ID), b.built.Digest, b.built.Key})
+		}
 	}
 	if or(json, false) {
 		return a.JSON(built)
