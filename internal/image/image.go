@@ -34,6 +34,8 @@ type Record struct {
 
 	Concretization string `json:"concretization,omitempty"` // key of what decided the lockfile; empty where it was given
 
+	Bytes int64 `json:"-"` // of the layers as they are stored, where a registry has said; 0: not known
+
 	Log string `json:"log,omitempty"` // path of the build's log, relative to the record
 }
 

@@ -77,7 +77,7 @@ func TestAFreshMachineTakesWhatIsPublished(t *testing.T) {
 		t.Fatal(errs)
 	}
 	for _, p := range plans {
-		if !p.UpToDate || p.Where != "registry" {
+		if !p.UpToDate || p.Where != "registry" || p.Record.Bytes == 0 {
 			t.Errorf("%s: %+v", p.Container.Name, p)
 		}
 	}

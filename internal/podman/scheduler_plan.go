@@ -73,7 +73,7 @@ func (s *Scheduler) plan(ctx context.Context, c Container) (Plan, error) {
 		return plan, askErr
 	case there != nil:
 		plan.Where, plan.UpToDate, plan.Changes = "registry", there.BuildKey == record.BuildKey, container.Compare(there.Inputs, record.Inputs)
-		plan.Record.Digest = there.Digest
+		plan.Record.Digest, plan.Record.Bytes = there.Digest, there.Bytes
 	case err == nil:
 		plan.Where, plan.Changes = "out", container.Compare(old.Inputs, record.Inputs)
 	}

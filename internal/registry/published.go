@@ -133,6 +133,11 @@ func (c *Client) published(ctx context.Context, ref name.Tag, platform v1.Platfo
 	if record.Digest, err = img.Digest(); err != nil {
 		return nil, err
 	}
+	if manifest, err := img.Manifest(); err == nil { // it is here already
+		for _, layer := range manifest.Layers {
+			record.Bytes += layer.Size
+		}
+	}
 	if text := config.Config.Labels[image.LabelInputs]; text != "" {
 		if err := json.Unmarshal([]byte(text), &record.Inputs); err != nil {
 			return nil, fmt.Errorf("label %s: %w", image.LabelInputs, err)

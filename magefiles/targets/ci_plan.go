@@ -67,6 +67,9 @@ func (a *app) showGraph(g *pipeline.Graph) error {
 		if s.Kind == pipeline.Package {
 			why = "for " + strings.Join(s.Containers, ", ")
 		}
+		if s.Bytes > 0 {
+			why += "; it has " + ui.Size(s.Bytes) + " now"
+		}
 		mark := ""
 		if critical[s.ID] {
 			mark = "*"
@@ -214,7 +217,7 @@ func (a *app) plannedContainers(ctx context.Context, defs []definition.Definitio
 			continue
 		default:
 			c.Version, c.Lock, c.Roots = plan.Container.Version, plan.Container.Lock, plan.Container.Roots
-			c.UpToDate = plan.UpToDate && !o.force
+			c.UpToDate, c.Bytes = plan.UpToDate && !o.force, plan.Record.Bytes
 		}
 		containers = append(containers, c)
 	}
