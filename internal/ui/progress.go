@@ -101,7 +101,6 @@ type Task struct {
 	counted  time.Time // when counting began
 	first    int64     // what was done by then
 	told     time.Time // in the log, of this step; zero: never
-	steps    bool      // each step is told at once
 }
 
 // Begin adds a task: a container and its platform, a file, a build cache.
