@@ -129,6 +129,13 @@ func (p *Plan) addBase(ctx context.Context, c *registry.Client, b Base, verifier
 	if img, err = b.Image(); err != nil {
 		return nil, err
 	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	if label := config.Config.Labels[image.LabelBuildKey]; label != b.Key {
+		return nil, fmt.Errorf("podman's image is that of the build key %.16q, want %.16q: another process has built it anew, so run it again", label, b.Key)
+	}
 	layers, m, err := registry.ContentOf(img)
 	if err != nil {
 		return nil, err
