@@ -30,6 +30,7 @@ func (Ci) Plan(ctx context.Context,
 	registry *string, // prefix to ask what is there (default: the first configured one; none: ask no registry)
 	force *bool, // plan also for what is up to date
 	release *bool, // at a shell: as for a release, which reads no build cache of branches (CI: on the protected default branch)
+	whyMiss *bool, // say of each container what its packages miss for, as containers:why-miss does
 	markdown *bool, // for a merge request
 	json *bool, // for machines
 ) (err error) {
@@ -39,7 +40,7 @@ func (Ci) Plan(ctx context.Context,
 		return err
 	}
 	done := a.busy(ctx, "plan", "reading lockfiles, indexes and registries")
-	graph, err := a.plan(ctx, planOptions{name: name, platform: platform, mirror: mirror, registry: registry, release: release, force: or(force, false)})
+	graph, err := a.plan(ctx, planOptions{name: name, platform: platform, mirror: mirror, registry: registry, release: release, force: or(force, false), whyMiss: or(whyMiss, false)})
 	done()
 	switch {
 	case err != nil:
@@ -93,7 +94,7 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 type planOptions struct {
 	name, platform, mirror, registry *string
 	release                          *bool
-	force                            bool
+	force, whyMiss                   bool
 }
 
 // plan reads definitions, lockfiles, indexes and registries, and makes one graph of what is to be
@@ -135,6 +136,11 @@ func (a *app) plan(ctx context.Context, o planOptions) (*pipeline.Graph, error) 
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	if o.whyMiss {
+		if err := a.addCauses(ctx, request.Containers, o.mirror, isRelease); err != nil {
+			return nil, err
+		}
+	}
 	return pipeline.New(request)
 }
 
@@ -154,14 +160,18 @@ func platformsOf(defs []definition.Definition) map[string]bool {
 	return found
 }
 
+// readMirrors are those that a build may read, of which some may be empty.
+func (a *app) readMirrors(mirror string, isRelease bool) []string {
+	if branches := a.config.Branches.Mirror; !isRelease && branches != "" {
+		return []string{mirror, branches}
+	}
+	return []string{mirror}
+}
+
 // mirrored returns which packages the mirrors that a build for a platform may read have.
 func (a *app) mirrored(ctx context.Context, mirror string, isRelease bool) (func(buildcache.Hash) bool, error) {
-	urls := []string{mirror}
-	if branches := a.config.Branches.Mirror; !isRelease && branches != "" {
-		urls = append(urls, branches)
-	}
 	var all index.Mirror
-	for _, url := range urls {
+	for _, url := range a.readMirrors(mirror, isRelease) {
 		store, err := a.readable(ctx, url)
 		if err != nil {
 			return nil, err
