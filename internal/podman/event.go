@@ -13,7 +13,7 @@ type Event struct {
 	Container string
 	Platform  string
 	Step      string // what goes on, in words: installing, testing the container
-	Package   string // that is installed
+	Package   string // that is installed; empty: only how many are is told
 	Installed int    // packages that are
 	Of        int    // packages in all; 0 if unknown
 	Note      string // what a person should know; then there is nothing else
@@ -112,8 +112,8 @@ func (b Base) baseEvent() func(line string) {
 			of, _ = strconv.Atoi(total[1])
 			b.tell(Event{Step: stepDownload})
 		case set != nil:
-			b.tell(Event{Step: stepSystem, Package: set[1], Installed: done, Of: of})
 			done++
+			b.tell(Event{Step: stepSystem, Installed: done, Of: of}) // a hundred lines of log would tell no more
 		}
 	}
 }

@@ -42,9 +42,12 @@ func (p *buildProgress) event(e podman.Event) {
 		task = p.Begin(who)
 		p.tasks[who] = task
 	}
-	if e.Package == "" {
+	switch {
+	case e.Package == "" && e.Of > 0:
+		task.Count(e.Step, int64(e.Installed), int64(e.Of), ui.Things)
+	case e.Package == "":
 		task.Step(e.Step)
-	} else {
+	default:
 		task.Item(e.Step, e.Installed+1, e.Of, e.Package)
 	}
 }
