@@ -324,11 +324,15 @@ func (c fieldComments) of(kind reflect.Type, name string) string {
 	}
 	if c[folder] == nil {
 		c[folder] = map[string]string{}
-		packages, err := parser.ParseDir(token.NewFileSet(), filepath.Join(repository, folder), nil, parser.ParseComments)
+		files, err := filepath.Glob(filepath.Join(repository, folder, "*.go"))
 		if err != nil {
 			panic(err)
 		}
-		for _, p := range packages {
+		for _, file := range files {
+			p, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
+			if err != nil {
+				panic(err)
+			}
 			ast.Inspect(p, func(n ast.Node) bool {
 				spec, ok := n.(*ast.TypeSpec)
 				if !ok {
