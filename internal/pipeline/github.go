@@ -18,6 +18,7 @@ type GitHub struct {
 	Timeout  int                 // of a job that builds, in minutes; 0: six hours, the most that GitHub's runners have
 	Waves    int                 // of packages before the containers; 0: three
 	Schedule string              // of the janitor, as cron has it; empty: Mondays, and not on the hour
+	Prune    bool                // the scheduled janitor prunes; otherwise it says what would go
 	Default  string              // the branch whose runs make releases; empty: main
 
 	Containers   map[string][]string // the platforms of each container that is defined

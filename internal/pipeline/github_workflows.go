@@ -301,6 +301,15 @@ func (h GitHub) promoteJob(s scope, chunk int, from, fromEnvironment, to string)
 	return j
 }
 
+// dryRun says whether the janitor only says what would go: who starts it by hand chooses, what is
+// scheduled prunes where the configuration says so.
+func (h GitHub) dryRun() string {
+	if h.Prune {
+		return "${{ inputs.dry-run && 'true' || '' }}"
+	}
+	return "${{ (github.event_name == 'schedule' || inputs.dry-run) && 'true' || '' }}"
+}
+
 // janitorWorkflow cleans the build caches.
 func (h GitHub) janitorWorkflow() workflow {
 	schedule := h.Schedule
@@ -312,7 +321,7 @@ func (h GitHub) janitorWorkflow() workflow {
 	keep := step{Name: "Keep the report", If: "always()", Uses: uploadAction, With: map[string]any{"name": "janitor", "path": "out/janitor", "retention-days": 90}}
 	j.Steps = append(j.Steps,
 		step{Name: "Report", Run: "mkdir -p out/janitor\n" + h.call("janitor:report --metrics=out/janitor/report.prom --html=out/janitor/report.html --json >out/janitor/report.json") + "\n"},
-		step{Name: "Prune", Env: map[string]string{"DRY": "${{ inputs.dry-run && 'true' || '' }}"}, Run: h.call("janitor:prune --yes ${DRY:+--dry-run} --metrics=out/janitor/prune.prom")}, keep)
+		step{Name: "Prune", Env: map[string]string{"DRY": h.dryRun()}, Run: h.call("janitor:prune --yes ${DRY:+--dry-run} --metrics=out/janitor/prune.prom")}, keep)
 	return workflow{
 		Name: "janitor",
 		On: map[string]any{

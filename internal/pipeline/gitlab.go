@@ -18,6 +18,7 @@ type GitLab struct {
 	Steps    map[Kind]GitLabJob           // over those, by what the job does
 	Platform map[string]GitLabJob         // over those, by platform
 	Limits   GitLabLimits                 // those of the server
+	Prune    bool                         // the scheduled janitor prunes; otherwise it says what would go
 	Nested   bool                         // this is a child of a child: no more levels are allowed
 	Mirror   func(platform string) string // of an index step; nil: the platform's
 }

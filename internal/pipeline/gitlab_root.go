@@ -1,7 +1,7 @@
 package pipeline
 
 // Root returns the .gitlab-ci.yml of a repository: it plans and starts what is planned, and where
-// the pipeline is a scheduled one it shows what the janitor would do. It is the same whatever is to
+// the pipeline is a scheduled one it has the janitor report, and prune or say what would go. It is the same whatever is to
 // be built, so that it can be committed.
 func (c GitLab) Root() ([]byte, error) {
 	c.Limits = c.Limits.orDefault()
@@ -22,9 +22,17 @@ func (c GitLab) Root() ([]byte, error) {
 	w.add("build", mapping("stage", "build", "needs", strings2node([]string{"plan"}), "rules", builds,
 		"trigger", mapping("include", sequence(mapping("artifact", c.Dir+"/"+pipelineFile, "job", "plan")), "strategy", "depend"),
 		"variables", mapping("PARENT_PIPELINE_ID", "$CI_PIPELINE_ID")))
+	prune := " janitor:prune --yes"
+	if !c.Prune {
+		prune += " --dry-run"
+	}
 	w.add("janitor", mapping("extends", ".other", "stage", "janitor", "rules", sequence(mapping("if", scheduled)),
-		"script", strings2node([]string{c.Command + " janitor:prune --dry-run --metrics=out/janitor.prom"}),
-		"artifacts", mapping("paths", strings2node([]string{"out/janitor.prom"}), "when", "always", "expire_in", "1 week")))
+		"script", strings2node([]string{
+			"mkdir -p out/janitor",
+			c.Command + " janitor:report --metrics=out/janitor/report.prom --html=out/janitor/report.html --json >out/janitor/report.json",
+			c.Command + prune + " --metrics=out/janitor/prune.prom",
+		}),
+		"artifacts", mapping("paths", strings2node([]string{"out/janitor"}), "when", "always", "expire_in", "3 months")))
 	text := w.text()
 	if errs := CheckGitLab(map[string][]byte{".gitlab-ci.yml": text}, c.Limits); len(errs) > 0 {
 		return nil, errs[0]

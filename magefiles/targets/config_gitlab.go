@@ -76,7 +76,7 @@ func (j GitLabJobs) settings() pipeline.GitLabJob {
 func (c Config) gitlab(dir string, nested bool) pipeline.GitLab {
 	own := c.CI.GitLab
 	g := pipeline.GitLab{
-		Command: own.Command, Dir: dir, Share: time.Duration(c.CI.JobTime), Nested: nested, Jobs: own.Jobs.settings(),
+		Command: own.Command, Dir: dir, Share: time.Duration(c.CI.JobTime), Nested: nested, Prune: c.CI.Prune, Jobs: own.Jobs.settings(),
 		Steps: map[pipeline.Kind]pipeline.GitLabJob{}, Platform: map[string]pipeline.GitLabJob{},
 		Limits: pipeline.GitLabLimits{Jobs: own.Limits.Jobs, Needs: own.Limits.Needs, Bytes: own.Limits.YAML, Artifact: int64(own.Limits.Artifact)},
 	}
