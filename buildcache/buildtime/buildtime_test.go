@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
@@ -22,6 +23,7 @@ import (
 // A bucket is a store in memory that counts what is read of it.
 type bucket struct {
 	objects map[string][]byte
+	mu      sync.Mutex // of what follows: several readers ask at once
 	reads   int
 	bytes   int
 	fail    error
@@ -34,8 +36,10 @@ func (b *bucket) Get(context.Context, string) (io.ReadCloser, buildcache.Object,
 }
 
 func (b *bucket) GetRange(_ context.Context, key string, offset, length int64) (io.ReadCloser, buildcache.Object, error) {
+	b.mu.Lock()
 	b.reads++
 	b.bytes += int(length)
+	b.mu.Unlock()
 	data, ok := b.objects[key]
 	switch {
 	case b.fail != nil:

