@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 )
 
 // github is a configuration with everything in it.
@@ -264,7 +265,7 @@ func legsOf(t *testing.T, outputs []Output, prefix string) (all [][]leg) {
 
 func TestSharedPackagesAreBuiltOnceAndAfterWhatTheyNeed(t *testing.T) {
 	packages := 0
-	for seed := range uint64(300) {
+	for seed := range uint64(size.Count(300, 300, 3000)) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		g := graphOf(t, world(r, 5+r.IntN(80), 1+r.IntN(16)))
 		h := GitHub{Waves: 1 + r.IntN(5)}

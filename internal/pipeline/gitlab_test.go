@@ -136,7 +136,7 @@ func (r *run) jobsOf(g *Graph) map[string]string {
 
 func TestPipelinesDoEachStepOnceAndInOrderWhateverTheLimits(t *testing.T) {
 	split, stages := 0, 0
-	for seed := range uint64(size.Pick(40, 400, 2000)) {
+	for seed := range uint64(size.Count(40, 400, 2000)) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		g, err := New(Request{Containers: world(r, 5+r.IntN(150), 1+r.IntN(16)), Publish: true, SIF: r.IntN(2) == 0,
 			Bases: []Base{{Name: "builder", Platform: "linux/amd64", For: []Kind{Package, Image}}}})

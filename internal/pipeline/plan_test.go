@@ -85,7 +85,7 @@ func missingFor(c Container, has func(buildcache.Hash) bool) map[buildcache.Hash
 }
 
 func TestEachMissingPackageIsBuiltOnceAndNeverBeforeWhatItNeeds(t *testing.T) {
-	for seed := range uint64(size.Pick(200, 2000, 20000)) {
+	for seed := range uint64(size.Count(200, 2000, 20000)) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		containers := world(r, 5+r.IntN(60), 1+r.IntN(12))
 		cached := map[buildcache.Hash]bool{}

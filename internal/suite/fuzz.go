@@ -19,7 +19,7 @@ import (
 type fuzzTest struct{ pkg, name string }
 
 // fuzzBudget is what all fuzz tests together take of test --all, to which their compilation comes.
-const fuzzBudget = 3 * time.Minute
+const fuzzBudget = 2 * time.Minute
 
 // fuzzTime is how long each of n fuzz tests runs. What reads a build cache, on which others rely,
 // runs twice as long.

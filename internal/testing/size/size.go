@@ -49,3 +49,13 @@ func Need(t testing.TB, needed Size) {
 
 // Pick returns the value for the size of this run, such as a number of random histories.
 func Pick[T any](quick, all, long T) T { return []T{quick, all, long}[Of()] }
+
+// Count is Pick for the number of random cases: a tenth under the race detector, which finds nothing
+// more in the others.
+func Count(quick, all, long int) int {
+	n := Pick(quick, all, long)
+	if Race {
+		n = max(n/10, 1)
+	}
+	return n
+}
