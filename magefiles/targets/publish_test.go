@@ -137,14 +137,17 @@ func TestPublishingFromLayoutsToProduction(t *testing.T) {
 		for _, set := range o {
 			set(&options)
 		}
-		text, err := printed(t, func() error { return publishAll(ctx, on("tool"), options) })
-		var results []publishedContainer
+		text, err := printed(t, func() (err error) {
+			defer finish(ctx, &err)
+			return publishAll(ctx, on("tool"), options)
+		})
+		var document struct{ Result []publishedContainer }
 		if text != "" {
-			if err := json.Unmarshal([]byte(text), &results); err != nil {
+			if err := json.Unmarshal([]byte(text), &document); err != nil {
 				t.Fatalf("%v: %s", err, text)
 			}
 		}
-		return results, err
+		return document.Result, err
 	}
 	if _, err := container(); !errors.Is(err, publish.ErrIncomplete) || !strings.Contains(err.Error(), "linux/arm64") {
 		t.Fatalf("without arm64: %v", err)
