@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 )
 
 func TestMain(m *testing.M) {
@@ -21,6 +22,7 @@ func TestMain(m *testing.M) {
 
 // It is for people and measures; but it must run, and its own checks hold.
 func TestEveryStepRuns(t *testing.T) {
+	size.Need(t, size.All)
 	for server, roots := range map[string]string{"versitygw": "lock", "minio": "age"} {
 		t.Run(server, func(t *testing.T) {
 			var out, log bytes.Buffer

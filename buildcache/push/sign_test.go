@@ -22,7 +22,7 @@ func TestGnuPGAcceptsSignaturesOfEveryLength(t *testing.T) {
 	checksum := regexp.MustCompile(`\n=[A-Za-z0-9+/]{4}\n-----END PGP SIGNATURE-----\n$`)
 	remainders := map[int]bool{}
 	gpg := newGPG(t)
-	for bits := 2048; bits <= 2064; bits += 8 {
+	for bits := 2048; len(remainders) < 3 && bits <= 2128; bits += 8 { // one signature in 256 is a byte shorter than its key
 		entity, err := openpgp.NewEntity("test", "", "test@example.org", &packet.Config{RSABits: bits})
 		if err != nil {
 			t.Fatal(err)

@@ -86,7 +86,7 @@ func TestAStepInAnotherRootEndsFirst(t *testing.T) {
 	said := filepath.Join(t.TempDir(), "said")
 	// The step is in another root, which holds all that this one does: mounted on itself.
 	c := sh(`trap 'echo interrupted >>"$0"' INT
-unshare --mount sh -c 'mount --rbind /usr /mnt && exec chroot /mnt /bin/sh -c "echo; sleep 1000"' || true
+unshare --mount sh -c 'mount --rbind /usr /mnt && exec chroot /mnt /bin/sh -c "PATH=/bin; echo; sleep 1000"' || true
 echo tidied up >>"$0"`)
 	c.Args, c.Apart, c.Stdout = append(c.Args, said), true, write
 	err = Exec(nil)(ctx, c)

@@ -101,7 +101,7 @@ func test(ctx context.Context, o Options, r *report) error {
 	}
 	var noRace error
 	if o.Size == Quick {
-		c.Args = append(c.Args, "-short") // vets what tells a mistake for sure
+		c.Args = append(c.Args, "-short", "-vet=off") // test --all vets
 		fmt.Fprintf(o.Out, "left out  the race detector: it is part of test --%v\n", All)
 	} else if noRace = canRace(ctx, o); noRace == nil {
 		c.Args = append(c.Args, "-race")

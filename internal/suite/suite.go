@@ -27,7 +27,7 @@ type Size int
 // The sizes. Two cores take under 5 minutes for Quick, with nothing compiled before, some 35 for
 // All, and hours for Long.
 const (
-	Quick Size = iota // format, what go test vets, and the tests that need minutes and no program but Go's
+	Quick Size = iota // format, and the tests that need minutes and no program but Go's
 	All               // real servers and podman, the race detector, all of vet, staticcheck, known vulnerabilities, short fuzzing
 	Long              // the torture in full, and fuzzing for ten minutes each
 )
