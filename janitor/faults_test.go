@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
@@ -209,6 +210,7 @@ func TestRegression5KeysThatAreNotDeleted(t *testing.T) {
 // The process is killed at each of its writes, and run again when the lease
 // has run out.
 func TestRegression6KilledAtEveryWrite(t *testing.T) {
+	size.Need(t, size.All) // some seconds
 	for _, name := range bundled {
 		{
 			roots := locks(t, name, "env-b")

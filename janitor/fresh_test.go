@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
@@ -53,6 +54,7 @@ func TestBigCacheIsListedAgainIfAnIndexChanged(t *testing.T) {
 
 // Also whoever writes one after we have looked, and before we replace it.
 func TestBigCacheIsListedAgainIfAnIndexChangedJustNow(t *testing.T) {
+	size.Need(t, size.All) // some seconds
 	for layout := 2; layout <= 3; layout++ {
 		w := newWorld(t, 1, layout)
 		base, other := w.add(0), w.add(0)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
@@ -133,6 +134,7 @@ func TestIndexAfterPruneIsThatOfSpacksUpdateIndex(t *testing.T) {
 }
 
 func TestVerifyFindsWhatIsWrong(t *testing.T) {
+	size.Need(t, size.All) // some seconds
 	for _, name := range bundled {
 		clean := loaded(t, name)
 		if f := janitor.Verify(scan(t, clean)); !f.Sound() {

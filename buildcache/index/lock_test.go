@@ -13,6 +13,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/internal/testing/synth"
 )
 
@@ -226,6 +227,7 @@ func TestReadLockJudgesNodesAsReadDoes(t *testing.T) {
 }
 
 func TestReadLockAgreesWithParseLockfileOnEveryByteChanged(t *testing.T) {
+	size.Need(t, size.All) // some seconds
 	check := func(text string) {
 		if err := agree([]byte(text), int64(len(smallLock))); err != nil {
 			t.Fatalf("%v: %s", err, text)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 )
 
 func TestGroupsFillTheLayersAndNoMore(t *testing.T) {
@@ -44,6 +45,7 @@ func TestGroupsFillTheLayersAndNoMore(t *testing.T) {
 
 // More packages than layers: some layers are tarballs of our own making.
 func TestManyPackagesShareLayers(t *testing.T) {
+	size.Need(t, size.All) // some seconds
 	mirror, lock := synthetic(t, 154, 1000)
 	b := newBench(t, mirror)
 	first := b.mustBuild(b.container(lock))
