@@ -1,6 +1,7 @@
 package podman
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -107,7 +108,9 @@ func (p Podman) record(ctx context.Context) (end func(tidy bool), err error) {
 }
 
 // RemoveLeftovers removes the working containers of builds that were killed, and returns how many
-// there were. It keeps those of builds that last, and of all others who use this podman.
+// there were. Podman does not say whose one is: only that goes which came to be while such a build
+// lasted, and which nobody else can have made. What may be somebody's stays, and the error says why
+// and how to remove it.
 func (p Podman) RemoveLeftovers(ctx context.Context) (removed int, err error) {
 	records, err := filepath.Glob(filepath.Join(p.Builds, "*.json"))
 	if err != nil || len(records) == 0 || p.Builds == "" {
@@ -159,15 +162,24 @@ func (p Podman) removeOf(ctx context.Context, path string, now []workingContaine
 	if err := json.Unmarshal(text, &r); err != nil {
 		return 0, nil // cut off: it tells of nothing that could be removed
 	}
+	owner := p.Owner
+	if owner == nil {
+		owner = ownerOf
+	}
 	var ids []string
+	var why string
 	for _, c := range now {
 		during := !c.created.Before(r.Began.Add(-time.Second)) && c.created.Before(info.ModTime().Add(alive+time.Second))
 		if during && !slices.Contains(r.Before, c.id) {
 			ids = append(ids, c.id)
+			why = cmp.Or(why, owner(c.created))
 		}
 	}
-	if len(ids) == 0 {
+	switch {
+	case len(ids) == 0:
 		return 0, nil
+	case why != "":
+		return 0, fmt.Errorf("%s; if nobody needs them: podman rm --force %s", why, strings.Join(ids, " "))
 	}
 	cmd := p.command(append([]string{"rm", "--force"}, ids...)...)
 	cmd.Stdout = discard{}
@@ -203,4 +215,21 @@ func (p Podman) workingContainers(ctx context.Context) (found []workingContainer
 		}
 	}
 	return found, nil
+}
+
+// ownerOf says who else may have made a working container at some time, or "" where it is proved
+// that nobody has: builds that are at work are older than what they work in, and only buildah makes
+// some that stay when it ends.
+func ownerOf(created time.Time) string {
+	if _, err := command.LookPath("buildah"); err == nil {
+		return "buildah is installed, whose working containers stay when it ends"
+	}
+	atWork, known := command.Started("podman", "buildah")
+	switch {
+	case !known:
+		return "it cannot be told which programs are at work"
+	case slices.ContainsFunc(atWork, func(at time.Time) bool { return !at.After(created.Add(2 * time.Second)) }):
+		return "podman that is at work may have made them"
+	}
+	return ""
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -44,7 +47,8 @@ func (s *store) run(_ context.Context, c command.Cmd) error {
 func TestLeftoversOfAKilledBuildAreRemoved(t *testing.T) {
 	now := time.Now()
 	s := &store{created: map[string]time.Time{"older": now.Add(-time.Hour), "before": now}}
-	p := Podman{Run: s.run, Builds: t.TempDir()}
+	others := ""
+	p := Podman{Run: s.run, Builds: t.TempDir(), Owner: func(time.Time) string { return others }}
 	killed, kill := context.WithCancel(t.Context())
 	err := p.recorded(killed, func() error {
 		s.created["mine"], s.created["podman-run"] = time.Now(), time.Now()
@@ -58,6 +62,11 @@ func TestLeftoversOfAKilledBuildAreRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.created["later"] = now.Add(time.Hour)
+	others = "another build is at work"
+	if n, err := p.RemoveLeftovers(t.Context()); n != 0 || len(s.removed) > 0 || err == nil || !strings.Contains(err.Error(), "another build is at work; if nobody needs them: podman rm --force mine") {
+		t.Errorf("of what may be somebody else's: %d, %q, %v", n, s.removed, err)
+	}
+	others = ""
 	n, err := p.RemoveLeftovers(t.Context())
 	if n != 1 || err != nil || !slices.Equal(s.removed, []string{"mine"}) {
 		t.Errorf("removed %d: %q, %v", n, s.removed, err)
@@ -78,5 +87,31 @@ func TestABuildThatEndsIsNotRecordedAnyMore(t *testing.T) {
 	s.created["somebody's"] = time.Now()
 	if n, err := p.RemoveLeftovers(t.Context()); n != 0 || err != nil {
 		t.Errorf("removed %d, %v", n, err)
+	}
+}
+
+func TestAWorkingContainerMayBeThatOfPodmanAtWork(t *testing.T) {
+	if _, err := exec.LookPath("buildah"); err == nil {
+		t.Skip("buildah is installed: all may be its own")
+	}
+	if _, known := command.Started(); !known {
+		t.Skip("it cannot be told here which programs are at work")
+	}
+	program := filepath.Join(t.TempDir(), "podman") // the kernel calls a process by its file's name
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip(err)
+	}
+	if err := os.Symlink(sleep, program); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), program, "1000")
+	if err := build.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer build.Wait()         //nolint:errcheck // killed
+	defer build.Process.Kill() //nolint:errcheck // it may have ended
+	if why := ownerOf(time.Now().Add(time.Minute)); why != "podman that is at work may have made them" {
+		t.Errorf("younger than podman: %q", why)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/gateway"
@@ -26,6 +27,9 @@ type Podman struct {
 	Chroot bool     // build steps run in a chroot: where no container can be started
 
 	Builds string // a folder in which builds that last are written down; empty: nowhere
+
+	// Owner says who else may have made a working container at some time; nil asks this machine.
+	Owner func(created time.Time) string
 
 	Gateway   string             // where build steps find the gateway: HOST:PORT, as they see it
 	Namespace *gateway.Namespace // the network that build steps are in; nil: that of podman's machine
