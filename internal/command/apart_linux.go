@@ -77,6 +77,7 @@ func rootOf(pid int) string { return filepath.Join("/proc", strconv.Itoa(pid), "
 type process struct {
 	pid, parent, session int
 	start                string
+	dead                 bool // it has ended, and nobody has asked how
 }
 
 // kill ends a process, unless its number is another one's by now.
@@ -128,7 +129,7 @@ func readProcess(pid int) (process, error) {
 	if len(fields) < 20 {
 		return process{}, os.ErrInvalid
 	}
-	p := process{pid: pid, start: fields[19]}
+	p := process{pid: pid, start: fields[19], dead: fields[0] == "Z"}
 	if p.parent, err = strconv.Atoi(fields[1]); err == nil {
 		p.session, err = strconv.Atoi(fields[3])
 	}

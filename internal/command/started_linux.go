@@ -23,6 +23,9 @@ func Started(programs ...string) (at []time.Time, known bool) {
 		return nil, false
 	}
 	for _, p := range processes() {
+		if p.dead {
+			continue
+		}
 		name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.pid), "comm"))
 		if err != nil || !slices.Contains(programs, string(bytes.TrimSpace(name))) {
 			continue // it has ended, or is another program

@@ -26,6 +26,18 @@ func TestStartedTellsOfProgramsAtWork(t *testing.T) {
 	}
 	at, known := Started("named-sleep", "none")
 	_ = p.Process.Kill()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // until it has ended, and nobody has asked how
+		now, err := readProcess(p.Process.Pid)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("it has not ended: %v", err)
+		}
+		if now.dead {
+			break
+		}
+	}
+	if left, known := Started("named-sleep"); !known || len(left) != 0 {
+		t.Errorf("after it was killed: %v, %v", left, known)
+	}
 	_ = p.Wait() // killed
 	if !known || len(at) != 1 || at[0].Sub(before).Abs() > 3*time.Second {
 		t.Errorf("started at %v, told %v, %v", before, at, known)

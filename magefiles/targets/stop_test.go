@@ -22,6 +22,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/registry"
 
+	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
 	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/internal/testing/terminal"
@@ -338,6 +339,11 @@ func TestABuildInPodmanEndsWhenItIsInterrupted(t *testing.T) {
 				t.Fatal(err)
 			}
 			again := terminal.Program{Args: append([]string{filepath.Join(bin, "mage")}, c.args...), Dir: dir, Env: env, Columns: c.columns}
+			_, err = exec.LookPath("buildah")
+			if others, known := command.Started("podman", "buildah"); err == nil || !known || len(others) > 0 {
+				t.Log("what a killed build leaves was not tried: others who use podman here may have made it")
+				return
+			}
 			forget()
 			killed := terminal.Start(t, again)
 			atWork(killed)
