@@ -186,7 +186,7 @@ func TestNoPipelineHoldsASecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, secret := range []string{
-		"glpat-abcdefghijklmnopqrst", "AKIAIOSFODNN7EXAMPLE", "https://me:hunter2@example.org", "https://b.s3.amazonaws.com/x?X-Amz-Signature=abc",
+		"glpat-" + strings.Repeat("a", 20), "AKIA" + strings.Repeat("A", 16), "https://me:" + "password@example.org", "https://b.s3.amazonaws.com/x?X-Amz-Signature=abc",
 		"-----BEGIN OPENSSH PRIVATE KEY-----", "ghp_" + strings.Repeat("a", 36), "https://x.blob.core.windows.net/a?sv=1&sig=abc",
 	} {
 		c := GitLab{Command: "mage", Dir: "out/ci", Jobs: GitLabJob{Variables: map[string]string{"A": secret}}}

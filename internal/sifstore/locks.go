@@ -17,9 +17,9 @@ import (
 // and what a janitor of the build cache must leave for that.
 const locks = "locks/"
 
-// maxLock is how large a lockfile may be, in bytes: the largest known ones,
-// with 50 000 specs, have 80 MB.
-const maxLock = 256 << 20
+// maxLocks is how large all lockfiles of a store may be together, in bytes: the
+// largest known ones, with 50 000 specs, have 80 MB, usual ones two.
+const maxLocks = 1 << 30
 
 // sendLock stores the lockfile of a SIF. It comes before what refers to it. A
 // SIF of a definition file has none.
@@ -59,6 +59,7 @@ func Locks(ctx context.Context, store buildcache.Store, keys Keys) ([]Lockfile, 
 	}
 	var found []Lockfile
 	at := map[string]int{} // in found, by checksum
+	var read int64
 	for _, m := range c.manifests {
 		for _, s := range m.Files {
 			if s.Kind == sif.KindDefinitionFile {
@@ -68,10 +69,11 @@ func Locks(ctx context.Context, store buildcache.Store, keys Keys) ([]Lockfile, 
 				found[i].Files = append(found[i].Files, s.File)
 				continue
 			}
-			text, err := readLock(ctx, store, s.Lock)
+			text, err := readLock(ctx, store, s.Lock, maxLocks-read)
 			if err != nil {
 				return nil, fmt.Errorf("lockfile of %s: %w", s.File, err)
 			}
+			read += int64(len(text))
 			at[s.Lock] = len(found)
 			found = append(found, Lockfile{[]string{s.File}, s.Lock, text})
 		}
@@ -79,8 +81,9 @@ func Locks(ctx context.Context, store buildcache.Store, keys Keys) ([]Lockfile, 
 	return found, nil
 }
 
-// readLock returns nil where the store does not have the lockfile.
-func readLock(ctx context.Context, store buildcache.Store, sha string) ([]byte, error) {
+// readLock returns nil where the store does not have the lockfile. More bytes
+// than most are an error.
+func readLock(ctx context.Context, store buildcache.Store, sha string, most int64) ([]byte, error) {
 	if !hexSHA256.MatchString(sha) {
 		return nil, nil
 	}
@@ -92,9 +95,12 @@ func readLock(ctx context.Context, store buildcache.Store, sha string) ([]byte, 
 		return nil, err
 	}
 	defer body.Close()
-	text, err := io.ReadAll(io.LimitReader(body, maxLock+1))
+	text, err := io.ReadAll(io.LimitReader(body, most+1))
 	if err != nil {
 		return nil, err
+	}
+	if int64(len(text)) > most {
+		return nil, fmt.Errorf("the lockfiles there have more than %d MB", maxLocks>>20)
 	}
 	if !sif.IsLock(text, sha) {
 		return nil, fmt.Errorf("%s has another checksum than its name: upload the SIF again from where it was built", sif.LockKey(sha))

@@ -3,8 +3,10 @@ package targets
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/openbraininstitute/spacktainers/internal/pipeline/gather"
 )
@@ -27,7 +29,12 @@ func (Ci) Gather(ctx context.Context,
 		return err
 	}
 	g := a.env.GitLab
-	client := &gather.Client{API: or(api, g.API), JobToken: g.JobToken, Token: g.Token, Notice: func(text string) { a.Log.Warn(text) }}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout = time.Minute
+	client := &gather.Client{
+		HTTP: &http.Client{Transport: transport, Timeout: time.Hour},
+		API:  or(api, g.API), JobToken: g.JobToken, Token: g.Token, Notice: func(text string) { a.Log.Warn(text) },
+	}
 	if client.API != g.API {
 		client.JobToken = "" // it is for the job's own server
 	}
