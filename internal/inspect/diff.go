@@ -47,24 +47,51 @@ func ReadContents(ctx context.Context, c *registry.Client, ref name.Reference) (
 	}
 	var all []Contents
 	for _, published := range images {
-		img, err := c.Image(ctx, ref.Context(), published.Descriptor.Digest)
-		if err != nil {
-			return nil, err
-		}
-		text, err := attest.Lock(ctx, c, ref.Context(), published.Descriptor.Digest)
-		if err == nil && text == nil {
-			err = ErrNoLock
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s for %s: %w", ref, published.Platform, err)
-		}
-		one, err := contents(ref.String(), published.Platform, img, text)
+		one, err := readContents(ctx, c, ref, published)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, one)
 	}
 	return all, nil
+}
+
+func readContents(ctx context.Context, c *registry.Client, ref name.Reference, published registry.PlatformImage) (Contents, error) {
+	img, err := c.Image(ctx, ref.Context(), published.Descriptor.Digest)
+	if err != nil {
+		return Contents{}, err
+	}
+	text, err := attest.Lock(ctx, c, ref.Context(), published.Descriptor.Digest)
+	if err == nil && text == nil {
+		err = ErrNoLock
+	}
+	if err != nil {
+		return Contents{}, fmt.Errorf("%s for %s: %w", ref, published.Platform, err)
+	}
+	return contents(ref.String(), published.Platform, img, text)
+}
+
+// Upcoming says what changes from the image that the first of some tags leads to for a platform to
+// the one that is to be made from a lockfile, whose size is not known yet; nil where no tag leads to
+// one.
+func Upcoming(ctx context.Context, c *registry.Client, tags []name.Tag, platform string, lock *buildcache.Lockfile) (*Diff, error) {
+	for _, tag := range tags {
+		images, err := c.Images(ctx, tag)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(images, func(img registry.PlatformImage) bool { return img.Platform == platform })
+		if i < 0 {
+			continue
+		}
+		from, err := readContents(ctx, c, tag, images[i])
+		if err != nil {
+			return nil, err
+		}
+		d := Compare(from, Contents{Name: "to be built", Platform: platform, Specs: runtimeSpecs(lock)})
+		return &d, nil
+	}
+	return nil, nil
 }
 
 // LayoutContents reads the image of a layout, whose lockfile lies beside it as
@@ -128,7 +155,7 @@ type Diff struct {
 	Changes  []Change `json:"changes"`
 	Same     int      `json:"same"` // packages that are in both
 	OldSize  int64    `json:"old_bytes"`
-	NewSize  int64    `json:"new_bytes"`
+	NewSize  int64    `json:"new_bytes"`      // 0: it is not built yet
 	Download int64    `json:"download_bytes"` // bytes of the layers that only the new one has
 }
 

@@ -6,47 +6,109 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/openbraininstitute/spacktainers/internal/inspect"
 )
 
+// MaxMarkdown is how many bytes Markdown writes at most: GitHub shows summaries of up to 1 MiB, GitLab
+// notes of up to 1,000,000 characters, and each may say more beside it.
+const MaxMarkdown = 900_000
+
 // Markdown shows the graph in a job summary or a note of a merge request: what is to be done and
-// why, and the critical path. Names and reasons come from outside, and stay text.
-func (g *Graph) Markdown() string {
-	var b strings.Builder
+// why, which packages change of containers that are published, and the critical path. Names and
+// reasons come from outside, and stay text. What does not fit is counted.
+func (g *Graph) Markdown() string { return g.markdown(MaxMarkdown) }
+
+func (g *Graph) markdown(most int) string {
 	if g.Empty() {
-		fmt.Fprintf(&b, "**Nothing to build**: %d containers are up to date.\n", g.UpToDate)
-		return b.String()
+		return fmt.Sprintf("**Nothing to build**: %d containers are up to date.\n", g.UpToDate)
 	}
-	fmt.Fprintf(&b, "%s. About %s of work, at least %s.\n\n", g.Summary(), minutes(g.Work), minutes(g.Seconds))
-	b.WriteString("| step | platform | why | after |\n| --- | --- | --- | --- |\n")
+	b := &bounded{most: most}
+	fmt.Fprintf(b, "%s. About %s of work, at least %s.\n\n", g.Summary(), minutes(g.Work), minutes(g.Seconds))
+	var rows, critical []string
 	for _, s := range g.Steps {
-		if s.Kind == BaseImage || s.Kind == Concretization || s.Kind == Image {
-			fmt.Fprintf(&b, "| %s %s | %s | %s | %s |\n", s.Kind, cell(s.Name), cell(s.Platform), cells(s.Why), g.counts(s.Needs))
+		if s.Kind == BaseImage || s.Kind == Concretization || s.Kind == Image || s.Kind == SIF && len(s.Needs) == 0 {
+			rows = append(rows, fmt.Sprintf("| %s %s | %s | %s | %s |\n", s.Kind, cell(s.Name), cell(s.Platform), cells(s.Why), g.counts(s.Needs)))
 		}
 	}
-	g.packagesMarkdown(&b)
-	b.WriteString("\n<details><summary>Critical path</summary>\n\n")
+	b.rows("| step | platform | why | after |\n| --- | --- | --- | --- |\n", rows, len(rows))
 	for _, id := range g.Critical {
 		s := g.Steps[g.byID[id]]
-		fmt.Fprintf(&b, "1. %s %s, %s\n", s.Kind, cell(strings.TrimSpace(s.Name+" "+s.Version)), minutes(s.Seconds))
+		critical = append(critical, fmt.Sprintf("1. %s %s, %s\n", s.Kind, cell(strings.TrimSpace(s.Name+" "+s.Version)), minutes(s.Seconds)))
 	}
-	b.WriteString("\n</details>\n")
+	b.details("Critical path", "", critical, 1000)
+	g.packagesMarkdown(b)
+	g.changesMarkdown(b)
 	return b.String()
 }
 
-func (g *Graph) packagesMarkdown(b *strings.Builder) {
-	all := g.Of(Package, "")
-	if len(all) == 0 {
-		return
+func (g *Graph) packagesMarkdown(b *bounded) {
+	var rows []string
+	for _, s := range g.Of(Package, "") {
+		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s | %s |\n", cell(s.Name+"@"+s.Version), s.Hash[:min(7, len(s.Hash))], cell(s.Platform), cells(s.Containers), minutes(s.Seconds)))
 	}
-	fmt.Fprintf(b, "\n<details><summary>%s to build</summary>\n\n| package | hash | platform | for | estimate |\n| --- | --- | --- | --- | --- |\n", plural(len(all), "package"))
-	const most = 1000 // a note has a limit
-	for _, s := range all[:min(len(all), most)] {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", cell(s.Name+"@"+s.Version), s.Hash[:min(7, len(s.Hash))], cell(s.Platform), cells(s.Containers), minutes(s.Seconds))
+	b.details(plural(len(rows), "package")+" to build", "| package | hash | platform | for | estimate |\n| --- | --- | --- | --- | --- |\n", rows, 1000)
+}
+
+// changesMarkdown says of each container that is published what changes.
+func (g *Graph) changesMarkdown(b *bounded) {
+	left := 0
+	for _, s := range g.Of(Image, "") {
+		if s.Diff == nil {
+			continue
+		}
+		var rows []string
+		for _, c := range s.Diff.Changes {
+			rows = append(rows, c.Row())
+		}
+		title := fmt.Sprintf("%s for %s, against %s: %s", cell(s.Name), cell(s.Platform), cell(s.Diff.From), cell(s.Diff.Summary()))
+		if len(rows) == 0 && !b.row("\n"+title+"\n") || len(rows) > 0 && !b.details(title, inspect.TableHeader, rows, 200) {
+			left++
+		}
 	}
-	if more := len(all) - most; more > 0 {
-		fmt.Fprintf(b, "\nand %d more\n", more)
+	if left > 0 {
+		fmt.Fprintf(b, "\nWhat changes of %s more finds no room here: `ci:plan --json` has it.\n", plural(left, "container"))
 	}
+}
+
+// A bounded text has a size that only the lines pass which say what is left out.
+type bounded struct {
+	strings.Builder
+	most int
+}
+
+// row adds a part if there is room for it.
+func (b *bounded) row(text string) bool {
+	if b.Len()+len(text) > b.most {
+		return false
+	}
+	b.WriteString(text)
+	return true
+}
+
+// rows adds a table, of which so many rows at most.
+func (b *bounded) rows(header string, rows []string, most int) {
+	b.WriteString(header)
+	n := 0
+	for n < min(len(rows), most) && b.row(rows[n]) {
+		n++
+	}
+	if n < len(rows) {
+		fmt.Fprintf(b, "\nand %d more\n", len(rows)-n)
+	}
+}
+
+// details adds a table that is folded, if there is room for a beginning of it.
+func (b *bounded) details(title, header string, rows []string, most int) bool {
+	if len(rows) == 0 {
+		return true
+	}
+	if !b.row(fmt.Sprintf("\n<details><summary>%s</summary>\n\n", title)) {
+		return false
+	}
+	b.rows(header, rows, most)
 	b.WriteString("\n</details>\n")
+	return true
 }
 
 // Summary says in one line what is to be done.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/inspect"
 )
 
 // A Kind says what a step does.
@@ -46,6 +47,8 @@ type Step struct {
 
 	Seconds float64 `json:"seconds"`         // estimate of the time that it takes
 	Bytes   int64   `json:"bytes,omitempty"` // of the image that is there now; 0: not known
+
+	Diff *inspect.Diff `json:"diff,omitempty"` // of a container: from what is published; absent where nothing is, or where it was not asked for
 }
 
 // Time is the estimate of the time that the step takes.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/inspect"
 )
 
 // A Request is what a graph is made from.
@@ -28,8 +29,9 @@ type Container struct {
 	Lock     *buildcache.Lockfile // nil: there is none yet
 	Roots    []buildcache.Hash    // of Lock
 	UpToDate bool
-	Why      []string // it is not up to date, or may not be
-	Bytes    int64    // of the image that is there; 0: not known, or none
+	Why      []string      // it is not up to date, or may not be
+	Bytes    int64         // of the image that is there; 0: not known, or none
+	Diff     *inspect.Diff // from what is published; nil: nothing is, or it was not asked for
 
 	LockPath  string // where a lockfile is looked for, relative to the repository
 	Apptainer bool   // an Apptainer definition file: only a SIF is made of it
@@ -145,7 +147,7 @@ func (p *planner) container(c Container) error {
 		c.Why = append(slices.Clone(c.Why), "which packages it needs is known once it is locked")
 	}
 	image := Step{ID: stepID(Image, c.Platform, c.Name), Kind: Image, Name: c.Name, Version: c.Version, Platform: c.Platform,
-		Needs: needs, Why: c.Why, Seconds: p.request.Times.image().Seconds(), Bytes: c.Bytes}
+		Needs: needs, Why: c.Why, Seconds: p.request.Times.image().Seconds(), Bytes: c.Bytes, Diff: c.Diff}
 	p.add(image)
 	if p.request.SIF {
 		p.add(Step{ID: stepID(SIF, c.Platform, c.Name), Kind: SIF, Name: c.Name, Version: c.Version, Platform: c.Platform,

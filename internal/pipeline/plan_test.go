@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/internal/inspect"
 	"github.com/openbraininstitute/spacktainers/internal/testing/reallocks"
 	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 )
@@ -331,6 +332,39 @@ func TestMarkdownKeepsNamesAsText(t *testing.T) {
 		if strings.Contains(text, bad) {
 			t.Errorf("%q is in\n%s", bad, text)
 		}
+	}
+}
+
+// GitHub shows nothing of a summary that is too long, and GitLab refuses a note that is.
+func TestMarkdownStaysBelowItsLimit(t *testing.T) {
+	var containers []Container
+	for i := range 300 {
+		d := &inspect.Diff{From: "registry.example.org/c:latest", OldSize: 1 << 30, Same: 3}
+		for n := range 400 {
+			d.Changes = append(d.Changes, inspect.Change{Package: fmt.Sprintf("package-%d|`x`", n), Kind: inspect.Version, Old: strings.Repeat("1", 20), New: "<b>"})
+		}
+		containers = append(containers, Container{Name: fmt.Sprintf("c%d", i), Platform: "linux/amd64", Why: []string{"there is none"}, Diff: d,
+			Lock: &buildcache.Lockfile{}})
+	}
+	g, err := New(Request{Containers: containers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, most := range []int{MaxMarkdown, 100_000, 5000, 10} {
+		text := g.markdown(most)
+		if over := len(text) - most; over > 1000 {
+			t.Errorf("%d bytes more than %d", over, most)
+		}
+		if a, b := strings.Count(text, "<details>"), strings.Count(text, "</details>"); a != b {
+			t.Errorf("of %d bytes: %d folds are opened, %d closed", most, a, b)
+		}
+		if !strings.Contains(text, "finds no room here") {
+			t.Errorf("of %d bytes: nothing says what is left out", most)
+		}
+	}
+	text := g.Markdown()
+	if !strings.Contains(text, "\n\nand 200 more\n") || !strings.Contains(text, "| `package-0\\| x ` | version | `11111111111111111111` | `<b>` |\n") {
+		t.Errorf("%.3000s", text[strings.Index(text, "<details>"):])
 	}
 }
 

@@ -59,3 +59,18 @@ func TestTheSummarySaysWhatHasFailed(t *testing.T) {
 		t.Errorf("got %q, %v, want %q", text, err, want)
 	}
 }
+
+// GitHub shows nothing of a summary that is too long.
+func TestASummaryStaysAsLongAsItIsShown(t *testing.T) {
+	u := New(&bytes.Buffer{}, &bytes.Buffer{}, GitHub, Style{})
+	u.Summary = filepath.Join(t.TempDir(), "summary.md")
+	for range 3 {
+		if err := u.TableWith(strings.Repeat("long ", maxSummary/8), []string{"a"}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(u.Summary)
+	if err != nil || len(text) > maxSummary || !strings.HasSuffix(string(text), "the job's log has it.\n") {
+		t.Errorf("%d bytes, %v: …%q", len(text), err, text[len(text)-80:])
+	}
+}

@@ -15,6 +15,13 @@ import (
 // has one. Numbers are aligned to the right. A terminal that is too narrow gets sentences in several
 // lines, and digests and paths shortened; a file or a pipe gets all as it is.
 func (u *UI) Table(header []string, rows [][]string) error {
+	asMarkdown := func(cell string) string { return markdown.Replace(Line(cell)) }
+	return u.TableWith(newTable(header, rows, asMarkdown).RenderMarkdown()+"\n\n", header, rows)
+}
+
+// TableWith is Table, with another text for the job summary: Markdown, in which what comes from
+// outside is text.
+func (u *UI) TableWith(summary string, header []string, rows [][]string) error {
 	width := 0
 	if isTerminal(u.Out) {
 		width, _ = terminalSize(u.Out)
@@ -22,8 +29,7 @@ func (u *UI) Table(header []string, rows [][]string) error {
 	if err := u.writeTable(header, rows, width); err != nil {
 		return err
 	}
-	asMarkdown := func(cell string) string { return markdown.Replace(Line(cell)) }
-	return u.summarise(newTable(header, rows, asMarkdown).RenderMarkdown() + "\n\n")
+	return u.summarise(summary)
 }
 
 // writeTable writes a table that fits into a width; 0: any.

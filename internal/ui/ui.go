@@ -113,9 +113,24 @@ func (u *UI) summarise(markdown string) error {
 		return fmt.Errorf("job summary: %w", err)
 	}
 	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("job summary: %w", err)
+	}
+	const left = "\nMore finds no room in a summary: the job's log has it.\n"
+	switch room := maxSummary - info.Size(); {
+	case int64(len(markdown)+len(left)) <= room:
+	case int64(len(left)) <= room:
+		markdown = left
+	default:
+		return nil
+	}
 	_, err = file.WriteString(markdown)
 	return err
 }
+
+// maxSummary is how many bytes a job summary may have: GitHub shows nothing of a longer one.
+const maxSummary = 1 << 20
 
 // Size writes a number of bytes as people read it: 12 MiB.
 func Size(bytes int64) string { return humanize.IBytes(uint64(max(0, bytes))) }

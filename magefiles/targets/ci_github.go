@@ -66,6 +66,7 @@ func (Ci) Github(ctx context.Context,
 
 // githubOutputs plans, and hands the plan to the other jobs of a workflow.
 func (a *app) githubOutputs(ctx context.Context, github pipeline.GitHub, path string, o planOptions) error {
+	o.diff = a.Summary != ""
 	graph, err := a.plan(ctx, o)
 	if err != nil {
 		return err

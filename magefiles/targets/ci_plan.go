@@ -31,7 +31,7 @@ func (Ci) Plan(ctx context.Context,
 	force *bool, // plan also for what is up to date
 	release *bool, // at a shell: as for a release, which reads no build cache of branches (CI: on the protected default branch)
 	whyMiss *bool, // say of each container what its packages miss for, as containers:why-miss does
-	markdown *bool, // for a merge request
+	markdown *bool, // for a merge request: also which packages change of what is published
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
@@ -40,7 +40,7 @@ func (Ci) Plan(ctx context.Context,
 		return err
 	}
 	done := a.busy(ctx, "plan", "reading lockfiles, indexes and registries")
-	graph, err := a.plan(ctx, planOptions{name: name, platform: platform, mirror: mirror, registry: registry, release: release, force: or(force, false), whyMiss: or(whyMiss, false)})
+	graph, err := a.plan(ctx, planOptions{name: name, platform: platform, mirror: mirror, registry: registry, release: release, force: or(force, false), whyMiss: or(whyMiss, false), diff: or(markdown, false) || or(json, false) || a.Summary != ""})
 	done()
 	switch {
 	case err != nil:
@@ -78,7 +78,7 @@ func (a *app) showGraph(g *pipeline.Graph) error {
 		rows = append(rows, []string{string(s.Kind), name, s.Platform, ui.Took(s.Time()), mark, why})
 	}
 	if len(rows) > 0 {
-		if err := a.Table([]string{"step", "what", "platform", "about", "critical", "why"}, rows); err != nil {
+		if err := a.TableWith(g.Markdown(), []string{"step", "what", "platform", "about", "critical", "why"}, rows); err != nil {
 			return err
 		}
 	}
@@ -95,6 +95,7 @@ type planOptions struct {
 	name, platform, mirror, registry *string
 	release                          *bool
 	force, whyMiss                   bool
+	diff                             bool // say which packages change of what is published
 }
 
 // plan reads definitions, lockfiles, indexes and registries, and makes one graph of what is to be
@@ -135,6 +136,11 @@ func (a *app) plan(ctx context.Context, o planOptions) (*pipeline.Graph, error) 
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
+	}
+	if o.diff {
+		if err := a.addDiffs(ctx, request.Containers, o.registry); err != nil {
+			return nil, err
+		}
 	}
 	if o.whyMiss {
 		if err := a.addCauses(ctx, request.Containers, o.mirror, isRelease); err != nil {

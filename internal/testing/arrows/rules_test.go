@@ -36,7 +36,7 @@ var arrows = map[string][]string{
 	"internal/atomicfile":      {},
 	"internal/filelock":        {},
 	"internal/ctxio":           {},
-	"internal/pipeline":        {"buildcache", "internal/quote"},
+	"internal/pipeline":        {"buildcache", "internal/inspect", "internal/quote"},
 	"internal/page":            {},
 	"internal/scaffold":        {"internal/suggest"},
 	"internal/ui":              {},
