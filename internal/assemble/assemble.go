@@ -178,7 +178,7 @@ func selectPackages(c Container) (packages, externals []*buildcache.Spec, err er
 			externals = append(externals, spec)
 			continue
 		}
-		if arch := architecture(spec.Target); spec.Platform != "linux" || "linux/"+arch != c.Platform {
+		if arch := buildcache.Architecture(spec.Target); spec.Platform != "linux" || "linux/"+arch != c.Platform {
 			return nil, nil, fmt.Errorf("the lockfile is for another platform: %s was built for %s on %s, not for %s", spec, spec.Target, spec.Platform, c.Platform)
 		}
 		packages = append(packages, spec)
@@ -262,25 +262,6 @@ func describe(group []payload) string {
 		names = append(names, p.Spec.String())
 	}
 	return strings.Join(names, " ")
-}
-
-// families maps the beginnings of Spack's targets (microarchitectures of
-// archspec) to OCI architectures; whatever begins otherwise is an x86_64.
-var families = []struct{ begins, architecture string }{
-	{"aarch64", "arm64"}, {"armv8", "arm64"}, {"armv9", "arm64"}, {"a64fx", "arm64"}, {"cortex_", "arm64"},
-	{"neoverse_", "arm64"}, {"graviton", "arm64"}, {"thunderx", "arm64"},
-	{"m1", "arm64"}, {"m2", "arm64"}, {"m3", "arm64"}, {"m4", "arm64"},
-	{"ppc64le", "ppc64le"}, {"power", "ppc64le"}, {"ppc64", "ppc64"}, {"riscv64", "riscv64"}, {"u74mc", "riscv64"},
-}
-
-// architecture is the OCI name of the architecture that a Spack target runs on.
-func architecture(target string) string {
-	for _, family := range families {
-		if strings.HasPrefix(target, family.begins) {
-			return family.architecture
-		}
-	}
-	return "amd64"
 }
 
 // draft collects an image.
