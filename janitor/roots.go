@@ -37,8 +37,8 @@ func ParseLock(name string, text []byte) (Lock, error) {
 	return ReadLock(name, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil })
 }
 
-// full reads all that a lockfile says.
-func (l Lock) full() (*buildcache.Lockfile, error) {
+// Full reads all that a lockfile says.
+func (l Lock) Full() (*buildcache.Lockfile, error) {
 	body, err := l.open()
 	if err != nil {
 		return nil, err

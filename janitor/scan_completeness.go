@@ -270,7 +270,7 @@ func (r *scanner) absentRoots() ([]*buildcache.Spec, error) {
 		if len(numbers) == 0 {
 			continue
 		}
-		full, err := l.full() // where its files would lie is not in the graph
+		full, err := l.Full() // where its files would lie is not in the graph
 		if err != nil {
 			return nil, fmt.Errorf("lock %s: %w", l.Name, err)
 		}

@@ -44,7 +44,7 @@ function show(at) {
   }
   byId("notes").hidden = !data.notes.length;
   fill(byId("notes"), ...data.notes.map((note) => make("li", note)));
-  totals(); map(); drawAges(); drawGrowth(); goes(); packages(); search();
+  totals(); map(); drawAges(); drawGrowth(); goes(); builds(); packages(); search();
 }
 
 function totals() {
@@ -285,6 +285,37 @@ function why(i) {
   const rule = data.picture.rules[specs.rule[i]];
   if (specs.state[i] > 1 && specs.from[i]) return "it needs " + label(specs.from[i] - 1) + ", which goes";
   return rule;
+}
+
+// builds says of each container which packages are not cached, and what they miss for.
+function builds() {
+  const b = data.builds, faint = (text) => make("p", text, { class: "faint" });
+  if (!b) return fill(byId("builds"), faint("It is not known what is installed: give lockfiles or images."));
+  if (b.problem) return fill(byId("builds"), make("p", "It cannot be said: " + b.problem));
+  const parts = (b.built || []).map((c, at) => {
+    const box = make("details", null, { class: "container" }), head = make("summary");
+    box.open = at < 3;
+    head.append(make("b", c.names.join(", ") + (c.more_names ? " and " + number(c.more_names) + " more" : "")), " ",
+      make("span", count(c.missing, "package") + " would be built, " + number(c.cached) + (c.cached === 1 ? " is" : " are") + " cached", { class: "faint" }));
+    const list = make("ul");
+    for (const cause of c.causes) {
+      const li = make("li", cause.text), more = make("details");
+      more.append(make("summary", "what differs"));
+      if (cause.differences.some((d) => d.wanted || d.cached)) {
+        more.append(table(["", "wanted", "cached"], cause.differences.map((d) => [d.what, d.wanted || "none", d.cached || "none"]), ["w", "w", "w"]));
+      }
+      more.append(table(["spec", "nearest that is cached"], cause.specs.map(([spec, nearest]) => [spec, nearest || "none"]), ["w", "w"]));
+      li.append(more);
+      list.append(li);
+    }
+    if (c.more_causes) list.append(make("li", "… and " + count(c.more_causes, "cause") + " more: see containers:why-miss", { class: "faint" }));
+    box.append(head, list);
+    return box;
+  });
+  if (b.more) parts.push(faint("… and " + count(b.more, "container") + " more of which less would be built."));
+  if (b.whole) parts.push(make("p", (parts.length ? count(b.whole, "other lockfile") : count(b.whole, "lockfile")) + (b.whole === 1 ? ": all of its" : ": all of their") + " packages are cached, so that nothing would be built."));
+  if (b.elsewhere) parts.push(faint(count(b.elsewhere, "lockfile") + " of other platforms, which have another build cache."));
+  fill(byId("builds"), ...parts);
 }
 
 function packages() {

@@ -17,6 +17,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/page"
 	"github.com/openbraininstitute/spacktainers/internal/testing/chromiumtest"
 	"github.com/openbraininstitute/spacktainers/internal/testing/synth"
+	"github.com/openbraininstitute/spacktainers/internal/whymiss"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
@@ -32,7 +33,7 @@ func aMirror(name string, picture janitor.Picture, known bool) mirror {
 			t.Specs, t.Objects, t.Bytes = t.Specs+1, t.Objects+3, t.Bytes+bytes
 		}
 	}
-	m := mirror{"mirror": name, "made": "2026-03-01T12:00:00Z", "notes": []string{}, "totals": t, "runs": []any{}, "picture": picture, "condemned": nil, "due": nil}
+	m := mirror{"mirror": name, "made": "2026-03-01T12:00:00Z", "notes": []string{}, "totals": t, "runs": []any{}, "picture": picture, "condemned": nil, "due": nil, "builds": nil}
 	if known {
 		m["condemned"], m["due"] = janitor.Totals{Specs: 1, Bytes: 1}, janitor.Totals{}
 	}
@@ -68,7 +69,21 @@ func hostile() mirror {
 	}
 	m := aMirror("s3://"+ill[0], p, true)
 	m["notes"] = ill
+	m["builds"] = builds(ill)
 	return m
+}
+
+// builds says of as many containers as there are names that each misses something of its name.
+func builds(names []string) whymiss.Overview {
+	o := whymiss.Overview{Whole: 2, More: 7, Elsewhere: 1}
+	for i, name := range names {
+		o.Built = append(o.Built, whymiss.Built{Names: []string{name, "tag of " + name}, More: 3, Missing: len(names) - i, Cached: 1, Others: 2, Causes: []whymiss.Summary{
+			{Text: "7 packages miss because " + name + "'s recipe changed", Specs: [][2]string{{name, "nearest " + name}},
+				Differences: []whymiss.Difference{{Kind: whymiss.Kind(name), What: name, Wanted: name, Cached: "no " + name}}},
+			{Text: "no spec named " + name + " is cached", Specs: [][2]string{{name, ""}}, Differences: []whymiss.Difference{{Kind: whymiss.Unknown, What: "name"}}},
+		}})
+	}
+	return o
 }
 
 func TestAHostileNameEndsNoScript(t *testing.T) {
@@ -234,6 +249,51 @@ func TestThePageInChromium(t *testing.T) {
 
 	b.Open(write(t, aMirror("empty", janitor.NewPicture(), false)), 800, 600, false)
 	check(t, b)
+}
+
+func TestThePageSaysWhyPackagesAreBuilt(t *testing.T) {
+	b := chromiumtest.Start(t)
+	const text, inner = "document.querySelector('#builds').innerText.trim()", "document.querySelector('#builds li summary')"
+	m := aMirror("s3://our-cache", janitor.NewPicture(), true)
+	open := func(value any, width int, dark bool) {
+		t.Helper()
+		m["builds"] = value
+		b.Open(write(t, m), width, 900, dark)
+		check(t, b)
+	}
+	open(builds([]string{"images/server:1.2 for linux/amd64", "b", "c", "d"}), 1280, false)
+	want(t, b, "document.querySelectorAll('#builds .container').length", 4.0)
+	want(t, b, "document.querySelectorAll('#builds .container[open]').length", 3.0)
+	want(t, b, "document.querySelector('#builds .container > summary').innerText",
+		"images/server:1.2 for linux/amd64, tag of images/server:1.2 for linux/amd64 and 3 more 4 packages would be built, 1 is cached")
+	want(t, b, "document.querySelector('#builds li').firstChild.textContent", "7 packages miss because images/server:1.2 for linux/amd64's recipe changed")
+	want(t, b, "document.querySelectorAll('#builds table').length", 4*3.0)
+	if all, _ := b.Eval(text).(string); !strings.HasSuffix(all, "… and 7 containers more of which less would be built.\n\n2 other lockfiles: all of their packages are cached, so that nothing would be built.\n\n1 lockfile of other platforms, which have another build cache.") {
+		t.Errorf("got %q", all)
+	}
+	picture(t, b, "builds-light")
+
+	// What differs opens by the keyboard.
+	b.Eval("document.querySelector('#builds .container > summary').focus()")
+	b.Press("Tab", 9)
+	want(t, b, "document.activeElement === "+inner, true)
+	want(t, b, inner+".parentNode.open", false)
+	b.Press("Enter", 13)
+	want(t, b, inner+".parentNode.open", true)
+	picture(t, b, "builds-open")
+	check(t, b)
+
+	open(builds([]string{strings.Repeat("long", 100), "b"}), 390, true)
+	b.Eval("document.querySelectorAll('#builds details').forEach((d) => d.open = true)")
+	check(t, b)
+	picture(t, b, "builds-dark-narrow")
+
+	open(whymiss.Overview{Whole: 1}, 1280, false)
+	want(t, b, text, "1 lockfile: all of its packages are cached, so that nothing would be built.")
+	open(whymiss.Overview{Problem: "the build cache has no index"}, 1280, false)
+	want(t, b, text, "It cannot be said: the build cache has no index")
+	open(nil, 1280, false)
+	want(t, b, text, "It is not known what is installed: give lockfiles or images.")
 }
 
 // big is a picture of a cache as big as one likes, in which a third goes.

@@ -10,18 +10,42 @@ import (
 // Date fills in when the nearest specs of the first causes were uploaded, as far as one listing for
 // each tells: indexes do not say. What cannot be listed stays without a date.
 func (r *Report) Date(ctx context.Context, stores []buildcache.Store, causes int) {
-	for i := range r.Causes[:min(causes, len(r.Causes))] {
-		c := &r.Causes[i]
-		if len(c.Nearest) == 0 {
-			continue
-		}
-		for _, store := range stores {
-			if at := uploaded(ctx, store, c.Nearest[0].Found); !at.IsZero() {
-				c.Nearest[0].Uploaded = at.UTC().Format(time.DateOnly)
-				break
-			}
+	d := dates{stores: stores, left: causes}
+	d.fill(ctx, r.Causes)
+}
+
+// dates finds out when specs were uploaded, each once.
+type dates struct {
+	stores []buildcache.Store
+	left   int                        // specs that may be looked up
+	known  map[buildcache.Hash]string // YYYY-MM-DD
+}
+
+func (d *dates) fill(ctx context.Context, causes []Cause) {
+	for _, c := range causes {
+		if len(c.Nearest) > 0 {
+			c.Nearest[0].Uploaded = d.of(ctx, c.Nearest[0].Found)
 		}
 	}
+}
+
+func (d *dates) of(ctx context.Context, s *buildcache.Spec) string {
+	date, found := d.known[s.Hash]
+	if found || d.left == 0 {
+		return date
+	}
+	d.left--
+	for _, store := range d.stores {
+		if at := uploaded(ctx, store, s); !at.IsZero() {
+			date = at.UTC().Format(time.DateOnly)
+			break
+		}
+	}
+	if d.known == nil {
+		d.known = map[buildcache.Hash]string{}
+	}
+	d.known[s.Hash] = date
+	return date
 }
 
 // uploaded returns when the manifest or spec file of a spec was written; zero if it is not found

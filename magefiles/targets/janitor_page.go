@@ -12,8 +12,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/atomicfile"
 	"github.com/openbraininstitute/spacktainers/internal/page"
+	"github.com/openbraininstitute/spacktainers/internal/whymiss"
 	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
@@ -25,14 +27,15 @@ type reportPage struct {
 
 // A drawnMirror is a build cache as the page's script takes it.
 type drawnMirror struct {
-	Mirror    string          `json:"mirror"`
-	Made      time.Time       `json:"made"`
-	Notes     []string        `json:"notes"`
-	Totals    janitor.Totals  `json:"totals"`
-	Condemned *janitor.Totals `json:"condemned"` // null: it is not known what must stay
-	Due       *janitor.Totals `json:"due"`
-	Runs      []pastRun       `json:"runs"` // ascending, this one last
-	Picture   janitor.Picture `json:"picture"`
+	Mirror    string            `json:"mirror"`
+	Made      time.Time         `json:"made"`
+	Notes     []string          `json:"notes"`
+	Totals    janitor.Totals    `json:"totals"`
+	Condemned *janitor.Totals   `json:"condemned"` // null: it is not known what must stay
+	Due       *janitor.Totals   `json:"due"`
+	Runs      []pastRun         `json:"runs"` // ascending, this one last
+	Picture   janitor.Picture   `json:"picture"`
+	Builds    *whymiss.Overview `json:"builds"` // null: no lockfile says what is installed
 }
 
 // A pastRun is what a plan on this machine found in a build cache.
@@ -42,12 +45,17 @@ type pastRun struct {
 	Bytes int64     `json:"bytes"`
 }
 
-// add draws a build cache: as a plan has seen it or, without one, a scan.
-func (p *reportPage) add(m *mirrorStore, report janitor.Report, plan *janitor.Plan, scan *janitor.Scan) {
-	if p.path == "" {
-		return
+// draw adds a build cache to the page, if one is wanted: as a plan has seen it or, without one, a
+// scan.
+func (r janitorRun) draw(ctx context.Context, m *mirrorStore, report janitor.Report, plan *janitor.Plan, scan *janitor.Scan, locks []janitor.Lock) error {
+	if r.page.path == "" {
+		return nil
 	}
-	d := drawnMirror{Mirror: m.url, Made: time.Now().UTC(), Notes: []string{}, Totals: report.Totals}
+	builds, err := r.builds(ctx, m, locks)
+	if err != nil {
+		return err
+	}
+	d := drawnMirror{Mirror: m.url, Made: time.Now().UTC(), Notes: []string{}, Totals: report.Totals, Builds: builds}
 	if plan != nil {
 		d.Picture, d.Condemned, d.Due, d.Notes = plan.Picture(), &plan.Room, &plan.Due, append(d.Notes, plan.Notes...)
 		if plan.Brake != "" {
@@ -60,7 +68,8 @@ func (p *reportPage) add(m *mirrorStore, report janitor.Report, plan *janitor.Pl
 		d.Notes = append(d.Notes, fmt.Sprintf("%d packages are damaged: see janitor:verify", report.Damaged))
 	}
 	d.Runs = append(pastRuns(filepath.Join(outDir, "janitor"), m.name), pastRun{d.Made, d.Totals.Specs, d.Totals.Bytes})
-	p.Mirrors = append(p.Mirrors, d)
+	r.page.Mirrors = append(r.page.Mirrors, d)
+	return nil
 }
 
 // write writes the page, where one is wanted and there is something to draw.
@@ -117,4 +126,37 @@ func (r janitorRun) planToDraw(ctx context.Context, j janitor.Janitor, named boo
 	}
 	r.Log.Warn("what must stay is not known, and so not drawn", "why", err)
 	return nil, nil
+}
+
+// builds says what is built of the containers whose lockfiles are roots, and why the build cache
+// does not have it; nil where there are none. What cannot be said is no error: the page has the rest.
+func (r janitorRun) builds(ctx context.Context, m *mirrorStore, locks []janitor.Lock) (*whymiss.Overview, error) {
+	if len(locks) == 0 {
+		return nil, nil
+	}
+	var sources []whymiss.Source
+	for _, l := range locks {
+		sources = append(sources, whymiss.Source{Name: l.Name, Lock: l.Full})
+	}
+	stores := []buildcache.Store{m.Store}
+	var overview whymiss.Overview
+	cached, err := whymiss.Read(ctx, stores...)
+	if err == nil {
+		defer cached.Close()
+		overview, err = whymiss.Look(ctx, sources, r.platformsOf(m.at), cached, stores)
+	}
+	if err != nil && ctx.Err() == nil {
+		overview.Problem, err = err.Error(), nil
+	}
+	return &overview, err
+}
+
+// platformsOf are the platforms whose build cache a mirror is, by the configuration.
+func (a *app) platformsOf(mirror buildcache.Location) (platforms []string) {
+	for _, name := range sortedKeys(a.config.Platforms) {
+		if at, err := buildcache.ParseLocation(a.config.Platforms[name].Mirror, ""); err == nil && at.Same(mirror) {
+			platforms = append(platforms, name)
+		}
+	}
+	return platforms
 }

@@ -60,10 +60,16 @@ func (r janitorRun) report(ctx context.Context, m *mirrorStore, wanted bool, top
 	}
 	out := reported{Mirror: m.url}
 	var plan *janitor.Plan
+	var locks []janitor.Lock // those that the plan goes by
 	if wanted || r.page.path != "" {
 		j, err := r.janitor(m)
 		if err != nil {
 			return err
+		}
+		j.Roots = func(ctx context.Context) (janitor.Roots, error) {
+			roots, err := r.roots(ctx)
+			locks = roots.Locks
+			return roots, err
 		}
 		if plan, err = r.planToDraw(ctx, j, wanted); err != nil {
 			return err
@@ -77,16 +83,14 @@ func (r janitorRun) report(ctx context.Context, m *mirrorStore, wanted bool, top
 		if out.Report, err = janitor.NewReport(ctx, m.Store, s, top, time.Now()); err != nil {
 			return err
 		}
-		r.page.add(m, out.Report, nil, s)
-		return r.endReport(out, top)
+		return errors.Join(r.draw(ctx, m, out.Report, nil, s, locks), r.endReport(out, top))
 	}
 	var err error
 	if out.Report, err = plan.Report(ctx, m.Store, top, time.Now()); err != nil {
 		return err
 	}
 	out.Condemned, out.Due = &plan.Room, &plan.Due
-	r.page.add(m, out.Report, plan, nil)
-	return r.endReport(out, top)
+	return errors.Join(r.draw(ctx, m, out.Report, plan, nil, locks), r.endReport(out, top))
 }
 
 func (r janitorRun) endReport(out reported, top int) error {

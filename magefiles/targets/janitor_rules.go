@@ -26,10 +26,8 @@ type ruleFlags struct {
 // of the mirror, or that for all.
 func (r janitorRun) policy(mirror buildcache.Location) (policy janitor.Policy, err error) {
 	rules, flags := r.config.Janitor, r.rules
-	for _, p := range r.config.Platforms {
-		if at, err := buildcache.ParseLocation(p.Mirror, ""); err == nil && at.Same(mirror) {
-			rules = p.Janitor.over(rules)
-		}
+	for _, name := range r.platformsOf(mirror) {
+		rules = r.config.Platforms[name].Janitor.over(rules)
 	}
 	policy = janitor.Policy{NoRoots: or(flags.noRoots, false), KeepLast: or(flags.keepLast, rules.KeepLast), MaxFraction: rules.MaxFraction,
 		EvenIfWritten: or(flags.evenIfWritten, false), Packages: flags.packages}
