@@ -18,7 +18,7 @@ func (c GitLab) Root() ([]byte, error) {
 	builds := sequence(mapping("if", scheduled, "when", "never"), mapping("when", "on_success"))
 	w.add("plan", mapping("extends", ".other", "stage", "plan", "rules", builds,
 		"script", strings2node([]string{c.Command + " ci:gitlab --out=" + c.Dir}),
-		"artifacts", mapping("paths", strings2node([]string{c.Dir}), "expire_in", "1 week")))
+		"artifacts", mapping("paths", strings2node([]string{c.Dir + "/"}), "expose_as", "What is to be built", "expire_in", "1 week")))
 	w.add("build", mapping("stage", "build", "needs", strings2node([]string{"plan"}), "rules", builds,
 		"trigger", mapping("include", sequence(mapping("artifact", c.Dir+"/"+pipelineFile, "job", "plan")), "strategy", "depend"),
 		"variables", mapping("PARENT_PIPELINE_ID", "$CI_PIPELINE_ID")))

@@ -3,12 +3,10 @@ package targets
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"strconv"
-	"time"
 
-	"github.com/openbraininstitute/spacktainers/internal/pipeline/gather"
+	"github.com/openbraininstitute/spacktainers/internal/pipeline/gitlabapi"
 )
 
 // Gather fetches artifacts of a pipeline of GitLab and of all child pipelines below
@@ -29,17 +27,13 @@ func (Ci) Gather(ctx context.Context,
 		return err
 	}
 	g := a.env.GitLab
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.ResponseHeaderTimeout = time.Minute
-	client := &gather.Client{
-		HTTP: &http.Client{Transport: transport, Timeout: time.Hour},
-		API:  or(api, g.API), JobToken: g.JobToken, Token: g.Token, Notice: func(text string) { a.Log.Warn(text) },
-	}
+	client := gitlabClient(a, or(api, g.API))
+	client.JobToken, client.Token = g.JobToken, g.Token
 	if client.API != g.API {
 		client.JobToken = "" // it is for the job's own server
 	}
 	number, err := strconv.ParseInt(or(pipeline, g.Pipeline), 10, 64)
-	request := gather.Request{Project: or(project, g.Project), Pipeline: number, Jobs: or(jobs, ""), Paths: or(paths, "")}
+	request := gitlabapi.Request{Project: or(project, g.Project), Pipeline: number, Jobs: or(jobs, ""), Paths: or(paths, "")}
 	if client.API == "" || request.Project == "" || err != nil || number <= 0 {
 		return wrongCall("which pipeline? In a job of GitLab CI it is that of the job; elsewhere: mage ci:gather --api=https://gitlab.example.org/api/v4 --project=GROUP/NAME --pipeline=NUMBER")
 	}
@@ -47,12 +41,12 @@ func (Ci) Gather(ctx context.Context,
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	found, err := gather.Gather(ctx, client, request, dir)
+	found, err := gitlabapi.Gather(ctx, client, request, dir)
 	if err != nil {
 		return err
 	}
 	if or(json, false) {
-		return a.JSON(append([]gather.Job{}, found...))
+		return a.JSON(append([]gitlabapi.Job{}, found...))
 	}
 	var rows [][]string
 	for _, j := range found {
@@ -63,6 +57,6 @@ func (Ci) Gather(ctx context.Context,
 			return err
 		}
 	}
-	a.Log.Info("gathered", "jobs", len(found), "files", gather.Total(found), "folder", dir)
+	a.Log.Info("gathered", "jobs", len(found), "files", gitlabapi.Total(found), "folder", dir)
 	return nil
 }

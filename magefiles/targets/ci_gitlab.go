@@ -3,6 +3,7 @@ package targets
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -18,11 +19,15 @@ import (
 // pipelinesDir is where the files of pipelines are written.
 const pipelinesDir = "out/ci"
 
+// planFile is what is planned, in Markdown, beside the pipelines: GitLab has no job summaries.
+const planFile = "plan.md"
+
 var folder = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]*$`)
 
 // Gitlab writes pipelines of GitLab CI that build what ci:plan shows: pipeline.yml,
 // and the children that it starts where one file is not enough. Each job calls one
-// target. Where nothing is to be built the pipeline does nothing.
+// target. Where nothing is to be built the pipeline does nothing. Beside them is
+// plan.md; in a merge request it becomes a note where ci: gitlab: note_token is set.
 func (Ci) Gitlab(ctx context.Context,
 	out *string, // folder below the repository (default: out/ci)
 	root *bool, // print the .gitlab-ci.yml that plans and starts pipeline.yml, and write nothing
@@ -53,7 +58,7 @@ func (Ci) Gitlab(ctx context.Context,
 		_, err = os.Stdout.Write(text)
 		return err
 	}
-	options := planOptions{name: name, platform: platform, mirror: mirror, registry: registry, release: release, force: or(force, false)}
+	options := planOptions{name: name, platform: platform, mirror: mirror, registry: registry, release: release, force: or(force, false), diff: true}
 	graph, err := a.plan(ctx, options)
 	if err == nil {
 		graph, writer.Mirror, err = a.pushable(ctx, graph, options)
@@ -65,9 +70,12 @@ func (Ci) Gitlab(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	if err := writePipelines(dir, files); err != nil {
+	text := graph.Markdown()
+	err = errors.Join(writePipelines(dir, files), atomicfile.Write(filepath.Join(dir, planFile), []byte(text), 0o644))
+	if err != nil {
 		return err
 	}
+	a.writeNote(ctx, text)
 	a.Log.Info(graph.Summary(), "work", ui.Took(seconds(graph.Work)), "at-least", ui.Took(seconds(graph.Seconds)))
 	return a.showPipelines(dir, files, or(json, false))
 }

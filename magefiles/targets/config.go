@@ -207,6 +207,7 @@ type gitlabAPI struct {
 	API, Project, Pipeline string
 	JobToken               string // of this job
 	Token                  string // that the user has given
+	MergeRequest, Target   string // its number, and that of the project that it is made to
 }
 
 func readEnvironment() environment {
@@ -231,6 +232,7 @@ func readEnvironment() environment {
 		GitLab: gitlabAPI{
 			API: os.Getenv("CI_API_V4_URL"), Project: os.Getenv("CI_PROJECT_ID"), Pipeline: os.Getenv("CI_PIPELINE_ID"),
 			JobToken: os.Getenv("CI_JOB_TOKEN"), Token: os.Getenv("GITLAB_API_TOKEN"),
+			MergeRequest: os.Getenv("CI_MERGE_REQUEST_IID"), Target: os.Getenv("CI_MERGE_REQUEST_PROJECT_ID"),
 		},
 	}
 	for _, name := range []string{publicKeyVariable, privateKeyVariable, gitVariable} {
@@ -281,6 +283,9 @@ func (e environment) hasAWSChain() bool {
 func (environment) login(name string) registry.Login {
 	return registry.Login{User: os.Getenv(name + "_USER"), Password: os.Getenv(name + "_PASSWORD")}
 }
+
+// secret is the value of a variable that the configuration names.
+func (environment) secret(name string) string { return os.Getenv(name) }
 
 // has reports whether a variable is set, and nothing of its value.
 func (environment) has(name string) bool { return os.Getenv(name) != "" }

@@ -22,6 +22,7 @@ type GitLabPipelines struct {
 	Steps     map[string]GitLabJobs `yaml:"steps"`     // over those, by what a job does: base, lock, package, index, container, publish or sif
 	Platforms map[string]GitLabJobs `yaml:"platforms"` // over those, by platform
 	Limits    GitLabLimits          `yaml:"limits"`
+	NoteToken string                `yaml:"note_token"` // name of the variable with a token that may write a note into merge requests; the token never stands here
 }
 
 // GitLabJobs are what jobs are run with.
@@ -102,6 +103,10 @@ func (c Config) checkGitLab(data []byte, fail func(at *yaml.Node, format string,
 	if strings.ContainsAny(g.Command, "\n\r\x00") {
 		_, at := yamlstrict.Find(data, "ci", "gitlab", "command")
 		fail(at, "command is one line of shell, in front of the target's name")
+	}
+	if g.NoteToken != "" && !ciVariable.MatchString(g.NoteToken) {
+		_, at := yamlstrict.Find(data, "ci", "gitlab", "note_token")
+		fail(at, "note_token is no name of a variable of GitLab's settings, in which the token is")
 	}
 	check := func(j GitLabJobs, keys ...string) {
 		j.check(func(key, format string, args ...any) {

@@ -23,7 +23,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/doctor"
 	"github.com/openbraininstitute/spacktainers/internal/inspect"
 	"github.com/openbraininstitute/spacktainers/internal/pipeline"
-	"github.com/openbraininstitute/spacktainers/internal/pipeline/gather"
+	"github.com/openbraininstitute/spacktainers/internal/pipeline/gitlabapi"
 	"github.com/openbraininstitute/spacktainers/internal/podman"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
 	"github.com/openbraininstitute/spacktainers/internal/release"
@@ -78,7 +78,7 @@ var results = []struct {
 	{"janitor:simulate", "", simulated{}},
 	{"ci:plan", "", pipeline.Graph{}},
 	{"ci:gitlab,ci:split", "", []writtenPipeline{}},
-	{"ci:gather", "", []gather.Job{}},
+	{"ci:gather", "", []gitlabapi.Job{}},
 	{"ci:package", "", []podman.PackageResult{}},
 	{"doctor", "", []doctor.Finding{}},
 	{"release", "", []release.File{}},

@@ -1,4 +1,4 @@
-package gather
+package gitlabapi
 
 import (
 	"archive/zip"

@@ -1,4 +1,4 @@
-package gather
+package gitlabapi
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -65,13 +66,17 @@ type bridge struct {
 
 func escape(project string) string { return url.PathEscape(project) }
 
-// pages reads all pages of a list.
+// pages reads all pages of a list, of which no more items than most are taken.
 func (c *Client) pages(ctx context.Context, path string, into any, most int) error {
 	var all []json.RawMessage
+	separator := "?"
+	if strings.Contains(path, "?") {
+		separator = "&"
+	}
 	for page := 1; ; page++ {
 		var items []json.RawMessage
 		next := ""
-		err := c.get(ctx, fmt.Sprintf("%s?per_page=%d&page=%d", path, perPage, page), func(r *http.Response) error {
+		err := c.get(ctx, fmt.Sprintf("%s%sper_page=%d&page=%d", path, separator, perPage, page), func(r *http.Response) error {
 			var text bytes.Buffer
 			if _, err := limited(&text, r.Body, maxPage); err != nil {
 				return err
@@ -189,10 +194,18 @@ func isRefused(err error) bool {
 }
 
 func (c *Client) try(ctx context.Context, path, header, value string, read func(*http.Response) error) error {
+	return c.again(ctx, func() error { return c.once(ctx, http.MethodGet, path, header, value, nil, read) })
+}
+
+// again calls do until it succeeds, for as long as another try may help.
+func (c *Client) again(ctx context.Context, do func() error) error {
 	for n := 1; ; n++ {
-		err := c.once(ctx, path, header, value, read)
+		err := do()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
 		wait, again := retry(err, n)
-		if err == nil || !again || n == maxTries || ctx.Err() != nil {
+		if !again || n == maxTries {
 			return err
 		}
 		if c.Notice != nil {
@@ -233,10 +246,14 @@ func (c *Client) sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (c *Client) once(ctx context.Context, path, header, value string, read func(*http.Response) error) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.API+"/"+path, nil)
+// once sends one request, with a body in JSON where there is one.
+func (c *Client) once(ctx context.Context, method, path, header, value string, body []byte, read func(*http.Response) error) error {
+	request, err := http.NewRequestWithContext(ctx, method, c.API+"/"+path, bytes.NewReader(body))
 	if err != nil {
 		return &badAnswer{err}
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
 	}
 	if header != "" {
 		request.Header.Set(header, value)
@@ -254,7 +271,7 @@ func (c *Client) once(ctx context.Context, path, header, value string, read func
 		return err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
+	if response.StatusCode/100 != 2 {
 		after, _ := strconv.Atoi(response.Header.Get("Retry-After"))
 		return &statusError{response.StatusCode, message(response.Body), time.Duration(after) * time.Second}
 	}
@@ -282,6 +299,9 @@ func message(body io.Reader) string {
 // guardRedirect follows to where artifacts are stored, without the token: Go would take it along to
 // any server.
 func guardRedirect(to *http.Request, via []*http.Request) error {
+	if via[0].Method != http.MethodGet {
+		return &badAnswer{fmt.Errorf("a redirect to %s: nothing is written elsewhere", to.URL.Host)}
+	}
 	if len(via) > 5 {
 		return &badAnswer{errors.New("more than five redirects")}
 	}

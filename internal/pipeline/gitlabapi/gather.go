@@ -1,9 +1,9 @@
-// Package gather fetches artifacts of a pipeline of GitLab and of the child pipelines below it,
-// which GitLab itself hands to no job above them.
+// Package gitlabapi asks the API of a GitLab server for what its jobs cannot do: fetch artifacts of a
+// pipeline and of the child pipelines below it, and keep one note in a merge request.
 //
 // What a server says is data: pages, sizes and counts have bounds, and no file is written outside of
 // the folder that was named. A token goes to no other server than the one that it is for.
-package gather
+package gitlabapi
 
 import (
 	"context"
