@@ -61,7 +61,7 @@ func (b Builder) each(step string, n int, f func(i int)) {
 
 // template is the version of what this package makes of its inputs. It goes up
 // whenever the same inputs give other bytes, so that images are built anew.
-const template = "assemble-4"
+const template = "assemble-5"
 
 // A Container is what is assembled, and on which base image.
 type Container struct {
@@ -134,7 +134,7 @@ func (b Builder) build(ctx context.Context, c Container, dir string) (Result, er
 	if err != nil {
 		return Result{}, err
 	}
-	trees, conflicts, err := b.makeViews(ctx, c, payloads)
+	trees, conflicts, err := makeViews(c, payloads)
 	if err != nil {
 		return Result{}, err
 	}
@@ -143,7 +143,7 @@ func (b Builder) build(ctx context.Context, c Container, dir string) (Result, er
 	if err != nil {
 		return Result{}, err
 	}
-	top, err := b.writeLayer(func(w *tar.Writer) error { return plan.write(ctx, w) })
+	top, err := b.writeLayer(func(w *tar.Writer) error { return plan.write(ctx, w, b, payloads) })
 	if err != nil {
 		return Result{}, err
 	}

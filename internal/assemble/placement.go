@@ -83,11 +83,7 @@ func (p *payload) plan(lock *buildcache.Lockfile, prefixes map[buildcache.Hash]s
 	if old == p.Prefix && !moved && p.asIs() {
 		return
 	}
-	root := InstallTree
-	if within(path.Clean(p.Tree), InstallTree) {
-		root = p.Tree
-	}
-	pairs = append(pairs, replacement{old, p.Prefix}, replacement{p.Tree, root})
+	pairs = append(pairs, replacement{old, p.Prefix}, replacement{p.Tree, p.installTree()})
 	p.relocation = &relocation{inBinaries: newReplacer(pairs), links: map[string]bool{}, spliced: p.Spec.BuildSpec != ""}
 	for _, name := range p.Links {
 		p.relocation.links[path.Clean(name)] = true
@@ -99,6 +95,14 @@ func (p *payload) plan(lock *buildcache.Lockfile, prefixes map[buildcache.Hash]s
 	}
 	p.Sbang = sbang
 	p.relocation.inText = newReplacer(pairs)
+}
+
+// installTree is the one that the package is in: perhaps a padded one in ours.
+func (p *payload) installTree() string {
+	if within(path.Clean(p.Tree), InstallTree) {
+		return p.Tree
+	}
+	return InstallTree
 }
 
 // dependencies returns where the package looks for its dependencies and where

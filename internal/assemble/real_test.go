@@ -65,9 +65,12 @@ func viewLines(t *testing.T, img v1.Image) []string {
 }
 
 // softwareLines is the install tree as software.txt in testdata has it.
-func softwareLines(t *testing.T, img v1.Image) []string {
+func softwareLines(t *testing.T, img v1.Image) []string { return detailedLines(t, img, "opt/software") }
+
+// detailedLines is a folder with the modes and digests of its files.
+func detailedLines(t *testing.T, img v1.Image, root string) []string {
 	t.Helper()
-	tree := contentsOf(t, img, "opt/software")
+	tree := contentsOf(t, img, root)
 	var lines []string
 	for name, f := range tree {
 		switch {
@@ -80,7 +83,7 @@ func softwareLines(t *testing.T, img v1.Image) []string {
 			lines = append(lines, "f "+name)
 		default:
 			if f.header.Typeflag == tar.TypeLink {
-				f = tree[strings.TrimPrefix(f.header.Linkname, "opt/software/")]
+				f = tree[strings.TrimPrefix(f.header.Linkname, root+"/")]
 			}
 			sum := sha256.Sum256(f.data)
 			lines = append(lines, fmt.Sprintf("f %s %o %s", name, f.header.Mode&0o777, hex.EncodeToString(sum[:])))

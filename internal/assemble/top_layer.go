@@ -2,7 +2,6 @@ package assemble
 
 import (
 	"archive/tar"
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -33,9 +32,10 @@ type topLayer struct {
 
 type topEntry struct {
 	header tar.Header
-	text   []byte // of a file of ours
-	source string // of a file of the definition
-	from   string // what put it here, for sentences
+	text   []byte    // of a file of ours
+	source string    // of a file of the definition
+	copy   *fileCopy // of a file of a view
+	from   string    // what put it here, for sentences
 }
 
 // planTop decides what the layer holds. Owner, times and order depend on the
@@ -90,8 +90,11 @@ func (t *topLayer) view(tree viewTree) error {
 		case views.Symlink:
 			t.put(name, topEntry{header: tar.Header{Typeflag: tar.TypeSymlink, Linkname: e.Link, Mode: 0o777}, from: "the view"})
 		default:
-			h := tar.Header{Typeflag: tar.TypeReg, Mode: cmp.Or(e.Mode, 0o644), Size: int64(len(e.Text))}
-			t.put(name, topEntry{header: h, text: e.Text, from: "the view"})
+			entry := topEntry{header: tar.Header{Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(e.Text))}, text: e.Text, from: "the view"}
+			if e.Source != "" {
+				entry.copy = tree.copyOf(e)
+			}
+			t.put(name, entry)
 		}
 	}
 	return nil
@@ -207,10 +210,13 @@ func (t *topLayer) add(name string, e topEntry) error {
 	return nil
 }
 
-// write writes the layer, folders before what is in them.
-func (t *topLayer) write(ctx context.Context, w *tar.Writer) error {
+// write writes the layer, folders before what is in them, and what is copied of packages last.
+func (t *topLayer) write(ctx context.Context, w *tar.Writer, b Builder, packages []payload) error {
 	for _, name := range slices.Sorted(maps.Keys(t.entries)) {
 		e := t.entries[name]
+		if e.copy != nil {
+			continue
+		}
 		h := e.header
 		h.ModTime = epoch
 		if h.Typeflag == tar.TypeDir {
@@ -227,6 +233,9 @@ func (t *topLayer) write(ctx context.Context, w *tar.Writer) error {
 				return fmt.Errorf("files: %s: %w", e.source, err)
 			}
 		}
+	}
+	if err := t.writeCopies(ctx, w, b, packages); err != nil {
+		return fmt.Errorf("views: %w", err)
 	}
 	return nil
 }

@@ -1,16 +1,11 @@
 package assemble
 
 import (
-	"archive/tar"
-	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/image"
@@ -38,12 +33,13 @@ func (c Conflict) String() string {
 // A viewTree is what one view of the image holds.
 type viewTree struct {
 	views.View
-	entries []views.Entry
-	python  []string // folders below the root that PYTHONPATH names
+	entries  []views.Entry
+	python   []string                             // folders below the root that PYTHONPATH names
+	replacer func(*buildcache.Spec) *viewReplacer // for what is copied of a package
 }
 
-// makeViews makes the views of an image, and reads what they hold copies of.
-func (b Builder) makeViews(ctx context.Context, c Container, packages []payload) ([]viewTree, []Conflict, error) {
+// makeViews makes the views of an image.
+func makeViews(c Container, packages []payload) ([]viewTree, []Conflict, error) {
 	var trees []viewTree
 	var conflicts []Conflict
 	installed := describeAll(packages)
@@ -70,13 +66,12 @@ func (b Builder) makeViews(ctx context.Context, c Container, packages []payload)
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := b.readCopies(ctx, made.Entries, packages); err != nil {
-			return nil, nil, fmt.Errorf("view %s: %w", v.Root, err)
-		}
 		for _, conflict := range made.Conflicts {
 			conflicts = append(conflicts, Conflict{conflict, v.Root})
 		}
-		trees = append(trees, viewTree{v, made.Entries, v.PythonPath(members)})
+		tree := viewTree{v, made.Entries, v.PythonPath(members), viewReplacers(v, c.Lock, packages, installed)}
+		tree.relocateLinks()
+		trees = append(trees, tree)
 	}
 	return trees, conflicts, nil
 }
@@ -137,42 +132,4 @@ func describeAll(packages []payload) map[buildcache.Hash]views.Package {
 		described[p.Spec.Hash] = d
 	}
 	return described
-}
-
-// readCopies fills in the text of files that a view has copies of.
-func (b Builder) readCopies(ctx context.Context, entries []views.Entry, packages []payload) error {
-	for _, p := range packages {
-		wanted := map[string][]int{}
-		for i, e := range entries {
-			if e.Prefix == p.Prefix && e.Source != "" {
-				name := strings.TrimPrefix(path.Join(p.Prefix, e.Source), "/")
-				wanted[name] = append(wanted[name], i)
-			}
-		}
-		if len(wanted) == 0 {
-			continue
-		}
-		err := b.readBlob(ctx, p.Digest, func(header *tar.Header, body io.Reader) error {
-			found := wanted[cleanName(header.Name)]
-			if len(found) == 0 {
-				return nil
-			}
-			if header.Size > maxRelocated {
-				return fmt.Errorf("%s: %d bytes are too many to copy", header.Name, header.Size)
-			}
-			text, err := io.ReadAll(body)
-			for _, i := range found {
-				e := &entries[i]
-				e.Mode, e.Text = header.Mode&0o777, text
-				if e.From != "" {
-					e.Text = bytes.ReplaceAll(text, []byte(e.From), []byte(e.To))
-				}
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -13,7 +13,7 @@ type View struct {
 	Name        string       // such as default
 	Root        string       // absolute, in the image
 	Link        Link         // which packages it is made of
-	LinkType    string       // symlink, copy or hardlink
+	LinkType    LinkType     // how the view has the files of packages
 	LinkDirs    bool         // since Spack 1.2: a folder of one package only is a link
 	Select      []string     // specs, one of which a package must satisfy; none: all do
 	Exclude     []string     // specs, none of which a package may satisfy
@@ -26,7 +26,22 @@ const defaultName = "default"
 
 // Default is the view that an environment has by itself.
 func Default(root string) View {
-	return View{Name: defaultName, Root: root, Link: All, LinkType: "symlink", LinkDirs: true}
+	return View{Name: defaultName, Root: root, Link: All, LinkType: Symlinks, LinkDirs: true}
+}
+
+// LinkType tells how a view has the files of packages.
+type LinkType string
+
+// What link_type: in spack.yaml means.
+const (
+	Symlinks  LinkType = "symlink"
+	Copies    LinkType = "copy"     // prefixes in them become places in the view
+	Hardlinks LinkType = "hardlink" // of files and of symbolic links
+)
+
+// linkTypes are Spack's names for them.
+var linkTypes = map[LinkType]LinkType{
+	"symlink": Symlinks, "soft": Symlinks, "add": Symlinks, "copy": Copies, "relocate": Copies, "hardlink": Hardlinks, "hard": Hardlinks,
 }
 
 // A Projection is where the packages that a spec matches are in a view.
@@ -56,7 +71,7 @@ func (l Link) types() buildcache.DepTypes {
 }
 
 // linkFolders reports whether folders may be links.
-func (v View) linkFolders() bool { return v.LinkDirs && (v.LinkType == "" || v.LinkType == "symlink") }
+func (v View) linkFolders() bool { return v.LinkDirs && v.LinkType == Symlinks }
 
 // checkNames refuses two packages of one name in one place, as Spack does.
 func (v View) checkNames(packages []Package) error {
@@ -88,6 +103,9 @@ func (v View) groups(m *merger, packages []Package) []group {
 	}
 	return groups
 }
+
+// Place returns the folder where a package is in the view; a package that is not in the view has one too.
+func (v View) Place(p Package) string { return path.Join(v.Root, v.projection(p)) }
 
 // projection returns where a package is in the view, relative to its root. An
 // extension is where the package is that it extends.

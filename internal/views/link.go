@@ -60,7 +60,7 @@ func (v View) link(p *Package, m *merger) ([]Entry, error) {
 // linkMetadata makes .spack/NAME of every package. It is merged on its own,
 // since what is in it is never left out and meets nothing else.
 func (v View) linkMetadata(m *merger, packages []Package) ([]Entry, error) {
-	alone := &merger{rules: m.rules, limit: m.limit, forest: m.forest, trees: m.trees, dirs: map[string]source{}, files: map[string]source{}}
+	alone := &merger{rules: m.rules, linkType: m.linkType, limit: m.limit, forest: m.forest, trees: m.trees, dirs: map[string]source{}, files: map[string]source{}}
 	for i := range packages {
 		t := m.trees[&packages[i]]
 		if t.files[metadata] == nil {
@@ -71,14 +71,24 @@ func (v View) linkMetadata(m *merger, packages []Package) ([]Entry, error) {
 	}
 	entries := alone.folders()
 	for at, s := range alone.files {
-		entries = append(entries, linkTo(projected{s, at}))
+		entries = append(entries, alone.entry(projected{s, at}, false))
 	}
 	return entries, alone.refusal(v)
 }
 
-// linkTo is a symbolic link into a package, which is what a view is made of.
-func linkTo(f projected) Entry {
-	return Entry{Path: f.at, Kind: Symlink, Link: f.path(), Owner: f.tree.pkg.Spec}
+// entry is what a view has of a file: a symbolic link to it, or by its link type a copy or a hard link. Spack looks for
+// prefixes in those copies only for which the recipe says whose they are.
+func (m *merger) entry(f projected, isKnown bool) Entry {
+	e := Entry{Path: f.at, Kind: Symlink, Link: f.path(), Owner: f.tree.pkg.Spec}
+	if m.linkType != Copies && m.linkType != Hardlinks {
+		return e
+	}
+	t, file := m.forest.lookup(f.source)
+	e.Relocate = m.linkType == Copies && isKnown
+	if e.Kind, e.Link = file.Kind, file.Link; e.Kind == Regular {
+		e.Prefix, e.Source, e.Hard = t.pkg.Prefix, inode(file), m.linkType == Hardlinks
+	}
+	return e
 }
 
 // inBin reports whether a file is below a package's bin.

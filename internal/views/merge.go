@@ -9,6 +9,7 @@ import (
 // A merger finds out which folders and files a view has.
 type merger struct {
 	rules       rules
+	linkType    LinkType
 	linkFolders bool // a folder that only one package has becomes a link
 	forest      forest
 	trees       map[*Package]*tree

@@ -108,11 +108,17 @@ func parseOne(name string, node *yaml.Node) (View, error) {
 		Exclude     []string  `yaml:"exclude"`
 		Projections yaml.Node `yaml:"projections"`
 		Group       yaml.Node `yaml:"group"`
-	}{Link: string(All), LinkType: "symlink", LinkDirs: true}
+	}{Link: string(All), LinkType: string(Symlinks), LinkDirs: true}
+	if node.Kind != yaml.MappingNode {
+		return View{}, errors.New("a mapping, such as {root: /opt/view}")
+	}
 	if err := node.Decode(&text); err != nil {
 		return View{}, err
 	}
-	v := View{Name: name, Root: text.Root, Link: Link(text.Link), LinkType: text.LinkType, LinkDirs: text.LinkDirs, Select: text.Select, Exclude: text.Exclude}
+	if linkTypes[LinkType(text.LinkType)] == "" {
+		return View{}, fmt.Errorf("link_type %q: symlink, copy or hardlink", text.LinkType)
+	}
+	v := View{Name: name, Root: text.Root, Link: Link(text.Link), LinkType: linkTypes[LinkType(text.LinkType)], LinkDirs: text.LinkDirs, Select: text.Select, Exclude: text.Exclude}
 	for i := 0; i+1 < len(text.Projections.Content); i += 2 {
 		v.Projections = append(v.Projections, Projection{text.Projections.Content[i].Value, text.Projections.Content[i+1].Value})
 	}
@@ -156,12 +162,7 @@ func (v *View) check() error {
 		return fmt.Errorf("root %q: a folder of its own", v.Root)
 	case !slices.Contains([]Link{All, Run, Roots}, v.Link):
 		return fmt.Errorf("link %q: all, run or roots", v.Link)
-	case slices.Contains([]string{"copy", "hardlink", "hard", "relocate"}, v.LinkType):
-		return fmt.Errorf("link_type %s: an assembled image holds every file once and links to it: leave link_type out, or build with podman", v.LinkType)
-	case !slices.Contains([]string{"symlink", "soft", "add"}, v.LinkType):
-		return fmt.Errorf("link_type %q: symlink", v.LinkType)
 	}
-	v.LinkType = "symlink"
 	example := &buildcache.Spec{Name: "x", Version: "1", Compiler: "x@1", Hash: buildcache.Hash(strings.Repeat("a", 32))}
 	for _, spec := range slices.Concat(v.Select, v.Exclude) {
 		if hasDependency(spec) {

@@ -27,11 +27,14 @@ func TestViewsAreReadFromSpackYAML(t *testing.T) {
 		"relative": {"view: here", []View{at("/opt/spack-environment/here", nil)}},
 		"all of it": {`view:
     default: {root: /opt/view, link: run, select: [py-x, '@1.2:'], exclude: ['%gcc@8', ~mpi], projections: {zlib: '{name}/{version}', all: '{hash:7}'}, link_type: soft}
-    tools: {root: /opt/tools, link: roots, link_dirs: false, group: [tools]}`,
+    tools: {root: /opt/tools, link: roots, link_dirs: false, group: [tools]}
+    one: {root: /opt/one, link_type: relocate}
+    two: {root: /opt/two, link_type: hard}`,
 			[]View{at("/opt/view", func(v *View) {
 				v.Link, v.Select, v.Exclude = Run, []string{"py-x", "@1.2:"}, []string{"%gcc@8", "~mpi"}
 				v.Projections = []Projection{{"zlib", "{name}/{version}"}, {"all", "{hash:7}"}}
-			}), at("/opt/tools", func(v *View) { v.Name, v.Link, v.LinkDirs, v.Groups = "tools", Roots, false, []string{"tools"} })}},
+			}), at("/opt/tools", func(v *View) { v.Name, v.Link, v.LinkDirs, v.Groups = "tools", Roots, false, []string{"tools"} }),
+				at("/opt/one", func(v *View) { v.Name, v.LinkType = "one", Copies }), at("/opt/two", func(v *View) { v.Name, v.LinkType = "two", Hardlinks })}},
 	} {
 		got, err := Parse([]byte("spack:\n  specs: [x]\n  "+test.text+"\n"), "/opt/view")
 		if err != nil || !reflect.DeepEqual(got, test.want) {
@@ -42,9 +45,7 @@ func TestViewsAreReadFromSpackYAML(t *testing.T) {
 
 func TestViewsThatAnImageCannotHaveAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		"{a: {root: /opt/view, link_type: copy}}":                   "link_type copy",
-		"{a: {root: /opt/view, link_type: hardlink}}":               "link_type hardlink",
-		"{a: {root: /opt/view, link_type: x}}":                      "link_type",
+		"{a: {root: /opt/view, link_type: x}}":                      "link_type \"x\": symlink, copy or hardlink",
 		"{a: {root: /opt/view, link: some}}":                        "link",
 		"{a: {link: all}}":                                          "needs a root",
 		"{a: {root: $HOME/view}}":                                   "variables",
@@ -53,7 +54,8 @@ func TestViewsThatAnImageCannotHaveAreRefused(t *testing.T) {
 		"{a: {root: /opt/view}, b: {root: /opt/view/b}}":            "one in the other",
 		"{a: {root: /opt/view, exclude: [x ^^y]}}":                  "^y",
 		"{a: {root: /opt/view, projections: {all: '{^mpi.name}'}}}": "^mpi.name",
-		"[a]": "mapping",
+		"[a]":            "mapping",
+		"{a: /opt/view}": "view a: a mapping, such as {root: /opt/view}",
 		"{a: {root: /opt/view, projections: {'x ^y': '{name}'}}}":      "^y",
 		"{a: {root: /opt/view, select: {x: y}}}":                       "view a",
 		"{a: {root: \"/opt/\\nview\"}}":                                "variables",

@@ -34,7 +34,12 @@ func (h *hook) add(f projected) Entry {
 			return h.copyOf(f, "")
 		}
 	}
-	return linkTo(f)
+	return h.entry(f, h.isKnown())
+}
+
+// isKnown reports whether the recipe tells Spack whose the files are that it neither copies nor relinks itself.
+func (h *hook) isKnown() bool {
+	return h.pkg.Hook != PythonVenv && (h.pkg.Hook != PythonScripts || h.pkg.Interpreter == "")
 }
 
 // interpreter is the prefix that scripts of the package are run from.
@@ -60,11 +65,11 @@ func (h *hook) isCopied(file *File) bool {
 func (h *hook) copyOf(f projected, from string) Entry {
 	_, file, ok := h.forest.resolve(f.path())
 	if !ok || file == nil || file.Kind != Regular || h.pkg != f.tree.pkg {
-		return linkTo(f)
+		return h.entry(f, h.isKnown())
 	}
 	e := Entry{Path: f.at, Kind: Regular, Owner: h.pkg.Spec, Prefix: h.pkg.Prefix, Source: inode(file)}
 	if from != "" {
-		e.From, e.To = from, path.Join(h.view.Root, h.view.projection(*h.pkg))
+		e.From, e.To = from, h.view.Place(*h.pkg)
 	}
 	return e
 }
@@ -76,11 +81,11 @@ func (h *hook) relink(f projected) Entry {
 	}
 	_, file, ok := h.forest.resolve(f.path())
 	if !ok || file == nil {
-		return linkTo(f)
+		return h.entry(f, true)
 	}
 	at, isCopied := h.copied[inode(file)]
 	if !isCopied {
-		return linkTo(f)
+		return h.entry(f, true)
 	}
 	link := relative(path.Dir(f.at), at)
 	if !h.rules.makesVenvs {
@@ -115,10 +120,11 @@ func relative(dir, target string) string {
 	return strings.Repeat("../", len(from)) + strings.Join(to, "/")
 }
 
-// further returns what a recipe adds that is no file of the package.
+// further returns what a recipe adds that is no file of the package. A view of copies has an interpreter of its own,
+// and is no virtual environment.
 func (h *hook) further() []Entry {
 	at := path.Join(h.view.projection(*h.pkg), "pyvenv.cfg")
-	if _, ok := h.files[at]; h.pkg.Hook != Python || !h.rules.makesVenvs || ok {
+	if _, ok := h.files[at]; h.pkg.Hook != Python || !h.rules.makesVenvs || h.linkType == Copies || ok {
 		return nil
 	}
 	return []Entry{{Path: at, Kind: Regular, Owner: h.pkg.Spec, Text: []byte(h.venv(path.Dir(path.Join(h.view.Root, at))))}}

@@ -120,12 +120,17 @@ func (s source) path() string { return path.Join(s.tree.pkg.Prefix, s.rel) }
 // file returns what is at a source, itself not followed. Folders above it may
 // be links.
 func (f forest) file(s source) *File {
+	_, file := f.lookup(s)
+	return file
+}
+
+// lookup returns file with the tree that it is in, which is another one behind a link to a folder of another package.
+func (f forest) lookup(s source) (*tree, *File) {
 	if file := s.tree.files[s.rel]; file != nil {
-		return file
+		return s.tree, file
 	}
 	dir, _, _ := f.resolve(path.Dir(s.path()))
-	_, file := f.find(path.Join(dir, path.Base(s.rel)), nil)
-	return file
+	return f.find(path.Join(dir, path.Base(s.rel)), nil)
 }
 
 // names returns those in a folder, or in the folder that a link leads to.

@@ -54,9 +54,11 @@ type Entry struct {
 	Source string           // of a file that is a copy: its path below Prefix
 	Prefix string           // of the package that it is a copy from
 	Text   []byte           // of a file that is no copy
-	Mode   int64            // of a file; 0: 0644
 	From   string           // of a copy: text that is replaced by To, in every line
 	To     string
+
+	Hard     bool // a copy stands for a hard link: it has the same content, mode and time
+	Relocate bool // in a copy, or in where a link leads, prefixes that Owner may know become their Place
 }
 
 // A Conflict is what two packages claim of a view.
@@ -83,7 +85,7 @@ func (v View) Make(version string, packages []Package) (Result, error) {
 		return Result{}, err
 	}
 	m := newMerger(rulesOf(version), packages)
-	m.linkFolders = m.rules.mergesFolders && v.linkFolders()
+	m.linkFolders, m.linkType = m.rules.mergesFolders && v.linkFolders(), v.LinkType
 	ours := func(rel string) bool { return path.Base(rel) == metadata }
 	for _, group := range v.groups(m, packages) {
 		m.merge(group, ours)

@@ -233,3 +233,75 @@ func TestAViewOfEndlessFoldersIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// What is a copy, and in which of them prefixes are replaced, as Spack's view_copy does it where the recipe says whose the
+// file is; the recipes of extensions of Python and of python-venv do not.
+func TestViewsOfCopiesAndHardLinks(t *testing.T) {
+	app := pkg("app", "bin/app", "lib/liba.so", "lib/liba.so.1 -> liba.so", "share/b -> /opt/software/b/share", ".spack/spec.json")
+	app.Files = append(app.Files, File{Path: "bin/twin", Same: "bin/app"})
+	venv := pkg("python-venv", "bin/activate", "bin/python -> /opt/software/python/bin/python")
+	venv.Hook = PythonVenv
+	tool := pkg("py-tool", "bin/tool!", "bin/alias -> tool", "bin/data", "lib/tool.py")
+	tool.Hook, tool.Interpreter = PythonScripts, "/opt/software/python-venv"
+	python := pkg("python", "lib/os.py")
+	python.Hook = Python
+	for linkType, wanted := range map[LinkType]string{
+		Copies: `.spack/app/spec.json=/opt/software/app/.spack/spec.json
+			bin/activate=/opt/software/python-venv/bin/activate /opt/software/python-venv:/opt/view
+			bin/alias->tool
+			bin/app=/opt/software/app/bin/app relocated
+			bin/data=/opt/software/py-tool/bin/data
+			bin/python->/opt/software/python/bin/python
+			bin/tool=/opt/software/py-tool/bin/tool /opt/software/python-venv:/opt/view
+			bin/twin=/opt/software/app/bin/app relocated
+			lib/liba.so=/opt/software/app/lib/liba.so relocated
+			lib/liba.so.1->liba.so relocated
+			lib/os.py=/opt/software/python/lib/os.py relocated
+			lib/tool.py=/opt/software/py-tool/lib/tool.py
+			share/b->/opt/software/b/share relocated`,
+		Hardlinks: `.spack/app/spec.json=/opt/software/app/.spack/spec.json hard
+			bin/activate=/opt/software/python-venv/bin/activate /opt/software/python-venv:/opt/view
+			bin/alias->tool
+			bin/app=/opt/software/app/bin/app hard
+			bin/data=/opt/software/py-tool/bin/data hard
+			bin/python->/opt/software/python/bin/python
+			bin/tool=/opt/software/py-tool/bin/tool /opt/software/python-venv:/opt/view
+			bin/twin=/opt/software/app/bin/app hard
+			lib/liba.so=/opt/software/app/lib/liba.so hard
+			lib/liba.so.1->liba.so
+			lib/os.py=/opt/software/python/lib/os.py hard
+			lib/tool.py=/opt/software/py-tool/lib/tool.py hard
+			pyvenv.cfg
+			share/b->/opt/software/b/share`,
+	} {
+		v := Default("/opt/view")
+		v.LinkType = linkType
+		for _, version := range []string{"0.23.0", "1.1.0", "1.3.0"} {
+			var got []string
+			for _, e := range mustMake(t, v, version, app, tool, venv, python).Entries {
+				line := e.Path
+				switch {
+				case e.Kind == Dir || e.Path == marker:
+					continue
+				case e.Kind == Symlink:
+					line += "->" + e.Link
+				case e.Source != "":
+					line += "=" + e.Prefix + "/" + e.Source
+				}
+				if e.From != "" {
+					line += " " + e.From + ":" + e.To
+				}
+				if e.Relocate {
+					line += " relocated"
+				}
+				if e.Hard {
+					line += " hard"
+				}
+				got = append(got, line)
+			}
+			if want := strings.Split(strings.ReplaceAll(wanted, "\t", ""), "\n"); !slices.Equal(got, want) {
+				t.Errorf("%s, Spack %s:\ngot  %q\nwant %q", linkType, version, got, want)
+			}
+		}
+	}
+}
