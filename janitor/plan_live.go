@@ -2,6 +2,7 @@ package janitor
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -129,24 +130,37 @@ func markLast(m *marks, n int, except func(id) bool) {
 		return
 	}
 	d := m.scan.dag
+	isLast := LastVersions(n, func(yield func(name, version string) bool) {
+		for at := range m.scan.specs() {
+			if !yield(d.name(at), d.version(at)) {
+				return
+			}
+		}
+	})
+	for at := range m.scan.specs() {
+		if !except(at) && isLast(d.name(at), d.version(at)) {
+			m.keep(keepLast, at)
+		}
+	}
+}
+
+// LastVersions returns what tells the n newest versions of each package from its other ones, by the
+// names and versions of all specs that are there.
+func LastVersions(n int, specs iter.Seq2[string, string]) func(name, version string) bool {
 	versions := map[string][]string{}
 	type version struct{ name, version string }
 	seen := map[version]bool{}
-	for at := range m.scan.specs() {
-		if v := (version{d.name(at), d.version(at)}); !seen[v] {
-			seen[v] = true
-			versions[v.name] = append(versions[v.name], v.version)
+	for name, v := range specs {
+		if at := (version{name, v}); !seen[at] {
+			seen[at] = true
+			versions[name] = append(versions[name], v)
 		}
 	}
 	for name, all := range versions {
 		slices.SortFunc(all, func(a, b string) int { return compareVersions(b, a) })
 		versions[name] = slices.Clip(all[:cut(all, n)])
 	}
-	for at := range m.scan.specs() {
-		if !except(at) && slices.Contains(versions[d.name(at)], d.version(at)) {
-			m.keep(keepLast, at)
-		}
-	}
+	return func(name, version string) bool { return slices.Contains(versions[name], version) }
 }
 
 // cut returns how many of the versions in descending order are as new as the

@@ -81,17 +81,24 @@ func (p Pin) Matches(name, version string, hash buildcache.Hash) bool {
 	return (slash && prefix != "" || len(prefix) >= 7) && strings.HasPrefix(string(hash), prefix)
 }
 
-// match returns the specs of the cache that a pin names. A text that is the
-// name of a package is not taken for a hash.
+// match returns the specs of the cache that a pin names.
 func (s *Scan) match(p Pin) []id {
-	var named, found []id
-	for at := range s.specs() {
-		name := s.dag.name(at)
+	return Pinned(p, s.specs(), func(at id) (name, version string, hash buildcache.Hash) {
+		return s.dag.name(at), s.dag.version(at), s.dag.hash(at)
+	})
+}
+
+// Pinned returns which of some specs a pin names. A text that is the name of a package is not taken
+// for a hash.
+func Pinned[T any](p Pin, specs iter.Seq[T], of func(T) (name, version string, hash buildcache.Hash)) []T {
+	var named, found []T
+	for s := range specs {
+		name, version, hash := of(s)
 		if name == string(p) {
-			named = append(named, at)
+			named = append(named, s)
 		}
-		if p.Matches(name, s.dag.version(at), s.dag.hash(at)) {
-			found = append(found, at)
+		if p.Matches(name, version, hash) {
+			found = append(found, s)
 		}
 	}
 	if named != nil {

@@ -85,7 +85,7 @@ func (b *Builder) Lock(l *buildcache.Lockfile) []int {
 	for _, r := range l.Roots {
 		hashes = append(hashes, r.Hash)
 	}
-	for _, s := range l.Closure(hashes, buildcache.Build|buildcache.Link|buildcache.Run) {
+	for _, s := range l.Closure(hashes, buildcache.Build|buildcache.Link|buildcache.Run|buildcache.Test) {
 		b.add(s)
 	}
 	var roots []int
@@ -107,7 +107,7 @@ func (b *Builder) add(s *buildcache.Spec) {
 	spec := Spec{Hash: s.Hash, Name: s.Name, Version: s.Version}
 	spec.Size, spec.Seconds, spec.Estimated = b.Cost(s)
 	for _, d := range s.Dependencies {
-		if to, ok := b.numbers[d.Hash]; ok && d.Types&^buildcache.Test != 0 {
+		if to, ok := b.numbers[d.Hash]; ok {
 			spec.Needs = append(spec.Needs, Need{to, d.Types})
 		}
 	}

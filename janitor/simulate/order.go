@@ -51,7 +51,7 @@ func (c *cache) choose(may []int, now time.Time) []bool {
 	case Cheap:
 		items := c.items(may)
 		for k, i := range may {
-			items[k].Seconds *= retain.Fade(now.Sub(c.specs[i].uploaded), c.policy.HalfLife)
+			items[k].Seconds *= retain.Fade(now.Sub(c.specs[i].Uploaded), c.policy.HalfLife)
 		}
 		return retain.Choose(items, c.bytes-c.policy.Target)
 	}
@@ -63,7 +63,7 @@ func (c *cache) items(may []int) []retain.Item {
 	items := make([]retain.Item, len(may))
 	for k, i := range may { // ascending: what a spec needs has a number already
 		number[i] = k
-		items[k] = retain.Item{Size: c.Specs[i].Size, Seconds: c.Specs[i].Seconds, Marked: !c.specs[i].condemned.IsZero()}
+		items[k] = retain.Item{Size: c.Specs[i].Size, Seconds: c.Specs[i].Seconds, Marked: !c.specs[i].Condemned.IsZero()}
 		for _, n := range c.Specs[i].Needs {
 			if at, ok := number[n.Spec]; ok {
 				items[k].Needs = append(items[k].Needs, at)
@@ -115,7 +115,7 @@ func (c *cache) before(a, b int) bool {
 	case Unused:
 		return older(c.specs[a].asked, c.specs[b].asked)
 	}
-	return older(c.specs[a].uploaded, c.specs[b].uploaded)
+	return older(c.specs[a].Uploaded, c.specs[b].Uploaded)
 }
 
 // A line is a heap of numbers.

@@ -2,17 +2,20 @@
 // each, and tells how big the cache would have been, and what would have been built again because
 // it had been deleted.
 //
-// It keeps the janitor's rules of time (grace, wait, holds) and of need, on a model of the cache: no
-// index, no listing, no race. What it leaves out are rules that no history tells of: pins, keep_last,
-// stale packages.
+// It keeps the janitor's rules of time (grace, wait, holds) and of need, pins and newest versions, on
+// a model of the cache: no index, no listing, no race. What it leaves out no history tells: which
+// packages the repositories had at the time (stale ones), what was fetched (used_since), root sets of
+// others; and what a person would have done when the janitor refused (max_fraction, no roots at all).
 package simulate
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor"
 	"github.com/openbraininstitute/spacktainers/janitor/history"
 )
 
@@ -25,6 +28,8 @@ type Policy struct {
 	Grace    time.Duration // what was uploaded less long ago stays
 	MaxAge   time.Duration // so does this; 0: no such rule
 	Wait     time.Duration // from condemning to deleting
+	KeepLast int           // newest versions of each package that stay; 0: no such rule
+	Pins     []janitor.Pin // of specs that stay
 }
 
 // String returns the name of the order, with the half-life if there is one.
@@ -58,6 +63,12 @@ type Size struct {
 
 // Run replays a history against a policy.
 func Run(h *history.History, policy Policy) (Result, error) {
+	return Watch(h, policy, func(time.Time, bool, []State) {})
+}
+
+// Watch is Run, and shows what has become of each spec of the history after each of its events and
+// after each run of the janitor. What it shows is only good until watch returns.
+func Watch(h *history.History, policy Policy, watch func(at time.Time, run bool, specs []State)) (Result, error) {
 	if err := h.Check(); err != nil {
 		return Result{}, err
 	}
@@ -65,7 +76,7 @@ func Run(h *history.History, policy Policy) (Result, error) {
 	if policy.Every == 0 {
 		policy.Every = 7 * 24 * time.Hour
 	}
-	if policy.HalfLife < 0 || policy.Every < 0 || policy.Grace < 0 || policy.MaxAge < 0 || policy.Wait < 0 || policy.Target < 0 {
+	if policy.HalfLife < 0 || policy.Every < 0 || policy.Grace < 0 || policy.MaxAge < 0 || policy.Wait < 0 || policy.Target < 0 || policy.KeepLast < 0 {
 		return Result{}, fmt.Errorf("simulate: a rule of the policy is negative")
 	}
 	c := newCache(h, policy)
@@ -74,10 +85,13 @@ func Run(h *history.History, policy Policy) (Result, error) {
 		for _, e := range h.Events {
 			for ; !e.At.Before(next); next = next.Add(policy.Every) {
 				c.clean(next)
+				watch(next, true, c.specs)
 			}
 			c.happen(e)
+			watch(e.At, false, c.specs)
 		}
 		c.clean(next)
+		watch(next, true, c.specs)
 	}
 	c.result.Policy = policy.String()
 	c.result.Last = c.bytes
@@ -96,22 +110,23 @@ type cache struct {
 	policy Policy
 	result Result
 	bytes  int64
-	specs  []state
+	specs  []State
 	wanted map[string][]int // roots of each environment
 	users  [][]history.Need // by spec: what needs it
 }
 
-// A state is that of a spec.
-type state struct {
-	present   bool
-	builds    int
-	uploaded  time.Time
-	asked     time.Time // when a build last used it
-	condemned time.Time // zero: it is live
+// A State is what has become of a spec.
+type State struct {
+	Present   bool
+	Uploaded  time.Time // last
+	Condemned time.Time // zero: it is live
+
+	builds int
+	asked  time.Time // when a build last used it
 }
 
 func newCache(h *history.History, policy Policy) *cache {
-	c := &cache{History: h, policy: policy, specs: make([]state, len(h.Specs)), wanted: map[string][]int{}, users: make([][]history.Need, len(h.Specs))}
+	c := &cache{History: h, policy: policy, specs: make([]State, len(h.Specs)), wanted: map[string][]int{}, users: make([][]history.Need, len(h.Specs))}
 	for i, s := range h.Specs {
 		for _, n := range s.Needs {
 			c.users[n.Spec] = append(c.users[n.Spec], history.Need{Spec: i, Types: n.Types})
@@ -137,11 +152,11 @@ func (c *cache) happen(e history.Event) {
 		seen[i] = true
 		s := &c.specs[i]
 		for _, n := range c.Specs[i].Needs {
-			if n.Types&buildcache.Runtime != 0 || !s.present && n.Types&buildcache.Build != 0 {
+			if n.Types&buildcache.Runtime != 0 || !s.Present && n.Types&buildcache.Build != 0 {
 				visit(n.Spec)
 			}
 		}
-		if s.asked = e.At; !s.present {
+		if s.asked = e.At; !s.Present {
 			c.build(i, e.At)
 		}
 	}
@@ -158,7 +173,7 @@ func (c *cache) build(i int, at time.Time) {
 	}
 	c.result.Built++
 	c.result.BuiltSeconds += spec.Seconds
-	s.present, s.uploaded, s.condemned = true, at, time.Time{}
+	s.Present, s.Uploaded, s.Condemned = true, at, time.Time{}
 	c.bytes += spec.Size
 	c.result.Most = max(c.result.Most, c.bytes)
 }
@@ -169,9 +184,9 @@ func (c *cache) clean(now time.Time) {
 	var may []int
 	for i := range c.specs {
 		switch {
-		case !c.specs[i].present:
+		case !c.specs[i].Present:
 		case live[i]:
-			c.specs[i].condemned = time.Time{}
+			c.specs[i].Condemned = time.Time{}
 		default:
 			may = append(may, i)
 		}
@@ -180,9 +195,9 @@ func (c *cache) clean(now time.Time) {
 	for k, i := range may {
 		switch s := &c.specs[i]; {
 		case !goes[k]:
-			s.condemned = time.Time{}
-		case s.condemned.IsZero():
-			s.condemned = now
+			s.Condemned = time.Time{}
+		case s.Condemned.IsZero():
+			s.Condemned = now
 		}
 	}
 	c.delete(now)
@@ -197,9 +212,28 @@ func (c *cache) live(now time.Time) []bool {
 			live[r] = true
 		}
 	}
-	for i := range c.specs {
-		if age := now.Sub(c.specs[i].uploaded); c.specs[i].present && age < max(c.policy.Grace, c.policy.MaxAge) {
+	for i := range c.present() {
+		if now.Sub(c.specs[i].Uploaded) < max(c.policy.Grace, c.policy.MaxAge) {
 			live[i] = true
+		}
+	}
+	for _, pin := range c.policy.Pins {
+		for _, i := range janitor.Pinned(pin, c.present(), func(i int) (name, version string, hash buildcache.Hash) {
+			return c.Specs[i].Name, c.Specs[i].Version, c.Specs[i].Hash
+		}) {
+			live[i] = true
+		}
+	}
+	if c.policy.KeepLast > 0 {
+		isLast := janitor.LastVersions(c.policy.KeepLast, func(yield func(name, version string) bool) {
+			for i := range c.present() {
+				if !yield(c.Specs[i].Name, c.Specs[i].Version) {
+					return
+				}
+			}
+		})
+		for i := range c.present() {
+			live[i] = live[i] || isLast(c.Specs[i].Name, c.Specs[i].Version)
 		}
 	}
 	for i := len(c.specs) - 1; i >= 0; i-- { // dependents come behind what they need
@@ -212,18 +246,29 @@ func (c *cache) live(now time.Time) []bool {
 	return live
 }
 
+// present yields the specs that are in the cache.
+func (c *cache) present() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := range c.specs {
+			if c.specs[i].Present && !yield(i) {
+				return
+			}
+		}
+	}
+}
+
 // delete removes what has waited, and what nothing needs that stays.
 func (c *cache) delete(now time.Time) {
 	for i := len(c.specs) - 1; i >= 0; i-- {
 		s := &c.specs[i]
-		if !s.present || s.condemned.IsZero() || now.Sub(s.condemned) < c.policy.Wait {
+		if !s.Present || s.Condemned.IsZero() || now.Sub(s.Condemned) < c.policy.Wait {
 			continue
 		}
-		held := slices.ContainsFunc(c.users[i], func(n history.Need) bool { return c.specs[n.Spec].present && n.Types&buildcache.Runtime != 0 })
+		held := slices.ContainsFunc(c.users[i], func(n history.Need) bool { return c.specs[n.Spec].Present && n.Types&buildcache.Runtime != 0 })
 		if held {
 			continue
 		}
-		s.present, s.condemned = false, time.Time{}
+		s.Present, s.Condemned = false, time.Time{}
 		c.bytes -= c.Specs[i].Size
 		c.result.Deleted++
 	}

@@ -90,7 +90,7 @@ func TestNoPolicyDeletesWhatIsWanted(t *testing.T) {
 					c.clean(next)
 					for name, roots := range c.wanted {
 						for _, r := range roots {
-							if !c.specs[r].present {
+							if !c.specs[r].Present {
 								t.Fatalf("seed %d, %s: a root of %s is gone", seed, order, name)
 							}
 						}
@@ -103,7 +103,7 @@ func TestNoPolicyDeletesWhatIsWanted(t *testing.T) {
 			}
 			var bytes int64
 			for i, s := range c.specs {
-				if s.present {
+				if s.Present {
 					bytes += h.Specs[i].Size
 				}
 			}

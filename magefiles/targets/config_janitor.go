@@ -11,20 +11,21 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/openbraininstitute/spacktainers/internal/yamlstrict"
+	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
 // JanitorRules are the defaults of the janitor's flags.
 type JanitorRules struct {
-	Roots       JanitorRoots `yaml:"roots"`
-	Pins        []string     `yaml:"pins"`
-	MaxAge      Duration     `yaml:"max_age"`
-	Grace       Duration     `yaml:"grace"`
-	Wait        Duration     `yaml:"wait"` // what is condemned is deleted after it
-	KeepLast    int          `yaml:"keep_last"`
-	TargetSize  Bytes        `yaml:"target_size"` // no more is condemned than brings a mirror down to this; 0: no such rule
-	HalfLife    Duration     `yaml:"half_life"`   // of what a target size keeps; 0: age says nothing
-	MaxFraction float64      `yaml:"max_fraction"`
-	Name        string       `yaml:"name"` // of this repository's root set in the mirrors (default: remote and branch)
+	Roots       JanitorRoots  `yaml:"roots"`
+	Pins        []janitor.Pin `yaml:"pins"`
+	MaxAge      Duration      `yaml:"max_age"`
+	Grace       Duration      `yaml:"grace"`
+	Wait        Duration      `yaml:"wait"` // what is condemned is deleted after it
+	KeepLast    int           `yaml:"keep_last"`
+	TargetSize  Bytes         `yaml:"target_size"` // no more is condemned than brings a mirror down to this; 0: no such rule
+	HalfLife    Duration      `yaml:"half_life"`   // of what a target size keeps; 0: age says nothing
+	MaxFraction float64       `yaml:"max_fraction"`
+	Name        string        `yaml:"name"` // of this repository's root set in the mirrors (default: remote and branch)
 }
 
 // MirrorRules are rules of the janitor that hold for one mirror, instead of

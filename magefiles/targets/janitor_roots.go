@@ -25,9 +25,7 @@ type rootSource func(ctx context.Context) (janitor.Roots, error)
 
 func (a *app) rootSource(lock, image *string, ignoreUnlabelled, ignoreUnlocked, none bool) rootSource {
 	return func(ctx context.Context) (roots janitor.Roots, err error) {
-		for _, pin := range a.config.Janitor.Pins {
-			roots.Pins = append(roots.Pins, janitor.Pin(pin))
-		}
+		roots.Pins = a.config.Janitor.Pins
 		if none && lock == nil && image == nil {
 			return roots, nil
 		}

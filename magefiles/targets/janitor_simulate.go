@@ -28,6 +28,7 @@ func (Janitor) Simulate(ctx context.Context,
 	maxAge *string, // younger specs stay, as 90d (default: 0, as all policies would differ less)
 	grace *string, // whatever is younger stays, as 48h
 	wait *string, // time from condemning to deleting, as 6d
+	keepLast *int, // newest versions of each package that stay (default: 0, as for --max-age); pins of the configuration stay, too
 	json *bool, // for machines, with the size after each run
 ) (err error) {
 	defer finish(ctx, &err)
@@ -36,7 +37,7 @@ func (Janitor) Simulate(ctx context.Context,
 		return err
 	}
 	s := simulation{janitorRun: janitorRun{app: a, json: or(json, false)}}
-	if err := s.rules(policy, targetSize, halfLife, every, maxAge, grace, wait); err != nil {
+	if err := s.rules(policy, targetSize, halfLife, every, maxAge, grace, wait, or(keepLast, 0)); err != nil {
 		return err
 	}
 	how := generatedHistory(weeks, perWeek, seed)
@@ -62,8 +63,8 @@ type simulation struct {
 }
 
 // rules reads which policies are compared.
-func (s *simulation) rules(policy, targetSize, halfLife, every, maxAge, grace, wait *string) (err error) {
-	like := simulate.Policy{}
+func (s *simulation) rules(policy, targetSize, halfLife, every, maxAge, grace, wait *string, keepLast int) (err error) {
+	like := simulate.Policy{KeepLast: keepLast, Pins: s.config.Janitor.Pins}
 	rules := s.config.Janitor
 	like.Every, err = durationOr(err, "every", every, Duration(7*24*time.Hour))
 	like.MaxAge, err = durationOr(err, "max-age", maxAge, 0)
@@ -75,6 +76,9 @@ func (s *simulation) rules(policy, targetSize, halfLife, every, maxAge, grace, w
 	}
 	if like.Every < time.Hour {
 		return wrongCall("--every is %s: a janitor runs once an hour at most", like.Every)
+	}
+	if keepLast < 0 {
+		return wrongCall("--keep-last is %d, want 0 or more", keepLast)
 	}
 	if s.target = int64(rules.TargetSize); targetSize != nil {
 		if s.target, err = parseBytes(*targetSize); err != nil {

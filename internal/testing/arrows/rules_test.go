@@ -75,7 +75,7 @@ var arrows = map[string][]string{
 	"internal/testing/reallocks": {"buildcache"},
 	"internal/testing/synth":     {"buildcache"}, // tests and measurements only
 	"janitor":                    {"buildcache", "buildcache/index", "internal/ctxio", "janitor/retain"},
-	"janitor/simulate":           {"buildcache", "janitor/history", "janitor/retain"},
+	"janitor/simulate":           {"buildcache", "janitor", "janitor/history", "janitor/retain"},
 	"janitor/retain":             {},
 	"buildcache/buildtime":       {"buildcache", "internal/atomicfile"},
 	"janitor/history":            {"buildcache"},
