@@ -104,7 +104,6 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 	if ctx.Err() != nil {
 		return stoppedBuilds(results)
 	}
-	var failed []error
 	for _, r := range results {
 		for _, passed := range r.Passed {
 			a.Log.Warn("could not build there", "container", r.Name, "platform", r.Platform, "why", passed)
@@ -116,9 +115,6 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 		if r.Err == nil && r.Outcome == podman.Built {
 			a.Log.Info("built", "container", r.Name+":"+r.Record.Version, "platform", r.Platform, "took", ui.Took(r.Took), "size", ui.Size(r.Size),
 				"image", images.Dir(r.Name, r.Platform), "next", "mage publish:container "+r.Name)
-		}
-		if r.Err != nil {
-			failed = append(failed, fmt.Errorf("%s for %s: %w", r.Name, r.Platform, r.Err))
 		}
 	}
 	switch {
@@ -133,7 +129,7 @@ func (a *app) buildWithPodman(ctx context.Context, defs []definition.Definition,
 	default:
 		err = a.showResults(results)
 	}
-	return errors.Join(err, errors.Join(failed...))
+	return errors.Join(err, buildErrors(results))
 }
 
 // stoppedBuilds is what is said of builds that were interrupted: one sentence.
