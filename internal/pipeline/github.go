@@ -22,6 +22,7 @@ type GitHub struct {
 	Default  string              // the branch whose runs make releases; empty: main
 
 	Containers   map[string][]string // the platforms of each container that is defined
+	SIFOnly      map[string][]string // the platforms of each Apptainer definition file, of which only SIFs are made
 	Environments []string            // in the order in which containers are promoted; empty: published to all registries at once
 	Publish      bool                // there are registries
 	SIF          bool                // there is a place for SIFs
@@ -90,8 +91,10 @@ func (h GitHub) defaultBranch() string {
 // chunks is how many matrices the containers take, for all platforms of all that are defined.
 func (h GitHub) chunks() int {
 	legs := 0
-	for _, platforms := range h.Containers {
-		legs += len(platforms)
+	for _, all := range []map[string][]string{h.Containers, h.SIFOnly} {
+		for _, platforms := range all {
+			legs += len(platforms)
+		}
 	}
 	return max(1, (legs+maxLegs-1)/maxLegs)
 }

@@ -26,6 +26,7 @@ type leg struct {
 	Runner    string `json:"runner,omitempty"` // labels as a list in JSON, in which {0} and {1} are the run and its attempt
 	Hashes    string `json:"hashes,omitempty"` // of packages, by commas
 	Base      string `json:"base,omitempty"`   // names of base images, by commas
+	File      string `json:"file,omitempty"`   // true: of an Apptainer definition file, for which there is no image
 }
 
 // An Output is a value that the plan job of a workflow hands to the other jobs: a matrix as JSON,
@@ -152,7 +153,11 @@ func (h GitHub) publishLegs(g *Graph) []leg {
 func (h GitHub) sifLegs(g *Graph) []leg {
 	var legs []leg
 	for _, s := range g.Of(SIF, "") {
-		legs = append(legs, leg{Name: s.Name + " for " + s.Platform, Container: s.Name, Platform: s.Platform, Runner: h.runner(s.Platform, "sif-"+s.Name)})
+		l := leg{Name: s.Name + " for " + s.Platform, Container: s.Name, Platform: s.Platform, Runner: h.runner(s.Platform, "sif-"+s.Name)}
+		if s.FromFile() {
+			l.File = "true"
+		}
+		legs = append(legs, l)
 	}
 	return legs
 }

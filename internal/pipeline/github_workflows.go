@@ -15,7 +15,7 @@ type scope struct {
 // releaseWorkflow builds and publishes what the default branch defines, or one container by hand.
 func (h GitHub) releaseWorkflow() workflow {
 	s := scope{
-		plan:  with(secretVariables(h.Mirror, h.Registry), h.token()),
+		plan:  with(secretVariables(h.Mirror, h.Registry, h.planSIFs()), h.token()),
 		build: with(secretVariables(h.Mirror, h.Registry, h.Build), h.token()),
 		index: secretVariables(h.Mirror),
 		send:  with(secretVariables(h.Registry, h.Keys), h.token()),
@@ -81,6 +81,15 @@ func (h GitHub) pullWorkflow() workflow {
 		}
 	}
 	return w
+}
+
+// planSIFs are the secrets with which a plan looks for the SIFs of definition files, where there are
+// any.
+func (h GitHub) planSIFs() []string {
+	if len(h.SIFOnly) == 0 {
+		return nil
+	}
+	return h.SIFs
 }
 
 // call is a step's line that calls a target.
@@ -283,7 +292,9 @@ func (h GitHub) sifJob(s scope, chunk int) workflowJob {
 	id := fmt.Sprintf("sifs-%d", chunk)
 	j := h.matrixJob(id, "SIF", id, append([]string{"plan"}, h.containerJobs()...))
 	j.Permissions, j.Env, j.Timeout = h.permissions(s, false), s.sif, 240
-	j.Steps = append(h.begin(true), take(),
+	image := take()
+	image.If = "matrix.file == ''"
+	j.Steps = append(h.begin(true), image,
 		step{Name: "Make", Env: legEnv("CONTAINER", "PLATFORM"), Run: h.call(`sif:build "$CONTAINER" --platform="$PLATFORM"`)},
 		step{Name: "Upload", Env: legEnv("CONTAINER", "PLATFORM"), Run: h.call(`sif:upload "$CONTAINER" --platform="$PLATFORM"`)})
 	return j

@@ -27,7 +27,7 @@ func (g *Graph) markdown(most int) string {
 	fmt.Fprintf(b, "%s. About %s of work, at least %s.\n\n", g.Summary(), minutes(g.Work), minutes(g.Seconds))
 	var rows, critical []string
 	for _, s := range g.Steps {
-		if s.Kind == BaseImage || s.Kind == Concretization || s.Kind == Image || s.Kind == SIF && len(s.Needs) == 0 {
+		if s.Kind == BaseImage || s.Kind == Concretization || s.Kind == Image || s.FromFile() {
 			rows = append(rows, fmt.Sprintf("| %s %s | %s | %s | %s |\n", s.Kind, cell(s.Name), cell(s.Platform), cells(s.Why), g.counts(s.Needs)))
 		}
 	}

@@ -57,6 +57,10 @@ func (s Step) Time() time.Duration { return time.Duration(s.Seconds * float64(ti
 // Shared reports whether two or more containers want the step's result.
 func (s Step) Shared() bool { return len(s.Containers) > 1 }
 
+// FromFile reports whether the step makes a SIF of an Apptainer definition file, which needs no
+// container.
+func (s Step) FromFile() bool { return s.Kind == SIF && len(s.Needs) == 0 }
+
 // A Graph is all that is to be done. Nothing in it is to be changed.
 type Graph struct {
 	Steps    []Step   `json:"steps"`         // each behind all that it needs

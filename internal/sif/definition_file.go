@@ -24,6 +24,11 @@ type DefinitionFile struct {
 	Inputs   []image.Input // the file, by digest
 }
 
+func (file DefinitionFile) arch() string {
+	_, arch, _ := strings.Cut(file.Platform, "/")
+	return arch
+}
+
 // KindDefinitionFile is what records call such SIFs. They belong to no branch.
 const KindDefinitionFile = "apptainer"
 
@@ -36,26 +41,9 @@ func (b Builder) BuildDefinitionFile(ctx context.Context, file DefinitionFile) (
 	if !ok {
 		return Record{}, false, fmt.Errorf("%s runs commands in the image, for which there must be apptainer: give --engine=apptainer", file.Path)
 	}
-	text, err := os.ReadFile(file.Path)
+	r, pinned, last, err := b.describe(ctx, file)
 	if err != nil {
 		return Record{}, false, err
-	}
-	pinned, sources, err := b.pin(ctx, string(text), file.Platform)
-	if err != nil {
-		return Record{}, false, fmt.Errorf("%s: %w", file.Path, err)
-	}
-	if len(sources) == 0 {
-		return Record{}, false, fmt.Errorf("%s has no Bootstrap", file.Path)
-	}
-	last := sources[len(sources)-1]
-	_, arch, _ := strings.Cut(file.Platform, "/")
-	name, err := NewName(file.Name, file.Version, "", arch)
-	if err != nil {
-		return Record{}, false, err
-	}
-	r = Record{
-		File: name.String(), Name: file.Name, Version: file.Version, Platform: file.Platform, Kind: KindDefinitionFile,
-		Digest: last.digest, Source: last.ref, BuildKey: file.buildKey(sources), Compression: b.Compression, Engine: b.Engine.Name(), SignedBy: b.Signer.Fingerprint(),
 	}
 	if last.digest == "" && b.Warn != nil {
 		b.Warn(fmt.Sprintf("%s starts from %s, which has no digest: it is built again when its text changes, or with --force", file.Path, last.ref))
@@ -77,12 +65,47 @@ func (b Builder) BuildDefinitionFile(ctx context.Context, file DefinitionFile) (
 		if err != nil {
 			return err
 		}
-		if err := apptainer.build(ctx, b, buildArgs{arch: arch, from: def, reads: here, noHTTPS: last.plain}, path); err != nil {
+		if err := apptainer.build(ctx, b, buildArgs{arch: file.arch(), from: def, reads: here, noHTTPS: last.plain}, path); err != nil {
 			return err
 		}
 		return b.Signer.sign(ctx, path)
 	})
 	return r, true, err
+}
+
+// Describe says what the SIF of a definition file would be if it were made now, for which images of
+// registries are resolved and nothing is made: its size, checksum and engine are left out.
+func (b Builder) Describe(ctx context.Context, file DefinitionFile) (Record, error) {
+	r, _, _, err := b.describe(ctx, file)
+	return r, err
+}
+
+// describe also returns the text with digests, and what the final stage starts from.
+func (b Builder) describe(ctx context.Context, file DefinitionFile) (r Record, pinned string, last stageSource, err error) {
+	text, err := os.ReadFile(file.Path)
+	if err != nil {
+		return Record{}, "", last, err
+	}
+	pinned, sources, err := b.pin(ctx, string(text), file.Platform)
+	if err != nil {
+		return Record{}, "", last, fmt.Errorf("%s: %w", file.Path, err)
+	}
+	if len(sources) == 0 {
+		return Record{}, "", last, fmt.Errorf("%s has no Bootstrap", file.Path)
+	}
+	last = sources[len(sources)-1]
+	name, err := NewName(file.Name, file.Version, "", file.arch())
+	if err != nil {
+		return Record{}, "", last, err
+	}
+	r = Record{
+		File: name.String(), Name: file.Name, Version: file.Version, Platform: file.Platform, Kind: KindDefinitionFile,
+		Digest: last.digest, Source: last.ref, BuildKey: file.buildKey(sources), Compression: b.Compression, SignedBy: b.Signer.Fingerprint(),
+	}
+	if b.Engine != nil {
+		r.Engine = b.Engine.Name()
+	}
+	return r, pinned, last, nil
 }
 
 // buildKey is the digest of all that decides what the SIF is.

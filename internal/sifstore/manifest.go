@@ -60,6 +60,16 @@ type Stored struct {
 // manifestKey is where the manifest of a container lies.
 func manifestKey(container string) string { return container + ".json" }
 
+// Find returns what a store's manifest says of a container's file.
+func Find(ctx context.Context, store buildcache.Store, keys Keys, container, file string) (s Stored, ok bool, err error) {
+	m, _, err := readManifest(ctx, store, keys, container)
+	if err != nil {
+		return Stored{}, false, err
+	}
+	s, ok = m.find(file)
+	return s, ok, nil
+}
+
 // find returns the entry of a file.
 func (m *Manifest) find(file string) (Stored, bool) {
 	i := slices.IndexFunc(m.Files, func(s Stored) bool { return s.File == file })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,25 +52,28 @@ func (Bare) Containers(ctx context.Context,
 // environments returns the valid definitions that are built here: all but
 // those for Apptainer. A mistake anywhere stops everything.
 func (a *app) environments(platform *string) ([]definition.Definition, error) {
+	defs, err := a.definitions(platform)
+	return ofKind(defs, definition.Environment), err
+}
+
+func ofKind(defs []definition.Definition, kind definition.Kind) []definition.Definition {
+	return slices.DeleteFunc(slices.Clone(defs), func(d definition.Definition) bool { return d.Kind != kind })
+}
+
+// definitions returns all definitions for a platform, or for all.
+func (a *app) definitions(platform *string) ([]definition.Definition, error) {
 	defs, err := definition.Load(root)
 	if err != nil {
 		return nil, err
 	}
-	var only string
 	if platform != nil {
-		parsed, err := parsePlatform(*platform)
+		only, err := parsePlatform(*platform)
 		if err != nil {
 			return nil, err
 		}
-		only = parsed.String()
+		defs = slices.DeleteFunc(defs, func(d definition.Definition) bool { return d.Platform != only.String() })
 	}
-	var found []definition.Definition
-	for _, d := range defs {
-		if d.Kind == definition.Environment && (only == "" || d.Platform == only) {
-			found = append(found, d)
-		}
-	}
-	return found, nil
+	return defs, nil
 }
 
 type podmanOptions struct {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/atomicfile"
+	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/pipeline"
 )
 
@@ -132,7 +133,7 @@ func checkFiles(dir string, files map[string][]byte, writes string) error {
 // github describes the workflows.
 func (a *app) github() (pipeline.GitHub, error) {
 	p := a.config.CI
-	platforms, err := definedPlatforms()
+	platforms, err := definedPlatforms(definition.Environment)
 	if err != nil {
 		return pipeline.GitHub{}, err
 	}
@@ -142,6 +143,11 @@ func (a *app) github() (pipeline.GitHub, error) {
 		Publish: len(a.config.Registries) > 0, SIF: a.config.SIFs != "", Sign: a.config.ImageKey != "",
 		Branches: pipeline.Branches{Mirror: a.config.Branches.Mirror, Publish: a.config.Branches.Registry != ""},
 		AWSRole:  p.GitHub.AWSRole, AWSRegion: p.GitHub.AWSRegion, Variables: p.GitHub.Variables,
+	}
+	if g.SIF {
+		if g.SIFOnly, err = definedPlatforms(definition.Apptainer); err != nil {
+			return g, err
+		}
 	}
 	if p.Tool != nil {
 		g.Tool = &pipeline.Tool{URL: p.Tool.URL, SHA256: p.Tool.SHA256}

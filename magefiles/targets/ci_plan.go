@@ -101,10 +101,11 @@ type planOptions struct {
 // plan reads definitions, lockfiles, indexes and registries, and makes one graph of what is to be
 // done. Nothing is built, started or written.
 func (a *app) plan(ctx context.Context, o planOptions) (*pipeline.Graph, error) {
-	defs, err := a.planned(o)
+	all, err := a.planned(o)
 	if err != nil {
 		return nil, err
 	}
+	defs := ofKind(all, definition.Environment)
 	isRelease, _, err := a.release(ctx, o.release)
 	if err != nil {
 		return nil, err
@@ -128,7 +129,14 @@ func (a *app) plan(ctx context.Context, o planOptions) (*pipeline.Graph, error) 
 		request.Containers, err = a.plannedContainers(gctx, defs, o)
 		return err
 	})
+	var files []pipeline.Container
 	if isRelease {
+		if request.SIF { // those of definition files belong to no branch
+			group.Go(func() (err error) {
+				files, err = a.plannedFiles(gctx, ofKind(all, definition.Apptainer), o)
+				return err
+			})
+		}
 		group.Go(func() (err error) {
 			request.Bases, err = a.plannedBases(gctx, platformsOf(defs), o.registry)
 			return err
@@ -147,6 +155,7 @@ func (a *app) plan(ctx context.Context, o planOptions) (*pipeline.Graph, error) 
 			return nil, err
 		}
 	}
+	request.Containers = append(request.Containers, files...)
 	return pipeline.New(request)
 }
 
@@ -155,7 +164,7 @@ func (a *app) planned(o planOptions) ([]definition.Definition, error) {
 	if o.name != nil {
 		return a.find(*o.name, o.platform)
 	}
-	return a.environments(o.platform)
+	return a.definitions(o.platform)
 }
 
 func platformsOf(defs []definition.Definition) map[string]bool {

@@ -204,7 +204,7 @@ func (a *app) namedReleases(containers []string, built map[string]bool, platform
 // defined and built. With the error for those that are not ready come the
 // others.
 func (a *app) releases(container *string, partial bool) ([]publish.Release, error) {
-	platforms, err := definedPlatforms()
+	platforms, err := definedPlatforms(definition.Environment)
 	if err != nil {
 		return nil, err
 	}
@@ -239,8 +239,8 @@ func (a *app) releases(container *string, partial bool) ([]publish.Release, erro
 	return releases, errors.Join(errs...)
 }
 
-// definedPlatforms lists the platforms of each container that Spack builds.
-func definedPlatforms() (map[string][]string, error) {
+// definedPlatforms lists the platforms of each definition of a kind.
+func definedPlatforms(kind definition.Kind) (map[string][]string, error) {
 	defs, err := definition.Load(root)
 	var mistakes definition.Errors
 	if err != nil && !errors.As(err, &mistakes) && !errors.Is(err, os.ErrNotExist) {
@@ -248,7 +248,7 @@ func definedPlatforms() (map[string][]string, error) {
 	}
 	platforms := map[string][]string{}
 	for _, d := range defs {
-		if d.Kind == definition.Environment {
+		if d.Kind == kind {
 			platforms[d.Name] = append(platforms[d.Name], d.Platform)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/publish"
 	"github.com/openbraininstitute/spacktainers/internal/registry"
 )
@@ -90,7 +91,7 @@ func (a *app) containersToClean(name *string) ([]string, error) {
 	if name != nil {
 		return []string{a.definedName(*name)}, nil
 	}
-	platforms, err := definedPlatforms()
+	platforms, err := definedPlatforms(definition.Environment)
 	if err != nil {
 		return nil, err
 	}
