@@ -27,7 +27,7 @@ func (c Container) ImageLabels(record image.Record, base Base, created time.Time
 		"org.opencontainers.image.base.name":   base.Name,
 		"org.opencontainers.image.base.digest": base.Digest,
 		image.LabelBuildKey:                    record.BuildKey,
-		image.LabelInputs:                      inputsLabel(record.Inputs),
+		image.LabelInputs:                      InputsLabel(record.Inputs),
 		image.LabelLock:                        record.Lock,
 		image.LabelSpecs:                       c.specsLabel(),
 		image.LabelSpack:                       cmp.Or(c.Lock.Spack.Commit, c.Lock.Spack.Version),
@@ -61,9 +61,9 @@ func (c Container) specsLabel() string {
 // Linux has 128 KiB.
 const maxLabel = 100 << 10
 
-// inputsLabel writes inputs as a label. Where a DAG is too big for one the single nodes are left
+// InputsLabel writes inputs as a label. Where a DAG is too big for one the single nodes are left
 // out: its digest stays.
-func inputsLabel(inputs []image.Input) string {
+func InputsLabel(inputs []image.Input) string {
 	text := marshal(inputs)
 	if len(text) > maxLabel {
 		text = marshal(slices.DeleteFunc(slices.Clone(inputs), func(in image.Input) bool { return in.Kind == specKind }))

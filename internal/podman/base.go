@@ -17,6 +17,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
+	"github.com/openbraininstitute/spacktainers/internal/container"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
@@ -45,13 +46,6 @@ type Base struct {
 	// Published returns what a registry has for the build key, which is taken instead of building it;
 	// nil where it has nothing. The function may be nil.
 	Published func(ctx context.Context, b Base, key string) (v1.Image, error)
-}
-
-// A BuiltBase is a base image in podman's storage.
-type BuiltBase struct {
-	ID     ID
-	Digest string // of its manifest
-	Key    string // its build key
 }
 
 // Tag is the name of the base image in podman's storage.
@@ -165,11 +159,12 @@ func hexSum(data []byte) string {
 }
 
 // buildCmd builds the base image from a folder. Only docker's format keeps the ONBUILD lines.
-func (b Base) buildCmd(p Podman, context, key string, native bool) command.Cmd {
+func (b Base) buildCmd(p Podman, context, key, inputs string, native bool) command.Cmd {
 	args := []string{
 		"build", "--format=docker", "--network=host", "--platform=" + b.Platform,
 		"--build-arg=BASE=" + below(b.From, b.Platform),
 		"--label=" + image.LabelBuildKey + "=" + key,
+		"--label=" + image.LabelInputs + "=" + inputs,
 		"--label=org.opencontainers.image.title=" + b.Name,
 		"--tag=" + b.Tag(),
 	}
@@ -205,62 +200,10 @@ func (b Base) sources() []Source {
 func (b Base) Pin(ctx context.Context, p Podman) (Base, string, error) {
 	pinned, err := b.pin(ctx, p)
 	if err != nil {
-		return b, "", fmt.Errorf("base image %s for %s: %w", b.Name, b.Platform, err)
+		return b, "", b.fails(err)
 	}
 	key, err := pinned.key()
 	return pinned, key, err
-}
-
-// Ensure builds a pinned base image where its build key is not that of the one in podman's storage.
-func (b Base) Ensure(ctx context.Context, p Podman, work string, native, force bool) (BuiltBase, error) {
-	built, err := b.ensure(ctx, p, work, native, force)
-	if err != nil {
-		return built, fmt.Errorf("base image %s for %s: %w", b.Name, b.Platform, err)
-	}
-	return built, nil
-}
-
-func (b Base) ensure(ctx context.Context, p Podman, work string, native, force bool) (BuiltBase, error) {
-	key, err := b.key()
-	if err != nil {
-		return BuiltBase{}, err
-	}
-	if !force {
-		found, err := p.inspect(ctx, b.Tag(), image.LabelBuildKey)
-		if err != nil || found.BuildKey == key {
-			return BuiltBase{found.ID, found.Digest, key}, err
-		}
-		if taken, err := b.taken(ctx, p, key, native); err != nil || taken.ID != "" {
-			return taken, err
-		}
-	}
-	if err := b.make(ctx, p, work, key, native, force); err != nil {
-		return BuiltBase{}, err
-	}
-	found, err := p.inspect(ctx, b.Tag(), image.LabelBuildKey)
-	if err == nil && found.ID == "" {
-		err = errors.New("podman built it and does not know it")
-	}
-	return BuiltBase{found.ID, found.Digest, key}, err
-}
-
-// taken takes the base image that is published under a key; no ID where there is none.
-func (b Base) taken(ctx context.Context, p Podman, key string, native bool) (BuiltBase, error) {
-	if b.Published == nil {
-		return BuiltBase{}, nil
-	}
-	img, err := b.Published(ctx, b, key)
-	if img == nil || err != nil {
-		return BuiltBase{}, err
-	}
-	if err := b.take(ctx, p, img, native); err != nil {
-		return BuiltBase{}, fmt.Errorf("take it from the registry: %w", err)
-	}
-	found, err := p.inspect(ctx, b.Tag(), image.LabelBuildKey)
-	if err == nil && found.BuildKey != key {
-		err = errors.New("podman took it from the registry and does not know it")
-	}
-	return BuiltBase{found.ID, found.Digest, key}, err
 }
 
 func (b Base) key() (string, error) {
@@ -293,7 +236,11 @@ func (b Base) make(ctx context.Context, p Podman, work, key string, native, forc
 	if err := b.fetchSources(ctx, p.Run, dir); err != nil {
 		return err
 	}
-	c := b.buildCmd(p, dir, key, native)
+	inputs, err := b.inputs()
+	if err != nil {
+		return err
+	}
+	c := b.buildCmd(p, dir, key, container.InputsLabel(inputs), native)
 	if force {
 		c.Args = slices.Insert(c.Args, slices.Index(c.Args, "build")+1, "--no-cache")
 	}

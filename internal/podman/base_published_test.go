@@ -61,7 +61,7 @@ func TestABaseImageIsTakenAsItWasSaved(t *testing.T) {
 		t.Fatal(err)
 	}
 	before, err := p.inspect(t.Context(), b.Tag(), image.LabelBuildKey)
-	if err != nil || before.BuildKey != key {
+	if err != nil || before.Label != key {
 		t.Fatalf("%+v %v", before, err)
 	}
 	img, err := p.Save(t.Context(), before.ID, filepath.Join(t.TempDir(), "builder.tar"))
@@ -75,7 +75,11 @@ func TestABaseImageIsTakenAsItWasSaved(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Published = func(context.Context, Base, string) (v1.Image, error) { return img, nil }
-	taken, err := b.Ensure(t.Context(), p, t.TempDir(), true, false)
+	plan, err := b.Plan(t.Context(), p, false)
+	if err != nil || plan.ToTake == nil || plan.ToBuild {
+		t.Errorf("planned %+v: %v", plan, err)
+	}
+	taken, err := plan.Apply(t.Context(), p, t.TempDir(), true)
 	if err != nil || taken.ID != before.ID || taken.Key != key {
 		t.Errorf("took %+v, want %+v: %v", taken, before, err)
 	}

@@ -73,9 +73,9 @@ type ID string
 
 // An inspected image is what podman knows of it.
 type inspected struct {
-	ID       ID
-	Digest   string // of the manifest
-	BuildKey string
+	ID     ID
+	Digest string // of the manifest
+	Label  string // the one that was asked for
 }
 
 // inspect returns what podman knows of a local image; an empty ID where there is none.
@@ -93,7 +93,7 @@ func (p Podman) inspect(ctx context.Context, ref, label string) (inspected, erro
 	}
 	found := inspected{}
 	fields := strings.SplitN(text, " ", 3)
-	for i, to := range []*string{(*string)(&found.ID), &found.Digest, &found.BuildKey} {
+	for i, to := range []*string{(*string)(&found.ID), &found.Digest, &found.Label} {
 		if i < len(fields) {
 			*to = fields[i]
 		}

@@ -58,11 +58,12 @@ func TestInspectTellsNoImageFromNoAnswer(t *testing.T) {
 func TestBaseImagesAreBuiltInDockersFormat(t *testing.T) {
 	b := Base{Name: Builder, Platform: "linux/arm64", From: "debootstrap:bookworm", Packages: []string{"git", "python3"},
 		Spack: &Source{URL: "https://example.org/spack.git", Commit: "c1"}, Repos: []Source{{URL: "https://example.org/repo.git", Commit: "c2"}}}
-	c := b.buildCmd(Podman{URL: "unix:///s", Chroot: true}, "ctx", "key", false)
+	c := b.buildCmd(Podman{URL: "unix:///s", Chroot: true}, "ctx", "key", "[]", false)
 	want := []string{
 		"podman", "--url=unix:///s", "--runtime=/bin/false", "build", "--format=docker", "--network=host", "--platform=linux/arm64",
 		"--build-arg=BASE=localhost/spacktainers/debootstrap:bookworm-linux-arm64",
 		"--label=org.openbraininstitute.spacktainers.build-key=key",
+		"--label=org.openbraininstitute.spacktainers.inputs=[]",
 		"--label=org.opencontainers.image.title=builder",
 		"--tag=localhost/spacktainers/builder:linux-arm64",
 		"--isolation=chroot",

@@ -18,7 +18,11 @@ func (s *Scheduler) base(ctx context.Context, p Podman, host, platform, name str
 		b.Watch = s.Watch
 		b.tell(Event{Step: stepBase})
 		defer b.tell(Event{Done: true})
-		return b.Ensure(ctx, p, filepath.Join(s.Work, "base"), p.URL == "" && platform == s.Native, false)
+		plan, err := b.Plan(ctx, p, false)
+		if err != nil {
+			return BuiltBase{}, err
+		}
+		return plan.Apply(ctx, p, filepath.Join(s.Work, "base"), p.URL == "" && platform == s.Native)
 	})
 }
 

@@ -16,9 +16,10 @@ func Base(ctx context.Context,
 	registry *string, // prefix to take them from (default: the first one configured; none: build them)
 	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
 	force *bool, // build them anew
+	dryRun *bool, // say what would be built or taken, and why, and change nothing
 	json *bool, // for machines
 ) error {
-	return targets.Bare{}.Base(ctx, platform, registry, spackRef, force, json)
+	return targets.Bare{}.Base(ctx, platform, registry, spackRef, force, dryRun, json)
 }
 
 // Containers builds every container whose build key neither out/images nor the

@@ -297,17 +297,21 @@ func readLock(d definition.Definition, given *string) (path string, text []byte,
 	return path, text, nil
 }
 
-// podman is podman on this machine, with what it needs here.
-func (a *app) podman(ctx context.Context) (podman.Podman, error) {
+// ownPodman is podman on this machine, to be asked for what it has.
+func (a *app) ownPodman() (podman.Podman, error) {
 	if _, err := command.LookPath("podman"); err != nil {
 		return podman.Podman{}, fmt.Errorf("%w; without podman, --engine=assemble makes a container from a lockfile and a build cache", err)
 	}
-	m := machine(a)
-	env, err := m.PodmanEnv()
+	env, err := machine(a).PodmanEnv()
+	return podman.Podman{Run: command.Exec(a.Err()), Env: env, Builds: filepath.Join(workDir, "podman")}, err
+}
+
+// podman is podman on this machine, with what it needs here to build.
+func (a *app) podman(ctx context.Context) (podman.Podman, error) {
+	local, err := a.ownPodman()
 	if err != nil {
-		return podman.Podman{}, err
+		return local, err
 	}
-	local := podman.Podman{Run: command.Exec(a.Err()), Env: env, Builds: filepath.Join(workDir, "podman")}
 	if why := a.missing(ctx, doctor.PodmanRun); why != "" {
 		a.Log.Warn("no container can be started here: build steps run in a chroot, and nothing is tested", "why", why)
 		local.Chroot = true

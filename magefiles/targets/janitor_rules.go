@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -117,8 +116,13 @@ func durationOr(before error, name string, flag *string, otherwise Duration) (ti
 
 // list splits a flag that takes several values.
 func list(flag string) []string {
-	values := strings.Split(flag, ",")
-	return slices.DeleteFunc(values, func(v string) bool { return strings.TrimSpace(v) == "" })
+	var values []string
+	for value := range strings.SplitSeq(flag, ",") {
+		if value = strings.TrimSpace(value); value != "" {
+			values = append(values, value)
+		}
+	}
+	return values
 }
 
 func listOr(flag *string, otherwise []string) []string {

@@ -58,10 +58,10 @@ func (a *app) findBase(ctx context.Context, in registry.Registry, b podman.Base,
 type publishedBaseImage struct {
 	Name   string   `json:"name"`   // builder, runtime or singularitah
 	Ref    string   `json:"ref"`    // by which it is pulled
-	Digest string   `json:"digest"` // of the index of all platforms
+	Digest string   `json:"digest"` // of the index of all platforms; empty where a dry run has no image
 	Tags   []string `json:"tags"`   // written
 	Bytes  int64    `json:"bytes"`  // of the blobs that were sent
-	State  string   `json:"state"`  // published, unchanged, would publish
+	State  string   `json:"state"`  // published, unchanged, would publish, would build and publish
 }
 
 // Base sends base images to the registries, so that CI, other machines and people
@@ -71,7 +71,7 @@ type publishedBaseImage struct {
 func (Publish) Base(ctx context.Context,
 	name *string, // builder, runtime or singularitah (default: builder and runtime); may stand without its flag
 	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
-	dryRun *bool, // say what would be sent, and send nothing
+	dryRun *bool, // say what would be built and sent, and do neither
 	json *bool, // for machines
 	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
 	release *bool, // at a shell: this is a release; CI says so itself
@@ -100,7 +100,11 @@ func (Publish) Base(ctx context.Context,
 		}
 		return errors.New("base images are published by releases only: give --release at a shell, or run it on CI's protected default branch")
 	}
-	local, bases, err := a.ensureBases(ctx, names, or(platform, native), registry, false)
+	plans, err := a.planBases(ctx, names, or(platform, native), registry, false)
+	if err != nil {
+		return err
+	}
+	local, bases, err := a.basesOf(ctx, plans, or(dryRun, false))
 	if err != nil {
 		return err
 	}
@@ -113,6 +117,23 @@ func (Publish) Base(ctx context.Context,
 		rows = append(rows, []string{r.Name, r.Ref, r.Digest, r.State, ui.Size(r.Bytes)})
 	}
 	return errors.Join(err, a.Table([]string{"base image", "reference", "digest", "state", "size"}, rows))
+}
+
+// basesOf are the base images of plans, which a dry run leaves where they are.
+func (a *app) basesOf(ctx context.Context, plans []podman.BasePlan, dry bool) (podman.Podman, []ensuredBase, error) {
+	if !dry {
+		return a.applyBases(ctx, plans)
+	}
+	var bases []ensuredBase
+	for _, p := range plans {
+		b := ensuredBase{Base: p.Base, published: p.ToTake, built: podman.BuiltBase{Key: p.Key}}
+		if !p.ToBuild && p.ToTake == nil {
+			b.built = p.Here
+		}
+		bases = append(bases, b)
+	}
+	local, err := a.ownPodman()
+	return local, bases, err
 }
 
 func (a *app) publishBases(ctx context.Context, to destination, local podman.Podman, bases []ensuredBase, sign *string, dry bool) ([]publishedBaseImage, error) {
@@ -148,6 +169,10 @@ func (a *app) publishBases(ctx context.Context, to destination, local podman.Pod
 			if err != nil {
 				return results, err
 			}
+			if b.built.ID == "" && b.published == nil {
+				results = append(results, publishedBaseImage{Name: b.Name, Ref: repository.Tag(publish.Latest).String(), Tags: []string{}, State: "would build and publish"})
+				continue
+			}
 			result, err := publishBase(ctx, client, func() (publish.Plan, error) {
 				return publish.NewBasePlan(ctx, client, repository, all, signer, verifier)
 			}, dry)
@@ -167,7 +192,12 @@ func (a *app) platformsOfBase(ctx context.Context, local podman.Podman, b ensure
 	var all []publish.Base
 	for _, platform := range slices.Sorted(maps.Keys(a.config.Platforms)) {
 		if platform == b.Platform {
-			open := sync.OnceValues(func() (v1.Image, error) { return local.Save(ctx, b.built.ID, filepath.Join(dir, b.Name+".tar")) })
+			open := sync.OnceValues(func() (v1.Image, error) {
+				if b.published != nil {
+					return b.published, nil
+				}
+				return local.Save(ctx, b.built.ID, filepath.Join(dir, b.Name+".tar"))
+			})
 			all = append(all, publish.Base{Platform: platform, Key: b.built.Key, Image: open})
 			continue
 		}
