@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/magefile/mage/mage"
 	"github.com/openbraininstitute/spacktainers/internal/parentdeath"
@@ -22,6 +23,10 @@ func main() {
 	parentdeath.Hold()
 	if _, file, _, ok := runtime.Caller(0); ok && filepath.IsAbs(file) { // it is not where paths are trimmed
 		os.Args = append([]string{os.Args[0], "-d", filepath.Dir(file), "-w", "."}, os.Args[1:]...)
+	}
+	if len(os.Args) > 2 && slices.Contains([]string{"-h", "--h", "-help", "--help"}, os.Args[len(os.Args)-2]) {
+		last := len(os.Args) - 1 // mage would explain the target with the flags as Go has them
+		os.Args[last-1], os.Args[last] = os.Args[last], "--help"
 	}
 	os.Exit(mage.Main())
 }

@@ -14,9 +14,9 @@ import (
 func Base(ctx context.Context,
 	platform *string, // linux/amd64, linux/arm64, or both by commas (default: this machine's)
 	registry *string, // prefix to take them from (default: the first one configured; none: build them)
-	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
+	spackRef *string, // --spack-ref: branch, tag or commit of Spack for the builder (default: the configured one)
 	force *bool, // build them anew
-	dryRun *bool, // say what would be built or taken, and why, and change nothing
+	dryRun *bool, // --dry-run: say what would be built or taken, and why, and change nothing
 	json *bool, // for machines
 ) error {
 	return targets.Bare{}.Base(ctx, platform, registry, spackRef, force, dryRun, json)
@@ -27,13 +27,13 @@ func Base(ctx context.Context,
 func Containers(ctx context.Context,
 	platform *string, // linux/amd64 or linux/arm64 (default: both)
 	force *bool, // build also what is up to date
-	failFast *bool, // stop at the first failure
-	keepGoing *bool, // a package that fails stops none that does not need it (default: it ends its build)
+	failFast *bool, // --fail-fast: stop at the first failure
+	keepGoing *bool, // --keep-going: a package that fails stops none that does not need it (default: it ends its build)
 	mirror *string, // build cache (default: the platform's)
 	registry *string, // asked for what is there already (default: the first one configured)
-	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
+	spackRef *string, // --spack-ref: branch, tag or commit of Spack for the builder (default: the configured one)
 	release *bool, // at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
-	gitCredentials *bool, // read the private hosts of the configuration also where this is no release
+	gitCredentials *bool, // --git-credentials: read the private hosts of the configuration also where this is no release
 	isolated *bool, // refuse to build in a network that is not the build's own (default: if possible)
 	json *bool, // for machines
 ) error {
@@ -43,9 +43,9 @@ func Containers(ctx context.Context,
 // Publish sends the images of all containers, each for all its platforms under
 // one index, from their layouts to the registries.
 func Publish(ctx context.Context,
-	dryRun *bool, // say what would be sent, and send nothing
+	dryRun *bool, // --dry-run: say what would be sent, and send nothing
 	json *bool, // for machines
-	allowPartial *bool, // publish also where a platform is not built
+	allowPartial *bool, // --allow-partial: publish also where a platform is not built
 	force *bool, // replace versions that were published from another build
 	release *bool, // at a shell: this is a release; CI says so itself
 	registry *string, // a registry's prefix, such as 127.0.0.1:5000/ (default: all configured)
@@ -64,7 +64,7 @@ func Sif(ctx context.Context,
 	branch *string, // that the images were built from (default: the checkout's)
 	sifs *string, // bucket or folder (default: the configured one)
 	sign *string, // sign with the PGP private key in this file
-	dryRun *bool, // make them, say what would be sent, and send nothing
+	dryRun *bool, // --dry-run: make them, say what would be sent, and send nothing
 	json *bool, // for machines
 ) error {
 	return targets.Bare{}.Sif(ctx, engine, compression, branch, sifs, sign, dryRun, json)

@@ -31,9 +31,9 @@ type Base mg.Namespace
 func (Bare) Base(ctx context.Context,
 	platform *string, // linux/amd64, linux/arm64, or both by commas (default: this machine's)
 	registry *string, // prefix to take them from (default: the first one configured; none: build them)
-	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
+	spackRef *string, // --spack-ref: branch, tag or commit of Spack for the builder (default: the configured one)
 	force *bool, // build them anew
-	dryRun *bool, // say what would be built or taken, and why, and change nothing
+	dryRun *bool, // --dry-run: say what would be built or taken, and why, and change nothing
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
@@ -46,9 +46,9 @@ func (Bare) Base(ctx context.Context,
 func (Base) Build(ctx context.Context, name string,
 	platform *string, // linux/amd64, linux/arm64, or both by commas (default: this machine's)
 	registry *string, // prefix to take it from (default: the first one configured; none: build it)
-	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
+	spackRef *string, // --spack-ref: branch, tag or commit of Spack for the builder (default: the configured one)
 	force *bool, // build it anew, with the system's packages of today
-	dryRun *bool, // say whether it would be built or taken, and why, and change nothing
+	dryRun *bool, // --dry-run: say whether it would be built or taken, and why, and change nothing
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)

@@ -24,13 +24,13 @@ import (
 func (Bare) Containers(ctx context.Context,
 	platform *string, // linux/amd64 or linux/arm64 (default: all)
 	force *bool, // build also what is up to date
-	failFast *bool, // the first failure stops the others
-	keepGoing *bool, // a package that fails stops none that does not need it (default: it ends its build)
+	failFast *bool, // --fail-fast: the first failure stops the others
+	keepGoing *bool, // --keep-going: a package that fails stops none that does not need it (default: it ends its build)
 	mirror *string, // build cache (default: the platform's)
 	registry *string, // prefix to ask what is there (default: the first configured one; none: ask no registry)
-	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
+	spackRef *string, // --spack-ref: branch, tag or commit of Spack for the builder (default: the configured one)
 	release *bool, // at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
-	gitCredentials *bool, // read the private hosts of the configuration also where this is no release
+	gitCredentials *bool, // --git-credentials: read the private hosts of the configuration also where this is no release
 	isolated *bool, // refuse to build in a network that is not the build's own (default: if possible)
 	json *bool, // for machines
 ) (err error) {

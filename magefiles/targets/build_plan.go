@@ -20,7 +20,7 @@ func (Containers) Plan(ctx context.Context,
 	platform *string, // linux/amd64 or linux/arm64 (default: all)
 	mirror *string, // build cache whose packages are preferred (default: the platform's)
 	registry *string, // prefix to ask what is there (default: the first configured one; none: ask no registry)
-	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
+	spackRef *string, // --spack-ref: branch, tag or commit of Spack for the builder (default: the configured one)
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)

@@ -22,11 +22,11 @@ func (Ci) Package(ctx context.Context, hashes string,
 	platform *string, // linux/amd64 or linux/arm64 (default: all; with --lock: this machine's)
 	mirror *string, // build cache (default: the platform's)
 	registry *string, // prefix to ask for published lockfiles of named containers (default: the first configured one; none: ask nobody)
-	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
+	spackRef *string, // --spack-ref: branch, tag or commit of Spack for the builder (default: the configured one)
 	release *bool, // at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
-	gitCredentials *bool, // read the private hosts of the configuration also where this is no release
+	gitCredentials *bool, // --git-credentials: read the private hosts of the configuration also where this is no release
 	isolated *bool, // refuse to build in a network that is not the build's own (default: if possible)
-	dryRun *bool, // say what would be built, and build nothing
+	dryRun *bool, // --dry-run: say what would be built, and build nothing
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)

@@ -30,7 +30,7 @@ func (Ci) Plan(ctx context.Context,
 	registry *string, // prefix to ask what is there (default: the first configured one; none: ask no registry)
 	force *bool, // plan also for what is up to date
 	release *bool, // at a shell: as for a release, which reads no build cache of branches (CI: on the protected default branch)
-	whyMiss *bool, // say of each container what its packages miss for, as containers:why-miss does
+	whyMiss *bool, // --why-miss: say of each container what its packages miss for, as containers:why-miss does
 	markdown *bool, // for a merge request: also which packages change of what is published
 	json *bool, // for machines
 ) (err error) {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -208,6 +210,17 @@ type gitlabAPI struct {
 	JobToken               string // of this job
 	Token                  string // that the user has given
 	MergeRequest, Target   string // its number, and that of the project that it is made to
+}
+
+// mageAsks is the option that mage has taken, where it tells it to what it has compiled by a variable
+// alone.
+func mageAsks() []string {
+	for _, option := range []string{"HELP", "LIST"} {
+		if on, _ := strconv.ParseBool(os.Getenv("MAGEFILE_" + option)); on {
+			return []string{"-" + strings.ToLower(option[:1])}
+		}
+	}
+	return nil
 }
 
 func readEnvironment() environment {

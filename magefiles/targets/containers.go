@@ -150,10 +150,10 @@ func (Containers) Build(ctx context.Context, name string,
 	key *string, // assemble: public key files, by commas: each package must be signed by one of them
 	registry *string, // podman: prefix to ask for a published lockfile (default: the first configured one; none: ask nobody)
 	force *bool, // podman: build it also if it is up to date in out/images
-	keepGoing *bool, // podman: a package that fails stops none that does not need it (default: it ends the build)
-	spackRef *string, // podman: branch, tag or commit of Spack for the builder (default: the configured one)
+	keepGoing *bool, // --keep-going: podman: a package that fails stops none that does not need it (default: it ends the build)
+	spackRef *string, // --spack-ref: podman: branch, tag or commit of Spack for the builder (default: the configured one)
 	release *bool, // podman, at a shell: packages go, signed, where releases are read (CI: on the protected default branch)
-	gitCredentials *bool, // podman: read the private hosts of the configuration also where this is no release
+	gitCredentials *bool, // --git-credentials: podman: read the private hosts of the configuration also where this is no release
 	isolated *bool, // podman: refuse to build in a network that is not the build's own (default: if possible)
 	json *bool, // print the records, for machines
 ) (err error) {

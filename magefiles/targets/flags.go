@@ -9,7 +9,6 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,14 +32,14 @@ func init() {
 	terminateAsInterrupt()
 	targets := signatures()
 	theDocument.asked = asksJSON(os.Args[1:])
-	args, err := rewrite(os.Args[1:], targets)
+	args, err := rewrite(slices.Concat(mageAsks(), os.Args[1:]), targets)
 	if err != nil {
 		_ = theDocument.end(&documentError{err.Error(), exitWrongCall}) // the call is wrong in any case
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		os.Exit(exitWrongCall)
 	}
 	if sig, ok := helpWanted(args, targets); ok {
-		fmt.Print(help(sig, filepath.Base(os.Args[0])))
+		fmt.Print(help(sig, calledAs(os.Args[0])))
 		os.Exit(0)
 	}
 	os.Args = append(os.Args[:1:1], args...)
@@ -147,7 +146,8 @@ func signatureOf(fn *ast.FuncDecl, comments []*ast.CommentGroup) signature {
 			kind, _ = pointer.X.(*ast.Ident)
 		}
 		for _, name := range field.Names {
-			p := param{name: kebab(name.Name), flag: optional, kind: kind.Name, help: behind(field, comments)}
+			p := param{name: kebab(name.Name), flag: optional, kind: kind.Name}
+			p.help = strings.TrimPrefix(behind(field, comments), "--"+p.name+": ") // stock mage shows only the comment
 			if optional {
 				sig.flags[p.name] = p.kind == "bool"
 			} else {

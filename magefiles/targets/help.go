@@ -2,8 +2,10 @@ package targets
 
 import (
 	"cmp"
+	"encoding/hex"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -19,10 +21,19 @@ func helpWanted(args []string, targets map[string]signature) (signature, bool) {
 	return sig, ok
 }
 
+// calledAs is the name by which a program is called: mage keeps what it compiles under a digest.
+func calledAs(path string) string {
+	name := filepath.Base(path)
+	if _, err := hex.DecodeString(name); err == nil {
+		return "mage"
+	}
+	return name
+}
+
 // help explains a target to whoever calls program, with its flags as they are written.
 func help(sig signature, program string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\nUsage:\n\n\t%s %s", sig.doc, cmp.Or(program, "mage"), sig.name)
+	fmt.Fprintf(&b, "%s\nUsage:\n\n\t%s %s", sig.doc, program, sig.name)
 	for _, arg := range sig.args {
 		fmt.Fprintf(&b, " %s", arg)
 	}

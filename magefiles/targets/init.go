@@ -24,7 +24,7 @@ func Init(ctx context.Context, dir string,
 	registry *string, // where its images go, such as ghcr.io/ORGANISATION/ (default: nowhere yet)
 	ci *string, // github (default), gitlab or none
 	version *string, // of spacktainers to require (default: that of this program)
-	dryRun *bool, // name the files, and write none
+	dryRun *bool, // --dry-run: name the files, and write none
 ) (err error) {
 	defer finish(ctx, &err)
 	a, err := start()

@@ -21,28 +21,28 @@ func (Janitor) Prune(ctx context.Context,
 	mirror *string, // build caches, by commas: s3://BUCKET/PREFIX, file:///DIR or DIR (default: those of the platforms)
 	lock *string, // lockfiles whose specs stay, by commas: paths, globs, or folders that hold some (default: those of the definitions)
 	image *string, // repositories of images whose specs stay, by commas: the lockfile of every published tag (default: those of the definitions)
-	ignoreUnlabelled *bool, // pass over images that have no lockfile attached
-	ignoreUnlocked *bool, // pass over definitions that have neither a lockfile nor a published image
-	noRoots *bool, // there are no lockfiles: go by age alone
+	ignoreUnlabelled *bool, // --ignore-unlabelled: pass over images that have no lockfile attached
+	ignoreUnlocked *bool, // --ignore-unlocked: pass over definitions that have neither a lockfile nor a published image
+	noRoots *bool, // --no-roots: there are no lockfiles: go by age alone
 	repo *string, // package repositories, by commas: folders, or git URLs with #REF for a branch; what none has is stale
-	buildDeps *string, // keep (default) or drop what only builds need
-	maxAge *string, // younger specs stay, as 90d; 0: no such rule
+	buildDeps *string, // --build-deps: keep (default) or drop what only builds need
+	maxAge *string, // --max-age: younger specs stay, as 90d; 0: no such rule
 	grace *string, // whatever is younger stays, as 48h
 	wait *string, // time from condemning to deleting, as 6d; 0: delete at once
-	evenIfWritten *bool, // with --wait=0: though the mirror was written less than an hour ago
+	evenIfWritten *bool, // --even-if-written: with --wait=0: though the mirror was written less than an hour ago
 	settle *string, // time from the change of the index to the first deletion (default: 10m, as long as clients keep an index)
-	usedSince *string, // what --access-log has as fetched less long ago stays, as 90d
-	accessLog *string, // for --used-since: a file with a hash or key and a date on each line
-	keepLast *int, // newest versions of each package that stay; 0: no such rule
-	targetSize *string, // condemn no more than brings the mirror down to this, and first what is cheap to build again, as 500GB; 0: no such rule
-	halfLife *string, // with a target size: what is older by this is half as likely to be needed again, as 60d (default: age says nothing)
-	maxFraction *float64, // condemn more than is usual: this much of the specs or bytes
+	usedSince *string, // --used-since: what --access-log has as fetched less long ago stays, as 90d
+	accessLog *string, // --access-log: for --used-since: a file with a hash or key and a date on each line
+	keepLast *int, // --keep-last: newest versions of each package that stay; 0: no such rule
+	targetSize *string, // --target-size: condemn no more than brings the mirror down to this, and first what is cheap to build again, as 500GB; 0: no such rule
+	halfLife *string, // --half-life: with a target size: what is older by this is half as likely to be needed again, as 60d (default: age says nothing)
+	maxFraction *float64, // --max-fraction: condemn more than is usual: this much of the specs or bytes
 	plan *string, // apply this plan, as far as a new one says the same
-	planMaxAge *string, // refuse an older plan, as 24h
+	planMaxAge *string, // --plan-max-age: refuse an older plan, as 24h
 	inventory *string, // manifest.json of an S3 Inventory (s3:// or a path) to condemn by, instead of listing the bucket
-	batchManifest *string, // delete nothing: write manifests for S3 Batch Operations, FILE for the first step and FILE-2 for the second
+	batchManifest *string, // --batch-manifest: delete nothing: write manifests for S3 Batch Operations, FILE for the first step and FILE-2 for the second
 	metrics *string, // write what became of it to this file, as Prometheus reads it
-	dryRun *bool, // show the plan only
+	dryRun *bool, // --dry-run: show the plan only
 	json *bool, // for machines
 	yes *bool, // do not ask
 ) (err error) {
@@ -75,17 +75,17 @@ func (Janitor) Why(ctx context.Context, what string,
 	mirror *string, // build caches, by commas (default: those of the platforms)
 	lock *string, // lockfiles whose specs stay, by commas
 	image *string, // repositories of images whose specs stay, by commas
-	ignoreUnlabelled *bool, // pass over images that have no lockfile attached
-	ignoreUnlocked *bool, // pass over definitions that have neither a lockfile nor a published image
-	noRoots *bool, // there are no lockfiles: go by age alone
-	maxAge *string, // younger specs stay, as 90d
+	ignoreUnlabelled *bool, // --ignore-unlabelled: pass over images that have no lockfile attached
+	ignoreUnlocked *bool, // --ignore-unlocked: pass over definitions that have neither a lockfile nor a published image
+	noRoots *bool, // --no-roots: there are no lockfiles: go by age alone
+	maxAge *string, // --max-age: younger specs stay, as 90d
 	grace *string, // whatever is younger stays, as 48h
 	wait *string, // time from condemning to deleting, as 6d
-	usedSince *string, // what --access-log has as fetched less long ago stays, as 90d
-	accessLog *string, // for --used-since
-	keepLast *int, // newest versions of each package that stay
-	targetSize *string, // condemn no more than brings the mirror down to this, as 500GB
-	halfLife *string, // with a target size: what is older by this is half as likely to be needed again, as 60d
+	usedSince *string, // --used-since: what --access-log has as fetched less long ago stays, as 90d
+	accessLog *string, // --access-log: for --used-since
+	keepLast *int, // --keep-last: newest versions of each package that stay
+	targetSize *string, // --target-size: condemn no more than brings the mirror down to this, as 500GB
+	halfLife *string, // --half-life: with a target size: what is older by this is half as likely to be needed again, as 60d
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
@@ -110,12 +110,12 @@ func (Janitor) Purge(ctx context.Context, spec string,
 	mirror *string, // build caches, by commas (default: those of the platforms)
 	match *bool, // SPEC is any part of name@version/hash
 	dependents *bool, // remove what needs it at run time, too
-	evenIfNeeded *bool, // though a lockfile, a published image, a pin or a root set needs it
+	evenIfNeeded *bool, // --even-if-needed: though a lockfile, a published image, a pin or a root set needs it
 	lock *string, // lockfiles that must not need it, by commas (default: those of the definitions)
 	image *string, // repositories of images that must not need it, by commas (default: those of the definitions)
-	ignoreUnlabelled *bool, // pass over images that have no lockfile attached
-	ignoreUnlocked *bool, // pass over definitions that have neither a lockfile nor a published image
-	dryRun *bool, // show the plan only
+	ignoreUnlabelled *bool, // --ignore-unlabelled: pass over images that have no lockfile attached
+	ignoreUnlocked *bool, // --ignore-unlocked: pass over definitions that have neither a lockfile nor a published image
+	dryRun *bool, // --dry-run: show the plan only
 	json *bool, // for machines
 	yes *bool, // do not ask
 ) (err error) {
@@ -168,7 +168,7 @@ func (Janitor) Spare(ctx context.Context, what string,
 // buildcache update-index does.
 func (Janitor) Reindex(ctx context.Context,
 	mirror *string, // build caches, by commas (default: those of the platforms)
-	dryRun *bool, // say only how many specs it would have
+	dryRun *bool, // --dry-run: say only how many specs it would have
 ) (err error) {
 	defer finish(ctx, &err)
 	a, err := start()

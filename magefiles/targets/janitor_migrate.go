@@ -15,7 +15,7 @@ func (Janitor) Migrate(ctx context.Context,
 	mirror *string, // build caches, by commas (default: those of the platforms)
 	restore *string, // RUN: bring back what this run has deleted, as far as it has kept copies
 	remove *bool, // remove all journals and copies
-	dryRun *bool, // only list
+	dryRun *bool, // --dry-run: only list
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)

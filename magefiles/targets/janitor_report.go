@@ -22,7 +22,7 @@ func (Janitor) Report(ctx context.Context,
 	mirror *string, // build caches, by commas (default: those of the platforms)
 	lock *string, // lockfiles whose specs stay, by commas
 	image *string, // repositories of images whose specs stay, by commas
-	ignoreUnlabelled *bool, // pass over images that have no lockfile attached
+	ignoreUnlabelled *bool, // --ignore-unlabelled: pass over images that have no lockfile attached
 	top *int, // so many packages and specs (default: 10; 0: all)
 	html *string, // draw it in this file, a page for browsers that needs no network
 	metrics *string, // write totals to this file, as Prometheus reads it

@@ -174,9 +174,9 @@ func (Janitor) Roots(ctx context.Context,
 	forget *string, // remove this set
 	lock *string, // with --publish: lockfiles, by commas (default: those of the definitions)
 	image *string, // with --publish: repositories of images, by commas (default: those of the definitions)
-	ignoreUnlabelled *bool, // pass over images that have no lockfile attached
-	ignoreUnlocked *bool, // pass over definitions that have neither a lockfile nor a published image
-	keepList *bool, // print the hashes of all sets that count, one a line, as spack buildcache prune -k wants them
+	ignoreUnlabelled *bool, // --ignore-unlabelled: pass over images that have no lockfile attached
+	ignoreUnlocked *bool, // --ignore-unlocked: pass over definitions that have neither a lockfile nor a published image
+	keepList *bool, // --keep-list: print the hashes of all sets that count, one a line, as spack buildcache prune -k wants them
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)

@@ -16,16 +16,16 @@ import (
 // had been deleted. It changes nothing.
 func (Janitor) Simulate(ctx context.Context,
 	policy *string, // what goes first, by commas: nothing, all, cheap, oldest, unused, biggest (default: all of them)
-	targetSize *string, // size down to which policies delete, but for nothing and all, as 500GB (default: half of what nothing comes to)
-	halfLife *string, // cheap once more, where what is older by this is half as likely to be needed again, as 60d
+	targetSize *string, // --target-size: size down to which policies delete, but for nothing and all, as 500GB (default: half of what nothing comes to)
+	halfLife *string, // --half-life: cheap once more, where what is older by this is half as likely to be needed again, as 60d
 	history *string, // git (default): the lockfiles that this repository has had; uploads: when specs came into --mirror; generated
 	lock *string, // with a generated history: lockfiles to begin with, by commas (default: those beside the definitions)
 	mirror *string, // build cache that says how big packages are and how long they took to build (default: guessed by name)
 	weeks *int, // of a generated history (default: 52)
-	perWeek *int, // builds in a week of a generated history, on average (default: 5)
+	perWeek *int, // --per-week: builds in a week of a generated history, on average (default: 5)
 	seed *int, // of a generated history (default: 1)
 	every *string, // time from one run of the janitor to the next, as 7d
-	maxAge *string, // younger specs stay, as 90d (default: 0, as all policies would differ less)
+	maxAge *string, // --max-age: younger specs stay, as 90d (default: 0, as all policies would differ less)
 	grace *string, // whatever is younger stays, as 48h
 	wait *string, // time from condemning to deleting, as 6d
 	keepLast *int, // newest versions of each package that stay (default: 0, as for --max-age); pins of the configuration stay, too

@@ -14,7 +14,7 @@ var keyKinds = []string{"images", "packages", "sifs"}
 // Keys makes a key pair in the folder DIR to sign packages, images or SIFs with.
 // COSIGN_PASSWORD protects a private key for images, SIF_KEY_PASSPHRASE one for SIFs.
 func Keys(ctx context.Context, dir string,
-	for_ *string, // packages, images or sifs (default: a pair for each)
+	for_ *string, // --for: packages, images or sifs (default: a pair for each)
 	name *string, // that packages and SIFs show as their signer's (default: spacktainers)
 ) (err error) {
 	defer finish(ctx, &err)

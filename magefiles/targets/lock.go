@@ -18,7 +18,7 @@ func (Containers) Lock(ctx context.Context, name string,
 	platform *string, // linux/amd64 or linux/arm64 (default: all that it is defined for)
 	mirror *string, // build cache whose packages are preferred (default: the platform's)
 	registry *string, // prefix to ask what is published (default: the first configured one; none: ask nobody)
-	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
+	spackRef *string, // --spack-ref: branch, tag or commit of Spack for the builder (default: the configured one)
 	force *bool, // concretize anew, whatever is published or was found before
 	save *bool, // write it beside the definition instead, to be committed
 ) (err error) {

@@ -80,7 +80,7 @@ func (a *app) showFindings(findings []doctor.Finding) error {
 // Setup installs what is missing where the system is Debian or Ubuntu and the
 // user is root; elsewhere it prints the commands.
 func Setup(ctx context.Context,
-	dryRun *bool, // print the commands only
+	dryRun *bool, // --dry-run: print the commands only
 ) (err error) {
 	defer finish(ctx, &err)
 	a, err := start()

@@ -25,9 +25,9 @@ type Publish mg.Namespace
 // Publish sends the images of all containers from their layouts to the
 // registries.
 func (Bare) Publish(ctx context.Context,
-	dryRun *bool, // say what would be sent, and send nothing
+	dryRun *bool, // --dry-run: say what would be sent, and send nothing
 	json *bool, // for machines
-	allowPartial *bool, // publish also where a platform is not built
+	allowPartial *bool, // --allow-partial: publish also where a platform is not built
 	force *bool, // replace versions that were published from another build
 	release *bool, // at a shell: this is a release; CI says so itself
 	registry *string, // a registry's prefix, such as 127.0.0.1:5000/ (default: all configured)
@@ -43,9 +43,9 @@ func (Bare) Publish(ctx context.Context,
 // Container sends the images of one container, for all its platforms under one
 // index, from their layouts to the registries. What is there is not sent again.
 func (Publish) Container(ctx context.Context, name string,
-	dryRun *bool, // say what would be sent, and send nothing
+	dryRun *bool, // --dry-run: say what would be sent, and send nothing
 	json *bool, // for machines
-	allowPartial *bool, // publish also where a platform is not built
+	allowPartial *bool, // --allow-partial: publish also where a platform is not built
 	force *bool, // replace a version that was published from another build
 	release *bool, // at a shell: this is a release; CI says so itself
 	registry *string, // a registry's prefix, such as 127.0.0.1:5000/ (default: all configured)

@@ -71,9 +71,9 @@ type publishedBaseImage struct {
 func (Publish) Base(ctx context.Context,
 	name *string, // builder, runtime or singularitah (default: builder and runtime); may stand without its flag
 	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
-	dryRun *bool, // say what would be built and sent, and do neither
+	dryRun *bool, // --dry-run: say what would be built and sent, and do neither
 	json *bool, // for machines
-	spackRef *string, // branch, tag or commit of Spack for the builder (default: the configured one)
+	spackRef *string, // --spack-ref: branch, tag or commit of Spack for the builder (default: the configured one)
 	release *bool, // at a shell: this is a release; CI says so itself
 	registry *string, // a registry's prefix, such as 127.0.0.1:5000/ (default: all configured)
 	environment *string, // only to the registries of an environment, such as staging

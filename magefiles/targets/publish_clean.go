@@ -17,7 +17,7 @@ import (
 // what nothing leads to any more. With NAME it looks at that container alone.
 func (Publish) Clean(ctx context.Context,
 	name *string, // the container to clean up (default: all); may stand without its flag
-	dryRun *bool, // say what would go, and remove nothing
+	dryRun *bool, // --dry-run: say what would go, and remove nothing
 	branches *string, // file with the branches that exist, one a line (default: ask git)
 	git *string, // repository to ask for its branches (default: origin)
 	grace *string, // manifests younger than this stay, such as 48h (default: the janitor's)

@@ -14,7 +14,7 @@ func (Publish) Promote(ctx context.Context, name string,
 	to *string, // the environment to bring it to, such as production
 	tag *string, // to promote (default: latest, and the version with it)
 	force *bool, // replace a version that is another build there
-	dryRun *bool, // say what would be copied, and copy nothing
+	dryRun *bool, // --dry-run: say what would be copied, and copy nothing
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)

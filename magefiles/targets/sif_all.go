@@ -17,7 +17,7 @@ func (Bare) Sif(ctx context.Context,
 	branch *string, // that the images were built from (default: the checkout's)
 	sifs *string, // bucket or folder (default: the configured one)
 	sign *string, // sign with the PGP private key in this file
-	dryRun *bool, // make them, say what would be sent, and send nothing
+	dryRun *bool, // --dry-run: make them, say what would be sent, and send nothing
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)

@@ -86,8 +86,8 @@ func (Sif) Upload(ctx context.Context, name string,
 	branch *string, // whose SIFs (default: the checkout's)
 	sifs *string, // bucket or folder (default: the configured one)
 	sign *string, // sign NAME.json with the PGP private key in this file; SIF_KEY_PASSPHRASE opens it
-	adoptUnsigned *bool, // sign also a NAME.json that has no signature yet: look at it before
-	dryRun *bool, // say what would be sent, and send nothing
+	adoptUnsigned *bool, // --adopt-unsigned: sign also a NAME.json that has no signature yet: look at it before
+	dryRun *bool, // --dry-run: say what would be sent, and send nothing
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
@@ -200,8 +200,8 @@ func (Sif) Install(ctx context.Context, dir string,
 	rehash *bool, // read also files that look the same
 	sifs *string, // bucket or folder to install from (default: the configured one)
 	key *string, // public PGP key that NAME.json must be signed with (default: sif_key of spacktainers.yaml)
-	allowOlder *bool, // take a NAME.json that is older than what is installed
-	dryRun *bool, // say what would be fetched, and fetch nothing
+	allowOlder *bool, // --allow-older: take a NAME.json that is older than what is installed
+	dryRun *bool, // --dry-run: say what would be fetched, and fetch nothing
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
@@ -271,11 +271,11 @@ func (Sif) Clean(ctx context.Context,
 	dir *string, // a folder that sif:install has filled (default: where SIFs go)
 	sifs *string, // bucket or folder (default: the configured one)
 	sign *string, // sign NAME.json with the PGP private key in this file, where it is signed
-	keepLast *int, // so many of each container, platform and branch stay (default: 1)
-	keepFor *string, // how long a superseded one stays, such as 14d (default: 7d)
+	keepLast *int, // --keep-last: so many of each container, platform and branch stay (default: 1)
+	keepFor *string, // --keep-for: how long a superseded one stays, such as 14d (default: 7d)
 	branches *string, // file with the branches that exist, one a line (default: ask git)
 	git *string, // repository to ask for its branches (default: origin)
-	dryRun *bool, // say what would go, and remove nothing
+	dryRun *bool, // --dry-run: say what would go, and remove nothing
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)

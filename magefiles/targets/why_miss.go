@@ -12,14 +12,14 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/whymiss"
 )
 
-// WhyMiss says why packages of a container would be built although the build cache is full: what
+// WhyMiss says, as containers:why-miss, why packages of a container would be built although the build cache is full: what
 // differs between each that is missing and the nearest one that is cached, reduced to root causes.
 // It reads the lockfile and the cache's index, and nothing else.
 func (Containers) WhyMiss(ctx context.Context, name string,
 	platform *string, // linux/amd64 or linux/arm64 (default: all that it is defined for)
 	mirror *string, // build caches, by commas (default: the platform's)
 	lock *string, // lockfile (default: the one beside the definition)
-	if_ *string, // suppose that a package were what is cached of it, as qs-hash@1.2 or qs-hash/igwyoxc: what would be built then?
+	if_ *string, // --if: suppose that a package were what is cached of it, as qs-hash@1.2 or qs-hash/igwyoxc: what would be built then?
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
