@@ -153,7 +153,7 @@ func TestALabelOfInputsFitsIntoAnArgument(t *testing.T) {
 	for range 3000 {
 		inputs = append(inputs, image.Input{Kind: specKind, Name: "name", Digest: "1.0/" + strings.Repeat("a", 32)})
 	}
-	if got := inputsLabel(inputs); len(got) > maxLabel || !strings.Contains(got, `"dag"`) {
+	if got := InputsLabel(inputs); len(got) > maxLabel || !strings.Contains(got, `"dag"`) {
 		t.Errorf("%d bytes", len(got))
 	}
 }

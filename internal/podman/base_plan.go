@@ -100,7 +100,7 @@ func (plan BasePlan) Apply(ctx context.Context, p Podman, work string, native bo
 		return BuiltBase{}, b.fails(err)
 	}
 	found, err := p.inspect(ctx, b.Tag(), image.LabelBuildKey)
-	if err == nil && found.Label != plan.Key {
+	if err == nil && (found.ID == "" || plan.ToTake != nil && found.Label != plan.Key) {
 		err = errors.New("podman has made it and does not know it")
 	}
 	if err != nil {
