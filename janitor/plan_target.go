@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"iter"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor/retain"
@@ -108,6 +109,15 @@ func (p *Plan) keepWhatIsDear(m *marks, prices map[id]*Priced) {
 		of := s.objects.at(manifest).of
 		return of != 0 && p.condemned(of-1)
 	})
+	needed := func(at id) iter.Seq[id] { // but what stays anyhow, and with it all that this needs
+		return func(yield func(id) bool) {
+			for to, types := range s.dag.edges(at) {
+				if types&m.types != 0 && !m.has(to) && !yield(to) {
+					return
+				}
+			}
+		}
+	}
 	items, lost := make([]retain.Item, len(specs)), make([]float64, len(specs))
 	t := &Target{Size: p.Policy.TargetSize, Needed: p.wholeSize()}
 	for i, at := range specs {
@@ -117,11 +127,7 @@ func (p *Plan) keepWhatIsDear(m *marks, prices map[id]*Priced) {
 				item.Size += x.size
 			}
 		}
-		for to, types := range s.dag.edges(at) {
-			if n, ok := number[to]; ok && types&m.types != 0 {
-				item.Needs = append(item.Needs, n)
-			}
-		}
+		item.Needs = retain.Needs(at, needed, number)
 		if price := prices[at]; price != nil && p.why[at] != staleSpec { // what has no recipe cannot be built again
 			lost[i] = price.Seconds
 			item.Seconds = price.Seconds * retain.Fade(p.seen().Sub(s.uploaded(at)), p.Policy.HalfLife)

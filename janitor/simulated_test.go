@@ -110,7 +110,7 @@ func (r *replay) present() map[string]bool {
 // A simulation and the janitor condemn and delete the same specs at each time by the same policy.
 func TestASimulationDoesWhatTheJanitorDoes(t *testing.T) {
 	runs, condemned, deleted := 0, 0, 0
-	for seed := range uint64(size.Count(3, 40, 400)) {
+	for seed := range uint64(size.Count(3, 15, 400)) {
 		r := newReplay(t, seed)
 		tried, policy := r.policy()
 		if tried.Order == simulate.Cheap { // to a third of all that was ever wanted

@@ -7,6 +7,7 @@ package retain
 
 import (
 	"container/heap"
+	"iter"
 	"math"
 	"slices"
 	"time"
@@ -18,6 +19,30 @@ type Item struct {
 	Seconds float64 // to build it again
 	Needs   []int   // items that stay if it stays
 	Marked  bool    // it was chosen before, and goes before those that were not
+}
+
+// Needs returns the items that one thing needs: directly, or by way of things that are no items, as they
+// have gone long ago. edges yields what a thing needs directly; items are their positions.
+func Needs[T comparable](of T, edges func(T) iter.Seq[T], items map[T]int) (needs []int) {
+	var through map[T]bool
+	var visit func(T)
+	visit = func(thing T) {
+		for to := range edges(thing) {
+			if n, ok := items[to]; ok {
+				needs = append(needs, n)
+				continue
+			}
+			if through == nil {
+				through = map[T]bool{}
+			}
+			if !through[to] {
+				through[to] = true
+				visit(to)
+			}
+		}
+	}
+	visit(of)
+	return needs
 }
 
 // Choose returns which items go, so that at least free bytes are freed, or all. An item goes only

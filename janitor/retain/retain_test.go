@@ -1,6 +1,7 @@
 package retain
 
 import (
+	"iter"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -112,6 +113,19 @@ func TestWhatWasMarkedGoesFirst(t *testing.T) {
 	for free, want := range map[int64][]bool{0: {false, false, false}, 10: {false, false, true}, 20: {false, true, true}, 30: {true, true, true}, 99: {true, true, true}} {
 		if goes := Choose(items, free); !slices.Equal(goes, want) {
 			t.Errorf("to free %d: got %v, want %v", free, goes, want)
+		}
+	}
+}
+
+// What has gone is no item, and what it needs is needed all the same.
+func TestWhatIsNeededByWayOfWhatHasGone(t *testing.T) {
+	graph := map[string][]string{"app": {"lib", "gone"}, "gone": {"below", "lost"}, "lost": {"gone2", "tool"}, "gone2": {"tool", "lost"}, "lib": {"below"}}
+	edges := func(of string) iter.Seq[string] { return slices.Values(graph[of]) }
+	items := map[string]int{"app": 0, "lib": 1, "below": 2, "tool": 3}
+	for of, want := range map[string][]int{"app": {1, 2, 3}, "lib": {2}, "tool": nil} {
+		got := Needs(of, edges, items)
+		if slices.Sort(got); !slices.Equal(slices.Compact(got), want) {
+			t.Errorf("%s needs %v, want %v", of, got, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package simulate
 import (
 	"container/heap"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/janitor/retain"
@@ -61,14 +62,20 @@ func (c *cache) choose(may []int, now time.Time) []bool {
 func (c *cache) items(may []int) []retain.Item {
 	number := make(map[int]int, len(may))
 	items := make([]retain.Item, len(may))
+	needed := func(i int) iter.Seq[int] { // but what stays anyhow
+		return func(yield func(int) bool) {
+			for _, n := range c.Specs[i].Needs {
+				_, may := number[n.Spec]
+				if (may || !c.specs[n.Spec].Present) && !yield(n.Spec) {
+					return
+				}
+			}
+		}
+	}
 	for k, i := range may { // ascending: what a spec needs has a number already
 		number[i] = k
 		items[k] = retain.Item{Size: c.Specs[i].Size, Seconds: c.Specs[i].Seconds, Marked: !c.specs[i].Condemned.IsZero()}
-		for _, n := range c.Specs[i].Needs {
-			if at, ok := number[n.Spec]; ok {
-				items[k].Needs = append(items[k].Needs, at)
-			}
-		}
+		items[k].Needs = retain.Needs(i, needed, number)
 	}
 	return items
 }
