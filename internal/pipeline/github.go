@@ -12,6 +12,7 @@ import (
 // is to be built a job of theirs plans, and hands to the others as matrices.
 type GitHub struct {
 	Command  string              // how jobs call a target; empty: go run magefile.go
+	Image    string              // in which every job runs, with rights over its runner, as podman wants them; empty: on the runner itself
 	Tool     *Tool               // the program itself, to be downloaded; nil: Command is there already
 	Runners  map[string][]string // labels by platform; empty: GitHub's own for it
 	Setup    []string            // lines of shell that every job begins with
@@ -156,6 +157,11 @@ func (h GitHub) Files() (map[string][]byte, error) {
 	}
 	files := map[string][]byte{}
 	for _, name := range slices.Sorted(maps.Keys(workflows)) {
+		if h.Image != "" {
+			for i := range workflows[name].Jobs {
+				workflows[name].Jobs[i].Container = &jobContainer{Image: h.Image, Options: "--privileged"} // podman mounts
+			}
+		}
 		text, err := workflows[name].text(name)
 		if err != nil {
 			return nil, err
@@ -244,9 +250,13 @@ chmod +x .spacktainers/spacktainers
 }
 
 // emulate lets a runner build for a platform that it is not.
-func emulate() step {
-	return step{
-		Name: "Emulation", If: "matrix.platform == 'linux/arm64' && runner.arch == 'X64'",
-		Run: "sudo apt-get update\nsudo apt-get install --yes --no-install-recommends qemu-user-static\n",
+func (h GitHub) emulate() step {
+	install := "sudo apt-get update\nsudo apt-get install --yes --no-install-recommends qemu-user-static\n"
+	if h.Image != "" { // in which no service registers what was installed
+		install = strings.ReplaceAll(install, "sudo ", "") + `handlers=/proc/sys/fs/binfmt_misc
+[ -e $handlers/register ] || mount -t binfmt_misc binfmt_misc $handlers
+[ -e $handlers/qemu-aarch64 ] || cat /usr/lib/binfmt.d/qemu-aarch64.conf >$handlers/register
+`
 	}
+	return step{Name: "Emulation", If: "matrix.platform == 'linux/arm64' && runner.arch == 'X64'", Run: install}
 }

@@ -58,7 +58,10 @@ func TestWorkflowsAreWhatGitHubReads(t *testing.T) {
 		"everything": func(*GitHub) {},
 		"nothing":    func(h *GitHub) { *h = GitHub{} },
 		"no SIF":     func(h *GitHub) { h.SIF, h.AWSRole, h.Tool, h.Sign = false, "", nil, false },
-		"no place":   func(h *GitHub) { h.Publish, h.Branches = false, Branches{} },
+		"in an image": func(h *GitHub) {
+			h.Tool, h.Command, h.Image = nil, "spacktainers", "ghcr.io/example/tool@sha256:"+strings.Repeat("c", 64)
+		},
+		"no place": func(h *GitHub) { h.Publish, h.Branches = false, Branches{} },
 		"many": func(h *GitHub) {
 			for i := range 200 {
 				h.Containers[fmt.Sprintf("c%d", i)] = []string{"linux/amd64", "linux/arm64"}
@@ -128,6 +131,36 @@ func TestActionsArePinnedByCommit(t *testing.T) {
 	}
 	if n < 20 {
 		t.Errorf("only %d actions", n)
+	}
+}
+
+func TestEveryJobRunsInTheImage(t *testing.T) {
+	h := github()
+	h.Tool, h.Command, h.Image = nil, "spacktainers", "ghcr.io/example/tool@sha256:"+strings.Repeat("c", 64)
+	files, err := h.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		var w struct {
+			Jobs map[string]struct {
+				Container struct{ Image, Options string }
+			}
+		}
+		if err := yaml.Unmarshal(text, &w); err != nil {
+			t.Fatal(err)
+		}
+		for id, j := range w.Jobs {
+			if j.Container.Image != h.Image || j.Container.Options != "--privileged" {
+				t.Errorf("%s: %s: %+v", name, id, j.Container)
+			}
+		}
+		if len(w.Jobs) == 0 || strings.Contains(string(text), "go run") {
+			t.Errorf("%s: %d jobs\n%s", name, len(w.Jobs), text)
+		}
+	}
+	if text := string(files["containers.yml"]); !strings.Contains(text, ">$handlers/register") {
+		t.Error("nothing registers the handler of arm64 programs in the image")
 	}
 }
 

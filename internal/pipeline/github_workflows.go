@@ -147,7 +147,7 @@ func (h GitHub) baseJob(s scope) workflowJob {
 	if h.Sign {
 		key, sign = signingKey, ` --sign="$RUNNER_TEMP/cosign.key"`
 	}
-	j.Steps = append(h.begin(true), emulate(), step{Name: "Build and publish", Env: legEnv("BASE", "PLATFORM"), Run: key + `for name in ${BASE//,/ }; do
+	j.Steps = append(h.begin(true), h.emulate(), step{Name: "Build and publish", Env: legEnv("BASE", "PLATFORM"), Run: key + `for name in ${BASE//,/ }; do
   ` + h.call(`publish:base "$name" --platform="$PLATFORM"`) + sign + `
 done
 `})
@@ -173,7 +173,7 @@ func (h GitHub) building(all workflowJobs, s scope, before []string) (workflowJo
 			j.If = onlyOwn(j.If)
 		}
 		j.Permissions, j.Env = h.permissions(s, false), s.build
-		j.Steps = append(h.begin(!s.branch), emulate(),
+		j.Steps = append(h.begin(!s.branch), h.emulate(),
 			step{Name: "Build", Env: legEnv("CONTAINER", "HASHES", "PLATFORM"), Run: h.call(`ci:package "$HASHES" --container="$CONTAINER" --platform="$PLATFORM"`)}, logs("packages"))
 		all, before = append(all, j), append(before[:len(before):len(before)], id)
 	}
@@ -182,7 +182,7 @@ func (h GitHub) building(all workflowJobs, s scope, before []string) (workflowJo
 		id := fmt.Sprintf("containers-%d", i)
 		j := h.matrixJob(id, "container", id, packages)
 		j.Permissions, j.Env = h.permissions(s, false), s.build
-		j.Steps = append(h.begin(!s.branch), emulate(),
+		j.Steps = append(h.begin(!s.branch), h.emulate(),
 			step{Name: "Build", Env: legEnv("CONTAINER", "PLATFORM"), Run: h.call(`containers:build "$CONTAINER" --platform="$PLATFORM"`)}, logs("container"))
 		if h.handsOver(s) {
 			j.Steps = append(j.Steps, step{Name: "Hand over", Uses: uploadAction, With: map[string]any{

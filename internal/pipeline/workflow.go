@@ -32,6 +32,7 @@ type workflowJob struct {
 	Needs       []string          `yaml:"needs,omitempty"`
 	If          string            `yaml:"if,omitempty"`
 	RunsOn      any               `yaml:"runs-on"`
+	Container   *jobContainer     `yaml:"container,omitempty"`
 	Environment string            `yaml:"environment,omitempty"`
 	Permissions map[string]string `yaml:"permissions"`
 	Timeout     int               `yaml:"timeout-minutes"`
@@ -39,6 +40,12 @@ type workflowJob struct {
 	Outputs     map[string]string `yaml:"outputs,omitempty"`
 	Env         map[string]string `yaml:"env,omitempty"`
 	Steps       []step            `yaml:"steps"`
+}
+
+// A jobContainer is the image that a job's steps run in.
+type jobContainer struct {
+	Image   string `yaml:"image"`
+	Options string `yaml:"options"`
 }
 
 type strategy struct {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -99,29 +100,50 @@ func bootstrap(ctx context.Context, p Podman, suite, platform string, force bool
 	if found, err := p.inspect(ctx, tag, ""); err != nil || found.ID != "" && !force {
 		return err
 	}
-	if _, err := command.LookPath("mmdebstrap"); err != nil {
-		return err
-	}
 	dir, err := os.MkdirTemp("", "spacktainers-debootstrap-*")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	tarball := filepath.Join(dir, suite+".tar")
-	if err := p.Run(ctx, bootstrapCmd(suite, platform, tarball)); err != nil {
+	if err := (System{Suite: suite, Platform: platform}).Write(ctx, p.Run, tarball); err != nil {
 		return err
 	}
 	return p.Run(ctx, p.command("import", "--quiet", "--os=linux", "--arch="+arch(platform), tarball, tag))
 }
 
-// bootstrapCmd writes the root file system as a tarball; another architecture's programs run
+// A System is a minimal Debian system.
+type System struct {
+	Suite    string
+	Platform string
+	Packages []string  // beside the minimal ones
+	Dpkg     []string  // options, such as path-exclude=/usr/share/man/*, one over the other
+	Time     time.Time // of the newest file: the same packages give the same bytes then; zero: none
+}
+
+// Write makes the system's root file system as a tarball; another architecture's programs run
 // emulated meanwhile.
-func bootstrapCmd(suite, platform, tarball string) command.Cmd {
-	return command.Cmd{Args: []string{
-		"mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates",
+func (s System) Write(ctx context.Context, run command.Runner, path string) error {
+	if _, err := command.LookPath("mmdebstrap"); err != nil {
+		return err
+	}
+	return run(ctx, s.cmd(path))
+}
+
+func (s System) cmd(path string) command.Cmd {
+	args := []string{
+		"mmdebstrap", "--quiet", "--variant=minbase", "--include=" + strings.Join(append([]string{"ca-certificates"}, s.Packages...), ","),
 		`--aptopt=Acquire::Check-Valid-Until "false"`, // a site's mirror may stand still; its signatures are checked all the same
-		"--architectures=" + arch(platform), "--", suite, tarball,
-	}, Clean: true, Apart: true} // scripts of packages run with it
+	}
+	for _, option := range s.Dpkg {
+		args = append(args, "--dpkgopt="+option)
+	}
+	args = append(args, "--architectures="+arch(s.Platform), "--", s.Suite, path)
+	c := command.Cmd{Args: args, Clean: true, Apart: true} // scripts of packages run with it
+	if !s.Time.IsZero() {
+		c.Env = []string{fmt.Sprintf("SOURCE_DATE_EPOCH=%d", s.Time.Unix())}
+	}
+	return c
 }
 
 // arch is linux/arm64's arm64, which Debian and podman call the same.

@@ -263,7 +263,7 @@ func TestFailuresNamePackagesAndTheEndOfTheirLogs(t *testing.T) {
 // Debian sid of a mirror that stands still has a release file that has expired,
 // as an air-gapped site's has: without the option mmdebstrap refuses it.
 func TestDebootstrapTakesAMirrorThatStandsStill(t *testing.T) {
-	got := strings.Join(bootstrapCmd("sid", "linux/arm64", "sid.tar").Args, " ")
+	got := strings.Join(System{Suite: "sid", Platform: "linux/arm64"}.cmd("sid.tar").Args, " ")
 	want := `mmdebstrap --quiet --variant=minbase --include=ca-certificates --aptopt=Acquire::Check-Valid-Until "false" --architectures=arm64 -- sid sid.tar`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

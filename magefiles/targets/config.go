@@ -117,7 +117,7 @@ func defaultConfig() Config {
 			KeepLast:    2,
 			MaxFraction: 0.5,
 		},
-		CI: CI{JobTime: Duration(30 * time.Minute), GitLab: GitLabPipelines{Command: "go run magefile.go"}},
+		CI: CI{JobTime: Duration(30 * time.Minute)},
 	}
 }
 
@@ -169,6 +169,7 @@ func (c Config) check(path string, data []byte) error {
 	}
 	c.checkBranchesMirror(data, fail)
 	c.checkTimes(data, fail)
+	c.CI.checkImage(data, fail)
 	c.checkGitLab(data, fail)
 	c.checkGitHub(data, fail)
 	c.Janitor.check(data, []string{"janitor"}, fail)
@@ -200,6 +201,8 @@ type environment struct {
 	AssetsKeyID, AssetsKeySecret, AssetsToken string // for the bucket of SIFs
 
 	SIFPassphrase string // of the key that signs SIFs
+
+	SourceDate string // seconds since 1970: the time that what is made says it was made at
 
 	GitLab gitlabAPI
 }
@@ -241,6 +244,7 @@ func readEnvironment() environment {
 		AssetsKeySecret: os.Getenv("AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY"),
 		AssetsToken:     os.Getenv("AWS_INFRASTRUCTURE_SESSION_TOKEN"),
 		SIFPassphrase:   os.Getenv("SIF_KEY_PASSPHRASE"),
+		SourceDate:      os.Getenv("SOURCE_DATE_EPOCH"),
 
 		GitLab: gitlabAPI{
 			API: os.Getenv("CI_API_V4_URL"), Project: os.Getenv("CI_PROJECT_ID"), Pipeline: os.Getenv("CI_PIPELINE_ID"),

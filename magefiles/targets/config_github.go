@@ -21,7 +21,7 @@ type PipelineTool struct {
 
 // GitHubPipelines are workflows of GitHub Actions.
 type GitHubPipelines struct {
-	Command       string              `yaml:"command"`        // what a job calls a target with (default: go run magefile.go); not beside tool
+	Command       string              `yaml:"command"`        // what a job calls a target with (default: go run magefile.go, or spacktainers in an image); not beside tool
 	Variables     map[string]string   `yaml:"variables"`      // of all jobs, such as HTTPS_PROXY; secrets never stand here
 	DefaultBranch string              `yaml:"default_branch"` // whose runs make releases (default: main)
 	Runners       map[string][]string `yaml:"runners"`        // labels by platform (default: GitHub's own); codebuild-PROJECT is AWS CodeBuild

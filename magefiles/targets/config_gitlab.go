@@ -1,6 +1,7 @@
 package targets
 
 import (
+	"cmp"
 	"maps"
 	"regexp"
 	"slices"
@@ -17,7 +18,7 @@ import (
 
 // GitLabPipelines are pipelines of GitLab CI.
 type GitLabPipelines struct {
-	Command   string                `yaml:"command"`   // what a job calls a target with (default: go run magefile.go)
+	Command   string                `yaml:"command"`   // what a job calls a target with (default: go run magefile.go, or spacktainers in an image)
 	Jobs      GitLabJobs            `yaml:"jobs"`      // of all jobs
 	Steps     map[string]GitLabJobs `yaml:"steps"`     // over those, by what a job does: base, lock, package, index, container, publish or sif
 	Platforms map[string]GitLabJobs `yaml:"platforms"` // over those, by platform
@@ -76,8 +77,9 @@ func (j GitLabJobs) settings() pipeline.GitLabJob {
 // gitlab is how pipelines are written whose files are in a folder.
 func (c Config) gitlab(dir string, nested bool) pipeline.GitLab {
 	own := c.CI.GitLab
+	own.Jobs.Image = cmp.Or(own.Jobs.Image, c.CI.Image)
 	g := pipeline.GitLab{
-		Command: own.Command, Dir: dir, Share: time.Duration(c.CI.JobTime), Nested: nested, Prune: c.CI.Prune, Jobs: own.Jobs.settings(),
+		Command: cmp.Or(own.Command, c.CI.command()), Dir: dir, Share: time.Duration(c.CI.JobTime), Nested: nested, Prune: c.CI.Prune, Jobs: own.Jobs.settings(),
 		Steps: map[pipeline.Kind]pipeline.GitLabJob{}, Platform: map[string]pipeline.GitLabJob{},
 		Limits: pipeline.GitLabLimits{Jobs: own.Limits.Jobs, Needs: own.Limits.Needs, Bytes: own.Limits.YAML, Artifact: int64(own.Limits.Artifact)},
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -56,7 +57,7 @@ func (a *app) findBase(ctx context.Context, in registry.Registry, b podman.Base,
 
 // A publishedBaseImage is a line of the result of publish:base.
 type publishedBaseImage struct {
-	Name   string   `json:"name"`   // builder, runtime or singularitah
+	Name   string   `json:"name"`   // builder, runtime, singularitah or tool
 	Ref    string   `json:"ref"`    // by which it is pulled
 	Digest string   `json:"digest"` // of the index of all platforms; empty where a dry run has no image
 	Tags   []string `json:"tags"`   // written
@@ -67,10 +68,11 @@ type publishedBaseImage struct {
 // Base sends base images to the registries, so that CI, other machines and people
 // start from them: builder and runtime, or NAME. They are built, or taken from the
 // registry, as base does. Each platform's image has the tag of its build key; latest
-// is an index of those that are there for all platforms.
+// is an index of those that are there for all platforms. The image tool, for jobs of CI,
+// is what release --image has made, for all platforms at once.
 func (Publish) Base(ctx context.Context,
-	name *string, // builder, runtime or singularitah (default: builder and runtime); may stand without its flag
-	platform *string, // linux/amd64 or linux/arm64 (default: this machine's)
+	name *string, // builder, runtime, singularitah or tool (default: builder and runtime); may stand without its flag
+	platform *string, // linux/amd64 or linux/arm64 (default: this machine's; of tool: all that were made)
 	dryRun *bool, // --dry-run: say what would be built and sent, and do neither
 	json *bool, // for machines
 	spackRef *string, // --spack-ref: branch, tag or commit of Spack for the builder (default: the configured one)
@@ -86,8 +88,8 @@ func (Publish) Base(ctx context.Context,
 	}
 	names := []string{podman.Builder, podman.Runtime}
 	if name != nil {
-		if names = []string{*name}; !slices.Contains(podman.Bases, *name) {
-			return unknown("base image", *name, podman.Bases)
+		if names = []string{*name}; !slices.Contains(publishedBases, *name) {
+			return unknown("base image", *name, publishedBases)
 		}
 	}
 	to, err := a.destination(ctx, a.gitRef(ctx, nil), publishOptions{release: release, registry: registry, environment: environment})
@@ -100,15 +102,19 @@ func (Publish) Base(ctx context.Context,
 		}
 		return errors.New("base images are published by releases only: give --release at a shell, or run it on CI's protected default branch")
 	}
-	plans, err := a.planBases(ctx, names, or(platform, native), registry, false)
+	if err := os.MkdirAll(workDir, 0o755); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(workDir, "bases-*.part")
 	if err != nil {
 		return err
 	}
-	local, bases, err := a.basesOf(ctx, plans, or(dryRun, false))
+	defer os.RemoveAll(dir)
+	bases, err := a.basesToPublish(ctx, names, platform, registry, dir, or(dryRun, false))
 	if err != nil {
 		return err
 	}
-	results, err := a.publishBases(ctx, to, local, bases, sign, or(dryRun, false))
+	results, err := a.publishBases(ctx, to, bases, sign, or(dryRun, false))
 	if or(json, false) {
 		return errors.Join(err, a.JSON(results))
 	}
@@ -117,6 +123,42 @@ func (Publish) Base(ctx context.Context,
 		rows = append(rows, []string{r.Name, r.Ref, r.Digest, r.State, ui.Size(r.Bytes)})
 	}
 	return errors.Join(err, a.Table([]string{"base image", "reference", "digest", "state", "size"}, rows))
+}
+
+// publishedBases are those that publish:base knows.
+var publishedBases = append(slices.Clone(podman.Bases), tool)
+
+// A baseToPublish is a base image for all platforms.
+type baseToPublish struct {
+	name      string
+	platforms []publish.Base
+	missing   bool // a dry run has no image of it
+}
+
+// basesToPublish makes what is to be published, where it is not there. Images are written to a
+// folder as they are sent.
+func (a *app) basesToPublish(ctx context.Context, names []string, platform, registry *string, dir string, dry bool) (all []baseToPublish, err error) {
+	if names[0] == tool {
+		platforms := list(or(platform, strings.Join(slices.Collect(maps.Keys(defaultConfig().Platforms)), ",")))
+		images, err := toolImages(releaseDir, platforms)
+		return []baseToPublish{{name: tool, platforms: images}}, err
+	}
+	plans, err := a.planBases(ctx, names, or(platform, native), registry, false)
+	if err != nil {
+		return nil, err
+	}
+	local, bases, err := a.basesOf(ctx, plans, dry)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range bases {
+		platforms, err := a.platformsOfBase(ctx, local, b, dir)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, baseToPublish{b.Name, platforms, b.built.ID == "" && b.published == nil})
+	}
+	return all, nil
 }
 
 // basesOf are the base images of plans, which a dry run leaves where they are.
@@ -136,7 +178,7 @@ func (a *app) basesOf(ctx context.Context, plans []podman.BasePlan, dry bool) (p
 	return local, bases, err
 }
 
-func (a *app) publishBases(ctx context.Context, to destination, local podman.Podman, bases []ensuredBase, sign *string, dry bool) ([]publishedBaseImage, error) {
+func (a *app) publishBases(ctx context.Context, to destination, bases []baseToPublish, sign *string, dry bool) ([]publishedBaseImage, error) {
 	results := []publishedBaseImage{}
 	signer, err := a.signer(sign)
 	if err != nil {
@@ -151,34 +193,22 @@ func (a *app) publishBases(ctx context.Context, to destination, local podman.Pod
 		return results, err
 	}
 	defer end()
-	if err := os.MkdirAll(workDir, 0o755); err != nil {
-		return results, err
-	}
-	dir, err := os.MkdirTemp(workDir, "bases-*.part")
-	if err != nil {
-		return results, err
-	}
-	defer os.RemoveAll(dir)
 	for _, b := range bases {
-		all, err := a.platformsOfBase(ctx, local, b, dir)
-		if err != nil {
-			return results, err
-		}
 		for _, r := range to.registries {
-			repository, err := r.Repository(b.Name)
+			repository, err := r.Repository(b.name)
 			if err != nil {
 				return results, err
 			}
-			if b.built.ID == "" && b.published == nil {
-				results = append(results, publishedBaseImage{Name: b.Name, Ref: repository.Tag(publish.Latest).String(), Tags: []string{}, State: "would build and publish"})
+			if b.missing {
+				results = append(results, publishedBaseImage{Name: b.name, Ref: repository.Tag(publish.Latest).String(), Tags: []string{}, State: "would build and publish"})
 				continue
 			}
 			result, err := publishBase(ctx, client, func() (publish.Plan, error) {
-				return publish.NewBasePlan(ctx, client, repository, all, signer, verifier)
+				return publish.NewBasePlan(ctx, client, repository, b.platforms, signer, verifier)
 			}, dry)
-			result.Name = b.Name
+			result.Name = b.name
 			if err != nil {
-				return results, fmt.Errorf("publish base image %s: %w", b.Name, err)
+				return results, fmt.Errorf("publish base image %s: %w", b.name, err)
 			}
 			results = append(results, result)
 		}

@@ -13,14 +13,23 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 )
 
-// programPackage is where the program with all targets is.
-const programPackage = "./cmd/spacktainers"
+// The program with all targets, and where release puts it.
+const (
+	programName    = "spacktainers"
+	programPackage = "./cmd/" + programName
+)
+
+var releaseDir = filepath.Join(outDir, "release")
 
 // Release makes the program with all targets as files to be downloaded: for amd64
 // and arm64, static, each with the list of its modules, and the checksums of all.
 // The same commit gives the same bytes. It runs in a checkout of this project.
+// With --image an image for jobs of CI is made for each platform, too: the program,
+// podman and what else it calls, from Debian's archive; publish:base tool sends it.
 func Release(ctx context.Context,
 	out *string, // folder for the files (default: out/release)
+	image *bool, // make the images, too, which takes mmdebstrap and minutes
+	platform *string, // linux/amd64, linux/arm64, or both by commas (default: both)
 	sign *string, // sign the checksums with this private key file, as cosign sign-blob does; COSIGN_PASSWORD opens it
 	json *bool, // for machines
 ) (err error) {
@@ -39,10 +48,19 @@ func Release(ctx context.Context,
 	if checkout(ctx).Changed {
 		a.Log.Warn("the checkout has changes that are not committed: nobody else can make these files")
 	}
-	dir := or(out, filepath.Join(outDir, "release"))
-	files, err := release.Build(ctx, command.Exec(os.Stderr), release.Options{
-		Package: programPackage, Name: "spacktainers", Out: dir, Platforms: []string{"linux/amd64", "linux/arm64"},
-	})
+	dir := or(out, releaseDir)
+	options := release.Options{Package: programPackage, Name: programName, Out: dir, Platforms: list(or(platform, "linux/amd64,linux/arm64"))}
+	for _, p := range options.Platforms {
+		if _, err := parsePlatform(p); err != nil {
+			return err
+		}
+	}
+	if or(image, false) {
+		if options.Image, err = a.toolImage(ctx, options.Platforms); err != nil {
+			return err
+		}
+	}
+	files, err := release.Build(ctx, command.Exec(os.Stderr), options)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ var arrows = map[string][]string{
 	"internal/assemble":           {"buildcache", "internal/container", "internal/image", "internal/quote", "internal/views"},
 	"internal/views":              {"buildcache", "internal/abstract"},
 	"internal/registry":           {"internal/image", "internal/ctxio"},
-	"internal/release":            {"internal/atomicfile", "internal/command"},
+	"internal/release":            {"internal/atomicfile", "internal/command", "internal/image"},
 	"internal/attest":             {"buildcache", "internal/image", "internal/registry"},
 	"internal/rebuild":            {"buildcache", "internal/image"},
 	"internal/whymiss":            {"buildcache", "buildcache/index", "internal/abstract"},
