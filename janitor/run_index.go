@@ -96,12 +96,12 @@ func (r *run) wrongEntries() func(*cacheIndex, id) bool {
 	}
 }
 
-// restore puts the entries back that the room says were taken out of indexes,
-// of specs that are present and do not go: a run was killed, they are needed
-// after all, or they were pushed again under their old index.
-func (r *run) restore(ctx context.Context) (wrote bool, err error) {
+// entriesBack returns the specs, by index, whose entries the room says were
+// taken out, and that are present and do not go: a run was killed, they are
+// needed after all, or they were pushed again under their old index.
+func (r *run) entriesBack() map[string]map[id]bool {
 	s := r.look.scan
-	back := map[string]map[id]bool{} // by index
+	back := map[string]map[id]bool{}
 	add := func(at id, taken uint16) {
 		if !s.present.Has(at) || r.going.Has(at) || r.HandOver != nil && r.deleted.Has(at) { // what was handed over is present until then
 			return
@@ -127,6 +127,12 @@ func (r *run) restore(ctx context.Context) (wrote bool, err error) {
 			add(at, t.taken)
 		}
 	}
+	return back
+}
+
+// restore puts entries back that were taken out.
+func (r *run) restore(ctx context.Context) (wrote bool, err error) {
+	back := r.entriesBack()
 	for _, key := range slices.Sorted(maps.Keys(back)) {
 		w, err := r.putBackInto(ctx, key, back[key])
 		wrote = wrote || w
@@ -137,8 +143,15 @@ func (r *run) restore(ctx context.Context) (wrote bool, err error) {
 	return wrote, nil
 }
 
-// restored restores, and looks again if that has written anything.
+// restored restores, and looks again if that has written anything. It looks
+// before, too, if all that it has is the look of the plan: what an inventory
+// has, or a listing of before the lease, may be gone by now.
 func (r *run) restored(ctx context.Context) error {
+	if r.look == r.plan.look && len(r.entriesBack()) > 0 {
+		if err := r.again(ctx, true); err != nil {
+			return err
+		}
+	}
 	for range tries {
 		wrote, err := r.restore(ctx)
 		if err != nil || !wrote {
