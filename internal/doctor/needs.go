@@ -31,8 +31,6 @@ var Needs = []Need{
 	{What: ArmEmulation, Targets: []string{"containers:build"}, Optional: "runs arm64 containers on this machine", Probe: armEmulation, Debian: []string{"qemu-user-static"}},
 	{What: "squashfs", Targets: []string{"sif", "sif:build", "quickstart"}, Optional: "writes SIF files without apptainer", Probe: squashfs, Debian: []string{"squashfs-tools-ng"}},
 	{What: "apptainer", Targets: []string{"sif", "sif:build"}, Optional: "builds Apptainer definition files, and SIFs by the apptainer engine", Probe: version("apptainer", "--version"), Advice: "install the package of your system, or one from https://github.com/apptainer/apptainer/releases after checking its sha256sums"},
-	{What: "SIF bucket credentials", Targets: []string{"sif", "sif:upload", "sif:install", "sif:clean"}, Optional: "reads and writes a bucket of SIFs", Probe: variables("AWS_INFRASTRUCTURE_ACCESS_KEY_ID", "AWS_INFRASTRUCTURE_SECRET_ACCESS_KEY")},
-	{What: "build cache credentials", Targets: []string{"containers:build"}, Optional: "reads a build cache in a private S3 bucket", Probe: variables("AWS_CACHE_ACCESS_KEY_ID", "AWS_CACHE_SECRET_ACCESS_KEY")},
 }
 
 // rootlessPodman is podman with what Debian only recommends, but containers with a network, and
@@ -90,20 +88,4 @@ func squashfs(ctx context.Context, m Machine) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("neither tar2sqfs nor mksquashfs is on PATH")
-}
-
-// variables probes for credentials, of which it sees only whether they are there.
-func variables(names ...string) Probe {
-	return func(_ context.Context, m Machine) (string, error) {
-		var unset []string
-		for _, name := range names {
-			if !m.HasEnv(name) {
-				unset = append(unset, name)
-			}
-		}
-		if len(unset) > 0 {
-			return "", &lack{why: strings.Join(unset, " and ") + " not set", mend: []string{"export", unset[0] + "=…"}}
-		}
-		return strings.Join(names, " and ") + " set", nil
-	}
 }

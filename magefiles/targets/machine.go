@@ -24,7 +24,7 @@ func Doctor(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	needs := doctor.Needs
+	needs := slices.Concat(doctor.Needs, a.credentialNeeds())
 	if or(online, false) {
 		needs = slices.Concat(needs, a.onlineNeeds())
 	}
