@@ -213,15 +213,15 @@ func (b Base) key() (string, error) {
 
 // make collects what the base image is built from in a folder of its own, and builds.
 func (b Base) make(ctx context.Context, p Podman, work, key string, native, force bool) error {
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return err
+	}
 	if suite, ok := strings.CutPrefix(b.From, debootstrap); ok {
 		b.tell(Event{Step: stepBootstrap})
-		if err := bootstrap(ctx, p, suite, b.Platform, force); err != nil {
+		if err := b.bootstrap(ctx, p, suite, work, force); err != nil {
 			return err
 		}
 	} else if err := errors.Join(p.bring(ctx, b.From), p.pull(ctx, b.From, b.Platform)); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(work, 0o755); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp(work, b.Name+"-*.part")
@@ -232,7 +232,9 @@ func (b Base) make(ctx context.Context, p Podman, work, key string, native, forc
 	if err := b.copyFiles(dir); err != nil {
 		return err
 	}
-	b.tell(Event{Step: stepSources})
+	if b.Spack != nil {
+		b.tell(Event{Step: stepSources})
+	}
 	if err := b.fetchSources(ctx, p.Run, dir); err != nil {
 		return err
 	}
@@ -244,21 +246,22 @@ func (b Base) make(ctx context.Context, p Podman, work, key string, native, forc
 	if force {
 		c.Args = slices.Insert(c.Args, slices.Index(c.Args, "build")+1, "--no-cache")
 	}
-	return b.logged(ctx, p, c, filepath.Join(work, b.Name+"-"+strings.ReplaceAll(b.Platform, "/", "-")+".log"))
+	return logged(ctx, p.runBuild, c, filepath.Join(work, b.Name+"-"+strings.ReplaceAll(b.Platform, "/", "-")+".log"), b.baseEvent())
 }
 
-// logged builds, with all that is said in a log, of which an error has the end.
-func (b Base) logged(ctx context.Context, p Podman, c command.Cmd, path string) error {
+// logged runs a command, with all that is said in a log, of which an error has the end, and each line
+// shown to event.
+func logged(ctx context.Context, run command.Runner, c command.Cmd, path string, event func(line string)) error {
 	log, err := os.Create(path)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	fmt.Fprintln(log, "+", command.Quote(c.Args))
-	out := command.Redact(&watcher{log: log, event: b.baseEvent()})
+	out := command.Redact(&watcher{log: log, event: event})
 	defer out.Close()
 	c.Stdout, c.Stderr = out, out
-	if err := p.runBuild(ctx, c); err != nil {
+	if err := run(ctx, c); err != nil {
 		return fmt.Errorf("%w\nall of it: %s", err, path)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package podman
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -94,9 +95,10 @@ func bootstrapTag(suite, platform string) string {
 	return "localhost/spacktainers/debootstrap:" + suite + "-" + strings.ReplaceAll(platform, "/", "-")
 }
 
-// bootstrap makes a minimal Debian system and imports it, unless podman has it.
-func bootstrap(ctx context.Context, p Podman, suite, platform string, force bool) error {
-	tag := bootstrapTag(suite, platform)
+// bootstrap makes a minimal Debian system and imports it, unless podman has it. Its log is in the
+// folder work.
+func (b Base) bootstrap(ctx context.Context, p Podman, suite, work string, force bool) error {
+	tag := bootstrapTag(suite, b.Platform)
 	if found, err := p.inspect(ctx, tag, ""); err != nil || found.ID != "" && !force {
 		return err
 	}
@@ -106,10 +108,24 @@ func bootstrap(ctx context.Context, p Podman, suite, platform string, force bool
 	}
 	defer os.RemoveAll(dir)
 	tarball := filepath.Join(dir, suite+".tar")
-	if err := (System{Suite: suite, Platform: platform}).Write(ctx, p.Run, tarball); err != nil {
+	log := filepath.Join(work, b.Name+"-debootstrap-"+suite+"-"+strings.ReplaceAll(b.Platform, "/", "-")+".log")
+	event, why := b.bootstrapEvent(), ""
+	counted := func(ctx context.Context, c command.Cmd) error {
+		return logged(ctx, p.Run, c, log, func(line string) {
+			event(line)
+			if complaint, ok := strings.CutPrefix(line, "E: "); ok {
+				why = cmp.Or(why, complaint) // what follows from it comes later
+			}
+		})
+	}
+	err = System{Suite: suite, Platform: b.Platform, Verbose: true}.Write(ctx, counted, tarball)
+	if err != nil && why != "" && ctx.Err() == nil {
+		return fmt.Errorf("mmdebstrap of %s: %s\nall of it: %s", suite, why, log)
+	}
+	if err != nil {
 		return err
 	}
-	return p.Run(ctx, p.command("import", "--quiet", "--os=linux", "--arch="+arch(platform), tarball, tag))
+	return p.Run(ctx, p.command("import", "--quiet", "--os=linux", "--arch="+arch(b.Platform), tarball, tag))
 }
 
 // A System is a minimal Debian system.
@@ -118,6 +134,7 @@ type System struct {
 	Platform string
 	Packages []string  // beside the minimal ones
 	Dpkg     []string  // options, such as path-exclude=/usr/share/man/*, one over the other
+	Verbose  bool      // what apt and dpkg do is told
 	Time     time.Time // of the newest file: the same packages give the same bytes then; zero: none
 }
 
@@ -131,8 +148,12 @@ func (s System) Write(ctx context.Context, run command.Runner, path string) erro
 }
 
 func (s System) cmd(path string) command.Cmd {
+	said := "--quiet"
+	if s.Verbose {
+		said = "--verbose"
+	}
 	args := []string{
-		"mmdebstrap", "--quiet", "--variant=minbase", "--include=" + strings.Join(append([]string{"ca-certificates"}, s.Packages...), ","),
+		"mmdebstrap", said, "--variant=minbase", "--include=" + strings.Join(append([]string{"ca-certificates"}, s.Packages...), ","),
 		`--aptopt=Acquire::Check-Valid-Until "false"`, // a site's mirror may stand still; its signatures are checked all the same
 	}
 	for _, option := range s.Dpkg {

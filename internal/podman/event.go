@@ -24,6 +24,10 @@ type Event struct {
 const (
 	stepBase      = "looking for the base image"
 	stepBootstrap = "bootstrapping Debian"
+	stepFetch     = "bootstrapping Debian: downloading packages"
+	stepUnpack    = "bootstrapping Debian: unpacking"
+	stepEssential = "bootstrapping Debian: installing packages"
+	stepArchive   = "bootstrapping Debian: writing the system"
 	stepSources   = "fetching Spack and its package repositories"
 	stepDownload  = "downloading system packages"
 	stepSystem    = "installing system packages"
@@ -114,6 +118,32 @@ func (b Base) baseEvent() func(line string) {
 		case set != nil:
 			done++
 			b.tell(Event{Step: stepSystem, Installed: done, Of: of}) // a hundred lines of log would tell no more
+		}
+	}
+}
+
+// bootstrapEvent returns what turns lines of mmdebstrap into events: its own, and those of apt and
+// dpkg in it. It installs twice, and learns only then of how many packages the second time.
+func (b Base) bootstrapEvent() func(line string) {
+	fetching, of, fetched, done := false, 0, 0, 0
+	return func(line string) {
+		total := aptTotal.FindStringSubmatch(line)
+		switch {
+		case strings.HasPrefix(line, "I: downloading packages"):
+			fetching = true
+		case strings.HasPrefix(line, "I: extracting archives"):
+			b.tell(Event{Step: stepUnpack})
+		case strings.HasPrefix(line, "I: creating tarball"):
+			b.tell(Event{Step: stepArchive})
+		case total != nil:
+			more, _ := strconv.Atoi(total[1])
+			of += more
+		case fetching && strings.HasPrefix(line, "Get:"):
+			fetched++
+			b.tell(Event{Step: stepFetch, Installed: min(fetched, of), Of: of})
+		case aptSets.MatchString(line):
+			done++
+			b.tell(Event{Step: stepEssential, Installed: min(done, of), Of: of})
 		}
 	}
 }

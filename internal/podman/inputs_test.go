@@ -3,11 +3,14 @@ package podman
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/openbraininstitute/spacktainers/internal/container"
 )
@@ -143,4 +146,48 @@ func TestEventsOfABaseImageTellWhatAptDoes(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
+}
+
+// What mmdebstrap 1.3 says, shortened: it installs twice, and says only the second time how much that is.
+func TestABootstrapIsCountedInPackages(t *testing.T) {
+	said := `I: automatically chosen mode: root
+I: running apt-get update...
+Get:1 http://debian.example.org/debian bookworm InRelease [151 kB]
+I: downloading packages with apt...
+0 upgraded, 2 newly installed, 0 to remove and 0 not upgraded.
+Need to get 29.7 MB of archives.
+Get:1 http://debian.example.org/debian bookworm/main amd64 gcc-12-base amd64 12.2.0-14+deb12u1 [37.6 kB]
+Get:2 http://debian.example.org/debian bookworm/main amd64 libc6 amd64 2.36-9+deb12u14 [2757 kB]
+Fetched 29.7 MB in 1s (52.8 MB/s)
+I: extracting archives...
+I: installing essential packages...
+Setting up gcc-12-base:amd64 (12.2.0-14+deb12u1) ...
+Setting up libc6:amd64 (2.36-9+deb12u14) ...
+I: installing remaining packages inside the chroot...
+0 upgraded, 1 newly installed, 0 to remove and 0 not upgraded.
+Get:1 http://debian.example.org/debian bookworm/main amd64 ca-certificates all 20230311 [153 kB]
+Setting up ca-certificates (20230311) ...
+I: cleaning package lists and apt cache...
+I: creating tarball...
+`
+	want := []string{"downloading packages 1 of 2", "downloading packages 2 of 2", "unpacking 0 of 0", "installing packages 1 of 2", "installing packages 2 of 2",
+		"downloading packages 3 of 3", "installing packages 3 of 3", "writing the system 0 of 0"}
+	if diff := cmp.Diff(want, bootstrapped(said)); diff != "" {
+		t.Error(diff)
+	}
+	if got := bootstrapped("Setting up x (1) ...\nsomething else\n"); len(got) != 1 || got[0] != "installing packages 0 of 0" {
+		t.Errorf("of an unknown number: %q", got)
+	}
+}
+
+// bootstrapped is what a person hears of what mmdebstrap says.
+func bootstrapped(said string) (heard []string) {
+	b := Base{Name: Runtime, Platform: "linux/amd64", Watch: func(e Event) {
+		heard = append(heard, fmt.Sprintf("%s %d of %d", strings.TrimPrefix(e.Step, stepBootstrap+": "), e.Installed, e.Of))
+	}}
+	event := b.bootstrapEvent()
+	for line := range strings.Lines(said) {
+		event(strings.TrimSuffix(line, "\n"))
+	}
+	return heard
 }
