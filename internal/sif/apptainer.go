@@ -119,6 +119,11 @@ func (a Apptainer) build(ctx context.Context, b Builder, args buildArgs, path st
 	if err != nil {
 		return err
 	}
+	if b.Step != nil {
+		said := &stepWriter{log: b.Log, step: b.Step}
+		defer said.Close()
+		c.Stderr = said
+	}
 	if err := b.Run(ctx, c); err != nil {
 		return err
 	}

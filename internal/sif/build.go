@@ -41,6 +41,11 @@ type Builder struct {
 	// Watch is told how many bytes of an image have been packed, of how many. It may be nil.
 	Watch func(done, of int64)
 
+	// Step is told what apptainer is about to do; the rest of what it says goes to Log. It may be nil:
+	// then all goes where Run has it.
+	Step func(step string)
+	Log  io.Writer
+
 	// Warn is told, in a sentence, what of the image the SIF does not hold. It may be nil.
 	Warn func(sentence string)
 }

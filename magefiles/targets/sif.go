@@ -102,7 +102,7 @@ func newShownSIF(r sif.Record) shownSIF {
 
 func (a *app) sifBuilder(ctx context.Context, engine, compression, sign *string, force *bool) (sif.Builder, error) {
 	b := sif.Builder{
-		Folder: sifs, Run: command.Exec(a.Err()), Force: or(force, false), Pull: a.pull,
+		Folder: sifs, Run: command.Exec(a.Err()), Force: or(force, false), Pull: a.pull, Log: a.Err(),
 		Warn: func(sentence string) { a.Log.Warn(sentence) },
 	}
 	var err error
@@ -187,6 +187,7 @@ func (a *app) buildSIF(ctx context.Context, b sif.Builder, d definition.Definiti
 	task := progress.Begin(d.Name + " " + d.Platform)
 	task.Count("reading layers", 0, 0, ui.Things)
 	b.Watch = func(done, of int64) { task.Count("packed", done, of, ui.Bytes) }
+	b.Step = task.Step
 	record, fresh, err := makeSIF(ctx, b, d, branch)
 	progress.Close()
 	if err != nil {
