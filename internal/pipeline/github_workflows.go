@@ -236,15 +236,7 @@ func (h GitHub) publishing(all workflowJobs, s scope) workflowJobs {
 	if !h.Publish {
 		return all
 	}
-	from := "publish"
-	for e := 1; e < len(h.Environments); e++ {
-		to := h.Environments[e]
-		for i := 1; i <= h.chunks(); i++ {
-			all = append(all, h.promoteJob(s, i, from, h.Environments[e-1], to))
-		}
-		from = "promote-" + to
-	}
-	return all
+	return h.promoting(all, s)
 }
 
 func (h GitHub) containerJobs() (ids []string) {
@@ -279,6 +271,9 @@ func (h GitHub) publishJob(s scope, chunk int, environment string) workflowJob {
 		run = signingKey + run + ` --sign="$RUNNER_TEMP/cosign.key"` + "\n"
 	}
 	j.Steps = append(j.Steps, step{Name: "Publish", Env: legEnv("CONTAINER"), Run: run})
+	if len(h.Environments) > 1 && !s.branch {
+		j.Steps = append(j.Steps, done(id)...)
+	}
 	return j
 }
 
@@ -297,18 +292,6 @@ func (h GitHub) sifJob(s scope, chunk int) workflowJob {
 	j.Steps = append(h.begin(true), image,
 		step{Name: "Make", Env: legEnv("CONTAINER", "PLATFORM"), Run: h.call(`sif:build "$CONTAINER" --platform="$PLATFORM"`)},
 		step{Name: "Upload", Env: legEnv("CONTAINER", "PLATFORM"), Run: h.call(`sif:upload "$CONTAINER" --platform="$PLATFORM"`)})
-	return j
-}
-
-// promoteJob copies what was published to the registries of the next environment, by digest. The
-// environment's own rules, such as reviewers, are GitHub's.
-func (h GitHub) promoteJob(s scope, chunk int, from, fromEnvironment, to string) workflowJob {
-	id := fmt.Sprintf("promote-%s-%d", to, chunk)
-	after := fmt.Sprintf("%s-%d", from, chunk)
-	j := h.matrixJob(id, "promote to "+to, fmt.Sprintf("publish-%d", chunk), []string{"plan", after})
-	j.If = strings.Replace(j.If, "needs.plan.result == 'success'", "needs."+after+".result == 'success'", 1)
-	j.RunsOn, j.Environment, j.Permissions, j.Env, j.Timeout = h.runsOn("promote-"+to+"-${{ strategy.job-index }}"), to, h.permissions(s, true), s.send, 120
-	j.Steps = append(h.begin(true), step{Name: "Promote", Env: legEnv("CONTAINER"), Run: h.call(`publish:promote "$CONTAINER" --from=` + fromEnvironment + " --to=" + to)})
 	return j
 }
 
