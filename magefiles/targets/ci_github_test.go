@@ -38,3 +38,19 @@ func TestBranchesNeverGetWhatReleasesUse(t *testing.T) {
 		t.Errorf("branches get %v", github.Branch)
 	}
 }
+
+// So is its pipeline of GitLab: mage ci:gitlab --root writes it.
+func TestOurPipelineIsThatOfTheConfiguration(t *testing.T) {
+	t.Chdir("../..")
+	config, err := loadConfig(ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := config.gitlab(pipelinesDir, false).Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkFiles(".", map[string][]byte{".gitlab-ci.yml": text}, "mage ci:gitlab --root >.gitlab-ci.yml"); err != nil {
+		t.Error(err)
+	}
+}
