@@ -1,6 +1,7 @@
 package targets
 
 import (
+	"cmp"
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
@@ -27,20 +28,15 @@ func (h *Host) UnmarshalYAML(node *yaml.Node) error {
 		return fmt.Errorf("want a host, such as local or {url: local, jobs: 4}")
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {
-		var err error
 		switch key, value := node.Content[i], node.Content[i+1]; key.Value {
 		case "url":
-			err = value.Decode(&h.URL)
+			h.URL = value.Value
 		case "jobs":
-			err = value.Decode(&h.Jobs)
-			if err == nil && (h.Jobs < 1 || h.Jobs > maxJobs) {
-				err = fmt.Errorf("jobs is %d, want 1 to %d", h.Jobs, maxJobs)
+			if err := value.Decode(&h.Jobs); err != nil || h.Jobs < 1 || h.Jobs > maxJobs {
+				return fmt.Errorf("jobs is %s, want 1 to %d", cmp.Or(value.Value, "no number"), maxJobs)
 			}
 		default:
-			err = fmt.Errorf("unknown key %q of a host: %s", key.Value, suggest.Hint(key.Value, []string{"jobs", "url"}))
-		}
-		if err != nil {
-			return err
+			return fmt.Errorf("unknown key %q of a host: %s", key.Value, suggest.Hint(key.Value, []string{"jobs", "url"}))
 		}
 	}
 	return nil

@@ -121,6 +121,7 @@ func TestConfigurationRunsNothing(t *testing.T) {
 		"platforms: {linux/amd64: {base_image: 'a b'}}\n":                      "is no image",
 		"packages: {builder: [git, '-oAPT::Update::Pre-Invoke::=x']}\n":        "spacktainers.yaml:1:27: ",
 		"platforms: {linux/amd64: {hosts: ['ssh://-oProxyCommand=x']}}\n":      "is none of local",
+		"platforms: {linux/amd64: {hosts: [{url: local, jobs: many}]}}\n":      "jobs is many, want 1 to 64",
 	} {
 		_, err := load(t, text)
 		if err == nil || !strings.Contains(err.Error(), want) {
