@@ -74,7 +74,7 @@ func (m Machine) examine(ctx context.Context, n Need) Finding {
 		f.Mend = m.install(f.Packages)
 	}
 	if cure.setup {
-		f.setup = cure.mend
+		f.setup, f.Mend = cure.mend, m.asRoot(cure.mend)
 	}
 	return f
 }
@@ -92,13 +92,18 @@ func (l *lack) Error() string { return l.why }
 
 // install says how packages come onto this machine.
 func (m Machine) install(packages []string) string {
-	switch {
-	case !m.debian():
+	if !m.debian() {
 		return "install with your package manager: " + strings.Join(packages, " ")
-	case m.UID != 0:
-		return "sudo " + command.Quote(aptInstall(packages))
 	}
-	return command.Quote(aptInstall(packages))
+	return m.asRoot(aptInstall(packages))
+}
+
+// asRoot is a command that only root may give, as this user types it.
+func (m Machine) asRoot(args []string) string {
+	if m.UID != 0 {
+		return "sudo " + command.Quote(args)
+	}
+	return command.Quote(args)
 }
 
 func aptInstall(packages []string) []string {

@@ -226,6 +226,10 @@ func TestArmEmulation(t *testing.T) {
 		})
 	}
 	f := newFake(t, nil)
+	f.UID = 1000
+	if got := f.find(t, ArmEmulation); !strings.HasPrefix(got.Mend, "sudo mount ") {
+		t.Errorf("to one who may not mount: got %q", got.Mend)
+	}
 	f.Arch = "arm64"
 	if got := f.find(t, "arm64 emulation"); got.Found != "native" {
 		t.Errorf("on arm64: got %q, %q", got.Found, got.Missing)

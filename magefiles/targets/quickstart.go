@@ -65,12 +65,15 @@ func Quickstart(ctx context.Context) (err error) {
 	if err := a.Table([]string{"step", "what", "took", "result"}, t.rows); err != nil {
 		return err
 	}
-	return a.Print(`
+	next := `
 Next:
   mage -l                                  what else there is
   mage containers:list                     the containers defined here
-  mage doctor                              what this machine has, and what more it could do
-  skopeo inspect oci:%s`, t.layout())
+  mage doctor                              what this machine has, and what more it could do`
+	if _, err := command.LookPath("skopeo"); err == nil {
+		next += "\n  skopeo inspect oci:" + t.layout()
+	}
+	return a.Print("%s", next)
 }
 
 // A step is one line of the quickstart's table.
