@@ -63,7 +63,7 @@ func (s Source) Pin(ctx context.Context, run command.Runner) (Source, error) {
 	c.Stderr = discard{}
 	text, err := command.Output(ctx, run, c)
 	if err != nil {
-		return s, fmt.Errorf("which commit is %s of %s: %w", s.Ref, s.URL, gitsReason(ctx, err))
+		return s, fmt.Errorf("which commit is %s of %s: %w: its url in spacktainers.yaml may as well be that of a mirror, or a clone's folder", s.Ref, s.URL, gitsReason(ctx, err))
 	}
 	if s.Commit = named(text, s.Ref); !commit.MatchString(s.Commit) {
 		return s, fmt.Errorf("%s has no branch or tag %q", s.URL, s.Ref)

@@ -218,13 +218,18 @@ func (t *Task) text(now time.Time) string {
 
 // roughly writes a time that is a guess to a digit or two.
 func roughly(d time.Duration) string {
+	unit := time.Second
 	switch {
 	case d >= time.Hour:
-		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+		unit = time.Minute
 	case d >= time.Minute:
-		return strings.TrimSuffix(d.Round(10*time.Second).String(), "0s")
+		unit = 10 * time.Second
 	}
-	return max(time.Second, d.Round(time.Second)).String()
+	text := max(time.Second, d.Round(unit)).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	return text
 }
 
 // speak tells a log of what has gone on for long.

@@ -171,9 +171,10 @@ func TestWhatIsLeftIsToldOnceItIsKnown(t *testing.T) {
 	began := time.Now()
 	task := Task{step: "sent", unit: Bytes, done: 30 << 20, of: 90 << 20, counted: began}
 	for after, want := range map[time.Duration]string{
-		time.Second:      "sent 30 MiB of 90 MiB",
-		10 * time.Second: "sent 30 MiB of 90 MiB, 3.0 MiB/s, 20s left",
-		20 * time.Minute: "sent 30 MiB of 90 MiB, 26 KiB/s, 40m left",
+		time.Second:       "sent 30 MiB of 90 MiB",
+		10 * time.Second:  "sent 30 MiB of 90 MiB, 3.0 MiB/s, 20s left",
+		20 * time.Minute:  "sent 30 MiB of 90 MiB, 26 KiB/s, 40m left",
+		910 * time.Second: "sent 30 MiB of 90 MiB, 34 KiB/s, 30m20s left",
 	} {
 		if got := task.text(began.Add(after)); got != want {
 			t.Errorf("after %v: got %q, want %q", after, got, want)
