@@ -19,6 +19,7 @@ type GitHub struct {
 	Timeout  int                 // of a job that builds, in minutes; 0: six hours, the most that GitHub's runners have
 	Waves    int                 // of packages before the containers; 0: three
 	Schedule string              // of the janitor, as cron has it; empty: Mondays, and not on the hour
+	Caches   bool                // there are build caches, for the janitor
 	Prune    bool                // the scheduled janitor prunes; otherwise it says what would go
 	Default  string              // the branch whose runs make releases; empty: main
 
@@ -153,7 +154,9 @@ func (h GitHub) Files() (map[string][]byte, error) {
 	workflows := map[string]workflow{
 		"containers.yml":   h.releaseWorkflow(),
 		"pull-request.yml": h.pullWorkflow(),
-		"janitor.yml":      h.janitorWorkflow(),
+	}
+	if h.Caches {
+		workflows["janitor.yml"] = h.janitorWorkflow()
 	}
 	files := map[string][]byte{}
 	for _, name := range slices.Sorted(maps.Keys(workflows)) {

@@ -18,6 +18,7 @@ type GitLab struct {
 	Steps    map[Kind]GitLabJob           // over those, by what the job does
 	Platform map[string]GitLabJob         // over those, by platform
 	Limits   GitLabLimits                 // those of the server
+	Caches   bool                         // there are build caches, for the janitor
 	Prune    bool                         // the scheduled janitor prunes; otherwise it says what would go
 	Nested   bool                         // this is a child of a child: no more levels are allowed
 	Mirror   func(platform string) string // of an index step; nil: the platform's
@@ -154,7 +155,9 @@ func (c GitLab) jobs(g *Graph) (all []job, packages [][]job) {
 		j.needs = slices.CompactFunc(j.needs, func(a, b need) bool { return a.job == b.job })
 		all = append(all, j)
 	}
-	all = append(all, job{name: "janitor", lines: [][]string{{"janitor:prune", "--dry-run"}}, optional: true, always: true})
+	if c.Caches {
+		all = append(all, job{name: "janitor", lines: [][]string{{"janitor:prune", "--dry-run"}}, optional: true, always: true})
+	}
 	return all, packages
 }
 

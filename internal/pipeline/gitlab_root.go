@@ -1,12 +1,18 @@
 package pipeline
 
+import "go.yaml.in/yaml/v3"
+
 // Root returns the .gitlab-ci.yml of a repository: it plans and starts what is planned, and where
 // the pipeline is a scheduled one it has the janitor report, and prune or say what would go. It is the same whatever is to
 // be built, so that it can be committed.
 func (c GitLab) Root() ([]byte, error) {
 	c.Limits = c.Limits.orDefault()
 	w := &document{}
-	w.add("stages", strings2node([]string{"plan", "build", "janitor"}))
+	stages := []string{"plan", "build"}
+	if c.Caches {
+		stages = append(stages, "janitor")
+	}
+	w.add("stages", strings2node(stages))
 	w.add("workflow", mapping("rules", sequence(
 		mapping("if", `$CI_PIPELINE_SOURCE == "merge_request_event"`),
 		mapping("if", "$CI_COMMIT_BRANCH && $CI_OPEN_MERGE_REQUESTS", "when", "never"), // that has a pipeline of its own
@@ -22,20 +28,27 @@ func (c GitLab) Root() ([]byte, error) {
 	w.add("build", mapping("stage", "build", "needs", strings2node([]string{"plan"}), "rules", builds,
 		"trigger", mapping("include", sequence(mapping("artifact", c.Dir+"/"+pipelineFile, "job", "plan")), "strategy", "depend"),
 		"variables", mapping("PARENT_PIPELINE_ID", "$CI_PIPELINE_ID")))
-	prune := " janitor:prune --yes"
-	if !c.Prune {
-		prune += " --dry-run"
+	if c.Caches {
+		w.add("janitor", c.janitorJob(scheduled))
 	}
-	w.add("janitor", mapping("extends", ".other", "stage", "janitor", "rules", sequence(mapping("if", scheduled)),
-		"script", strings2node([]string{
-			"mkdir -p out/janitor",
-			c.Command + " janitor:report --metrics=out/janitor/report.prom --html=out/janitor/report.html --json >out/janitor/report.json",
-			c.Command + prune + " --metrics=out/janitor/prune.prom",
-		}),
-		"artifacts", mapping("paths", strings2node([]string{"out/janitor"}), "when", "always", "expire_in", "3 months")))
 	text := w.text()
 	if errs := CheckGitLab(map[string][]byte{".gitlab-ci.yml": text}, c.Limits); len(errs) > 0 {
 		return nil, errs[0]
 	}
 	return text, nil
+}
+
+// janitorJob is of scheduled pipelines, which build nothing.
+func (c GitLab) janitorJob(when string) *yaml.Node {
+	prune := " janitor:prune --yes"
+	if !c.Prune {
+		prune += " --dry-run"
+	}
+	return mapping("extends", ".other", "stage", "janitor", "rules", sequence(mapping("if", when)),
+		"script", strings2node([]string{
+			"mkdir -p out/janitor",
+			c.Command + " janitor:report --metrics=out/janitor/report.prom --html=out/janitor/report.html --json >out/janitor/report.json",
+			c.Command + prune + " --metrics=out/janitor/prune.prom",
+		}),
+		"artifacts", mapping("paths", strings2node([]string{"out/janitor"}), "when", "always", "expire_in", "3 months"))
 }

@@ -139,7 +139,7 @@ func (a *app) github() (pipeline.GitHub, error) {
 	}
 	g := pipeline.GitHub{
 		Command: cmp.Or(p.GitHub.Command, p.command()), Image: p.Image, Bases: p.Bases, Runners: p.GitHub.Runners, Setup: p.GitHub.Setup, Timeout: int(time.Duration(p.GitHub.Timeout) / time.Minute), Waves: p.GitHub.Waves,
-		Schedule: p.GitHub.Schedule, Prune: p.Prune, Default: p.GitHub.DefaultBranch, Containers: platforms, Environments: p.GitHub.Environments,
+		Schedule: p.GitHub.Schedule, Caches: a.config.caches(), Prune: p.Prune, Default: p.GitHub.DefaultBranch, Containers: platforms, Environments: p.GitHub.Environments,
 		Publish: len(a.config.Registries) > 0, SIF: a.config.SIFs != "", Sign: a.config.ImageKey != "",
 		Branches: pipeline.Branches{Mirror: a.config.Branches.Mirror, Publish: a.config.Branches.Registry != ""},
 		AWSRole:  p.GitHub.AWSRole, AWSRegion: p.GitHub.AWSRegion, Variables: p.GitHub.Variables,

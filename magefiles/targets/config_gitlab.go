@@ -79,7 +79,7 @@ func (c Config) gitlab(dir string, nested bool) pipeline.GitLab {
 	own := c.CI.GitLab
 	own.Jobs.Image = cmp.Or(own.Jobs.Image, c.CI.Image)
 	g := pipeline.GitLab{
-		Command: cmp.Or(own.Command, c.CI.command()), Dir: dir, Share: time.Duration(c.CI.JobTime), Nested: nested, Prune: c.CI.Prune, Jobs: own.Jobs.settings(),
+		Command: cmp.Or(own.Command, c.CI.command()), Dir: dir, Share: time.Duration(c.CI.JobTime), Nested: nested, Caches: c.caches(), Prune: c.CI.Prune, Jobs: own.Jobs.settings(),
 		Steps: map[pipeline.Kind]pipeline.GitLabJob{}, Platform: map[string]pipeline.GitLabJob{},
 		Limits: pipeline.GitLabLimits{Jobs: own.Limits.Jobs, Needs: own.Limits.Needs, Bytes: own.Limits.YAML, Artifact: int64(own.Limits.Artifact)},
 	}

@@ -179,7 +179,7 @@ func (r janitorRun) mirrors(flag *string) ([]string, error) {
 		urls = list(*flag)
 	}
 	if len(urls) == 0 {
-		return nil, wrongCall("no build cache: give --mirror=URL")
+		return nil, errNoCache
 	}
 	var found []buildcache.Location
 	return slices.DeleteFunc(urls, func(url string) bool {

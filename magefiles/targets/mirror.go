@@ -17,6 +17,18 @@ type store interface {
 	buildcache.Writer
 }
 
+var errNoCache = wrongCall("no build cache: name one as mirror under platforms in spacktainers.yaml, or give --mirror=URL")
+
+// caches reports whether a platform has a build cache.
+func (c Config) caches() bool {
+	for _, p := range c.Platforms {
+		if p.Mirror != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // openStore opens the mirror at an address: s3://BUCKET/PREFIX, or a folder. What
 // is sent to a bucket is counted in requests, which is nil for a folder.
 func (a *app) openStore(ctx context.Context, address string) (s store, requests fmt.Stringer, err error) {

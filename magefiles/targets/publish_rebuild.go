@@ -67,7 +67,7 @@ func (a *app) rebuildImage(ctx context.Context, client *registry.Client, reposit
 	}
 	mirror := or(o.mirror, a.config.Platforms[published.Platform].Mirror)
 	if mirror == "" {
-		return rebuild.Result{}, wrongCall("no build cache: give --mirror=URL")
+		return rebuild.Result{}, errNoCache
 	}
 	var result rebuild.Result
 	switch rebuild.Engine(config) {

@@ -75,7 +75,7 @@ const dated = 20
 func (a *app) whyMiss(ctx context.Context, d definition.Definition, mirror, lockFile *string, suppose *abstract.Spec) (whyMissed, error) {
 	result := whyMissed{Name: d.Name, Platform: d.Platform, Mirrors: list(or(mirror, a.config.Platforms[d.Platform].Mirror))}
 	if len(result.Mirrors) == 0 {
-		return result, wrongCall("no build cache: give --mirror=URL")
+		return result, errNoCache
 	}
 	c, err := a.container(d, lockFile)
 	if err != nil {
