@@ -48,13 +48,17 @@ func NewApptainer(ctx context.Context, run command.Runner, singularitah string) 
 	if _, err := command.LookPath("podman"); err != nil {
 		return Apptainer{}, errors.New("none of apptainer, singularity and podman is here: install one, or use --engine=native")
 	}
-	return probe(ctx, run, func(folders ...string) []string {
+	found, err := probe(ctx, run, func(folders ...string) []string {
 		argv := []string{"podman", "run", "--rm", "--privileged", "--network=host"}
 		for _, folder := range folders {
 			argv = append(argv, "--volume="+folder+":"+folder)
 		}
 		return append(argv, "--entrypoint="+hostPrograms[0], singularitah)
 	})
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("no apptainer is here, and none runs in %s: install it, give --engine=native, or make that image with mage publish:base singularitah: %w", singularitah, err)
+	}
+	return found, err
 }
 
 var versionNumber = regexp.MustCompile(`\d+(\.\d+)+[\w.+-]*`)

@@ -62,3 +62,33 @@ func callsIn(page string) (calls [][]string) {
 	}
 	return calls
 }
+
+// The list of rooms in docs/design.md has each that there is, and no other.
+func TestTheDesignNamesEachRoom(t *testing.T) {
+	text, err := os.ReadFile("../../docs/design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _, _ := strings.Cut(string(text), "\n## Arrows")
+	_, list, _ = strings.Cut(list, "\ninternal/\n")
+	list, _, _ = strings.Cut(list, "\nbuildcache/")
+	named := map[string]bool{"testing": true}
+	for _, found := range regexp.MustCompile(`(?m)^  ([a-z]+/(?: [a-z]+/)*)`).FindAllStringSubmatch(list, -1) {
+		for _, room := range strings.Fields(found[1]) {
+			named[strings.TrimSuffix(room, "/")] = true
+		}
+	}
+	rooms, err := os.ReadDir("../../internal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, room := range rooms {
+		if !named[room.Name()] {
+			t.Errorf("docs/design.md does not name internal/%s", room.Name())
+		}
+		delete(named, room.Name())
+	}
+	for room := range named {
+		t.Errorf("docs/design.md names internal/%s, which is not there", room)
+	}
+}
