@@ -35,3 +35,12 @@ type Version struct {
 	Latest  bool   // what readers of the key see
 	Deleted bool   // a delete marker: it has no content, and hides what is older
 }
+
+// Capable returns the store below one that only changes how it is written to: it may be able to do
+// more than a Store.
+func Capable(store Store) Store {
+	if s, ok := store.(interface{ Unwrap() Store }); ok {
+		return s.Unwrap()
+	}
+	return store
+}

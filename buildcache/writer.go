@@ -31,6 +31,12 @@ type Writer interface {
 	Copy(ctx context.Context, from, to string) error
 }
 
+// A ReadWriter is a mirror that can be written to.
+type ReadWriter interface {
+	Store
+	Writer
+}
+
 // PutOptions are what a Put can say besides content. The zero value overwrites
 // whatever is there.
 type PutOptions struct {

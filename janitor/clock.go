@@ -72,5 +72,3 @@ func (c *clock) now(ours time.Time) moment {
 	}
 	return m
 }
-
-func (j *Janitor) moment() moment { return j.clock.now(j.Now()) }

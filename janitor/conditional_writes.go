@@ -1,7 +1,9 @@
 package janitor
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,9 +16,9 @@ import (
 // and returns it, wrapped where it does not. Some ignore conditions, some know
 // one of the two, some refuse all writes that have one. What it tries to write
 // is the lease, as we have just written it.
-func (l *lease) probe(ctx context.Context, j *Janitor) (Store, error) {
+func (l *lease) probe(ctx context.Context) (buildcache.ReadWriter, error) {
 	ignored := func(cond buildcache.Condition) (bool, error) {
-		_, err := putJSON(ctx, j.Store, leaseKey, l.claim, cond)
+		_, err := putJSON(ctx, l.Store, leaseKey, l.claim, cond)
 		switch {
 		case errors.Is(err, buildcache.ErrChanged):
 			return false, nil
@@ -25,7 +27,7 @@ func (l *lease) probe(ctx context.Context, j *Janitor) (Store, error) {
 		}
 		return false, err
 	}
-	c := careful{Store: j.Store}
+	c := careful{ReadWriter: l.Store}
 	var err error
 	if c.noneMatch, err = ignored(buildcache.Condition{IfNoneMatch: true}); err == nil {
 		c.match, err = ignored(buildcache.Condition{IfMatch: "00000000000000000000000000000000"})
@@ -34,17 +36,20 @@ func (l *lease) probe(ctx context.Context, j *Janitor) (Store, error) {
 		return nil, fmt.Errorf("look what the store can do: %w", err)
 	}
 	if !c.noneMatch && !c.match {
-		return j.Store, nil
+		return l.Store, nil
 	}
-	j.Log("the store honours no %s: it is looked at just before each write, but two writers within that instant can overwrite each other: let nobody else write the index meanwhile", c.ignores())
+	l.Log("the store honours no %s: it is looked at just before each write, but two writers within that instant can overwrite each other: let nobody else write the index meanwhile", c.ignores())
 	return c, nil
 }
 
 // A careful store looks before it writes, where the store below would not.
 type careful struct {
-	Store
+	buildcache.ReadWriter
 	noneMatch, match bool // that it does not honour
 }
+
+// Unwrap returns the store below, which may be able to do more.
+func (s careful) Unwrap() buildcache.Store { return s.ReadWriter }
 
 func (s careful) ignores() string {
 	switch {
@@ -58,7 +63,7 @@ func (s careful) ignores() string {
 
 func (s careful) Put(ctx context.Context, key string, body io.ReaderAt, size int64, opts buildcache.PutOptions) (string, error) {
 	if opts.IfNoneMatch && s.noneMatch || opts.IfMatch != "" && s.match {
-		etag, err := etagOf(ctx, s.Store, key)
+		etag, err := etagOf(ctx, s.ReadWriter, key)
 		if err != nil {
 			return "", err
 		}
@@ -67,7 +72,7 @@ func (s careful) Put(ctx context.Context, key string, body io.ReaderAt, size int
 		}
 		opts.Condition = buildcache.Condition{}
 	}
-	return s.Store.Put(ctx, key, body, size, opts)
+	return s.ReadWriter.Put(ctx, key, body, size, opts)
 }
 
 // etagOf returns the ETag of an object, or "" if it is not there.
@@ -82,10 +87,14 @@ func etagOf(ctx context.Context, store buildcache.Store, key string) (string, er
 	return o.ETag, body.Close()
 }
 
-// capable returns the store that can do more than others, if there is one.
-func capable(store buildcache.Store) buildcache.Store {
-	if c, ok := store.(careful); ok {
-		return c.Store
+func putJSON(ctx context.Context, store buildcache.ReadWriter, key string, v any, cond buildcache.Condition) (string, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return "", err
 	}
-	return store
+	etag, err := store.Put(ctx, key, bytes.NewReader(data), int64(len(data)), buildcache.PutOptions{ContentType: "application/json", Condition: cond})
+	if err != nil {
+		return "", fmt.Errorf("write %s: %w", key, err)
+	}
+	return etag, nil
 }

@@ -2,6 +2,7 @@ package janitor
 
 import (
 	"iter"
+	"slices"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
@@ -224,4 +225,44 @@ func (d *dag) addGraph(g *index.Graph, told bool) []id {
 		}
 	}
 	return ids
+}
+
+// turned returns the dependents of each spec by edges of some types, those
+// that are not in the cache too.
+func (d *dag) turned(types buildcache.DepTypes) lists {
+	l := lists{start: make([]uint32, d.len()+1)}
+	for i := range d.len() {
+		for to, t := range d.edges(id(i)) {
+			if t&types != 0 {
+				l.start[to+1]++
+			}
+		}
+	}
+	for i := range d.len() {
+		l.start[i+1] += l.start[i]
+	}
+	l.all = make([]uint32, l.start[d.len()])
+	next := slices.Clone(l.start)
+	for i := range d.len() {
+		for to, t := range d.edges(id(i)) {
+			if t&types != 0 {
+				l.all[next[to]] = id(i)
+				next[to]++
+			}
+		}
+	}
+	return l
+}
+
+// lists are many short lists of numbers in one.
+type lists struct {
+	start []uint32 // one more than there are lists
+	all   []uint32
+}
+
+func (l *lists) of(i uint32) []uint32 {
+	if int(i)+1 >= len(l.start) {
+		return nil
+	}
+	return l.all[l.start[i]:l.start[i+1]]
 }

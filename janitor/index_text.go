@@ -22,20 +22,10 @@ type text struct {
 	sum   string
 }
 
-// scratch returns a file without a name, for what need not be in memory. It is
-// gone when it is closed.
-func scratch() (*os.File, error) {
-	file, err := os.CreateTemp("", "spacktainers-janitor-")
-	if err == nil {
-		_ = os.Remove(file.Name())
-	}
-	return file, err
-}
-
 // newText writes a text, and reads it back: what cannot be read never takes
 // the place of an index.
 func newText(write func(io.Writer) error) (*text, error) {
-	file, err := scratch()
+	file, err := index.Scratch()
 	if err != nil {
 		return nil, err
 	}
@@ -67,13 +57,13 @@ func newText(write func(io.Writer) error) (*text, error) {
 var errMoved = errors.New("the index was replaced meanwhile")
 
 // fetch gets the text of an index that was read before.
-func (x *cacheIndex) fetch(ctx context.Context, store buildcache.Store) (*text, error) {
+func fetch(ctx context.Context, store buildcache.Store, x *cacheIndex) (*text, error) {
 	body, o, err := store.Get(ctx, x.textKey())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errMoved, &buildcache.ObjectError{Key: x.textKey(), Err: err})
 	}
 	defer body.Close()
-	file, err := scratch()
+	file, err := index.Scratch()
 	if err != nil {
 		return nil, err
 	}

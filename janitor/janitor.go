@@ -30,16 +30,12 @@ const Prefix = ".spacktainers/janitor/"
 
 // A Store is a mirror that the janitor may write to. Planning needs the
 // reading half only.
-type Store interface {
-	buildcache.Store
-	buildcache.Writer
-}
+type Store = buildcache.ReadWriter
 
-// Why the janitor stops. Nothing is deleted after any of them.
+// Why the janitor stops, beside scan.ErrIncomplete and lease.ErrTaken. Nothing is deleted after any
+// of them.
 var (
-	ErrIncomplete = errors.New("the listing is not whole")        // an object is there that was not listed
-	ErrRefused    = errors.New("refused")                         // the plan breaks a rule, or the roots say nothing
-	ErrLeased     = errors.New("another janitor is at work")      // or one was killed, and its lease has not run out
+	ErrRefused    = errRefused                                    // the plan breaks a rule, or the roots say nothing
 	ErrUnproved   = errors.New("something present lacks others")  // that this run deletes or has deleted
 	ErrUndeleted  = errors.New("some objects were not deleted")   // the rest was; run again
 	ErrNothingFor = errors.New("nothing in the cache matches it") // a name or hash that was asked for
@@ -111,4 +107,22 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	}
+}
+
+func (j *Janitor) moment() moment { return j.clock.now(j.Now()) }
+
+// leased calls f while we hold the lease.
+func (j *Janitor) leased(ctx context.Context, what string, f func(context.Context, *lease) error) (err error) {
+	held, l, err := takeLease(ctx, leaseOptions{j.Store, j.Owner, j.Now, j.Sleep, j.Log, j.clock}, what)
+	if err != nil {
+		return err
+	}
+	j.Store = l.store
+	defer func() {
+		if cause := context.Cause(held); err != nil && cause != nil && ctx.Err() == nil {
+			err = cause
+		}
+		err = errors.Join(err, l.release(ctx))
+	}()
+	return f(held, l)
 }

@@ -15,24 +15,37 @@ import (
 )
 
 const (
-	leaseKey = Prefix + "lease"
-	clockKey = Prefix + "clock" // scratch: its ModTime is the store's time
-	leaseFor = 10 * time.Minute // as long as a killed janitor keeps others out
-	margins  = leaseFor / 5     // what must be left of it to begin a batch
-	seenFor  = time.Second      // how long a look at the lease counts
-	renewAt  = leaseFor / 2     // what is left when it is renewed
-	rivals   = 3 * time.Second  // how long a rival may take between looking and writing, where the store cannot refuse a write
+	leaseKey = ".spacktainers/janitor/lease"
+	clockKey = ".spacktainers/janitor/clock" // scratch: its ModTime is the store's time
+	leaseFor = 10 * time.Minute              // as long as a killed janitor keeps others out
+	margins  = leaseFor / 5                  // what must be left of it to begin a batch
+	seenFor  = time.Second                   // how long a look at the lease counts
+	renewAt  = leaseFor / 2                  // what is left when it is renewed
+	rivals   = 3 * time.Second               // how long a rival may take between looking and writing, where the store cannot refuse a write
 
 	// oldLeaseKey is where versions without a room look. They must not work on
 	// this mirror any more, so the lease there never ends.
-	oldLeaseKey = Prefix + "lease.json"
+	oldLeaseKey = ".spacktainers/janitor/lease.json"
 )
+
+// ErrLeased is that another janitor is at work, or was killed, and its lease has not run out.
+var ErrLeased = errors.New("another janitor is at work")
+
+// leaseOptions are what a lease needs of its janitor.
+type leaseOptions struct {
+	Store buildcache.ReadWriter
+	Owner string // for people who find the lease
+	Now   func() time.Time
+	Sleep func(context.Context, time.Duration) error
+	Log   func(format string, args ...any)
+	Clock *clock // is told the store's time whenever the lease was seen
+}
 
 // A lease is the right to write to a mirror's cache, held by one janitor at a
 // time. How old it is is told by the store's clock, to which no other matters.
 type lease struct {
-	j     *Janitor
-	store Store
+	leaseOptions
+	store buildcache.ReadWriter // as it can be written to
 	claim claim
 
 	busy    chan struct{} // of one, guards what follows: a caller who waits while another one asks the store honours its context
@@ -53,32 +66,17 @@ type claim struct {
 	Expires time.Time `json:"expires"` // by the owner's clock: for people
 }
 
-// leased calls f while we hold the lease.
-func (j *Janitor) leased(ctx context.Context, what string, f func(context.Context, *lease) error) (err error) {
-	held, l, err := j.take(ctx, what)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if cause := context.Cause(held); err != nil && cause != nil && ctx.Err() == nil {
-			err = cause
-		}
-		err = errors.Join(err, l.release(ctx))
-	}()
-	return f(held, l)
-}
-
-// take gets the lease and keeps it until release. The context that it returns
+// takeLease gets the lease and keeps it until release. The context that it returns
 // ends when the lease is lost. On the way it finds out how to write to the
 // store, and what time it is there.
-func (j *Janitor) take(ctx context.Context, run string) (context.Context, *lease, error) {
-	l := &lease{j: j, store: j.Store, busy: make(chan struct{}, 1), claim: claim{Owner: j.Owner, Nonce: rand.Text(), Run: run}}
+func takeLease(ctx context.Context, opts leaseOptions, run string) (context.Context, *lease, error) {
+	l := &lease{leaseOptions: opts, store: opts.Store, busy: make(chan struct{}, 1), claim: claim{Owner: opts.Owner, Nonce: rand.Text(), Run: run}}
 	cond, err := l.free(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err = l.write(ctx, cond); errors.Is(err, errors.ErrUnsupported) {
-		l.store = careful{j.Store, true, true}
+		l.store = careful{opts.Store, true, true}
 		err = l.write(ctx, cond)
 	}
 	if err != nil {
@@ -98,7 +96,7 @@ func (l *lease) free(ctx context.Context) (cond buildcache.Condition, err error)
 	if err := l.shutOut(ctx); err != nil {
 		return cond, err
 	}
-	data, o, err := get(ctx, l.store, leaseKey)
+	data, o, err := buildcache.ReadAll(ctx, l.store, leaseKey)
 	if errors.Is(err, fs.ErrNotExist) {
 		return buildcache.Condition{IfNoneMatch: true}, nil
 	}
@@ -122,7 +120,7 @@ const update = "update: this mirror is kept by a newer version of spacktainers, 
 // shutOut keeps versions without a room out, for ever. One that is at work is
 // waited for like any other janitor.
 func (l *lease) shutOut(ctx context.Context) error {
-	data, o, err := get(ctx, l.store, oldLeaseKey)
+	data, o, err := buildcache.ReadAll(ctx, l.store, oldLeaseKey)
 	cond := buildcache.Condition{IfNoneMatch: true}
 	var held claim
 	switch {
@@ -147,7 +145,7 @@ func (l *lease) shutOut(ctx context.Context) error {
 		_, err = putJSON(ctx, careful{l.store, true, true}, oldLeaseKey, c, cond)
 	}
 	if errors.Is(err, buildcache.ErrChanged) { // the reply may have been lost, or another janitor is as far
-		if data, _, err = get(ctx, l.store, oldLeaseKey); err == nil && (json.Unmarshal(data, &held) != nil || held.Run != update) {
+		if data, _, err = buildcache.ReadAll(ctx, l.store, oldLeaseKey); err == nil && (json.Unmarshal(data, &held) != nil || held.Run != update) {
 			err = leased(held, held.Expires)
 		}
 	}
@@ -159,20 +157,20 @@ func (l *lease) storeTime(ctx context.Context) (time.Time, error) {
 	if _, err := putJSON(ctx, l.store, clockKey, claim{Nonce: rand.Text()}, buildcache.Condition{}); err != nil {
 		return time.Time{}, err
 	}
-	_, o, err := get(ctx, l.store, clockKey)
+	_, o, err := buildcache.ReadAll(ctx, l.store, clockKey)
 	return o.ModTime, err
 }
 
 // confirm makes sure that the lease that was written is ours, whatever the
 // store honours.
 func (l *lease) confirm(ctx context.Context) error {
-	store, err := l.probe(ctx, l.j)
+	store, err := l.probe(ctx)
 	if err != nil {
 		return err
 	}
-	l.store, l.j.Store = store, store
+	l.store = store
 	if _, ok := l.store.(careful); ok || l.patient {
-		if err := l.j.Sleep(ctx, rivals); err != nil {
+		if err := l.Sleep(ctx, rivals); err != nil {
 			return err
 		}
 	}
@@ -188,7 +186,7 @@ func leased(c claim, until time.Time) error {
 // is nothing.
 func (l *lease) write(ctx context.Context, cond buildcache.Condition) error {
 	for try := 1; ; try++ {
-		l.wrote, l.real = l.j.Now(), time.Now()
+		l.wrote, l.real = l.Now(), time.Now()
 		l.claim.Expires = l.wrote.Add(leaseFor)
 		etag, err := putJSON(ctx, l.store, leaseKey, l.claim, cond)
 		if !errors.Is(err, buildcache.ErrChanged) {
@@ -207,8 +205,8 @@ func (l *lease) write(ctx context.Context, cond buildcache.Condition) error {
 
 // check makes sure that the lease is ours: not every store honours conditions.
 func (l *lease) check(ctx context.Context) error {
-	asked := l.j.Now()
-	data, o, err := get(ctx, l.store, leaseKey)
+	asked := l.Now()
+	data, o, err := buildcache.ReadAll(ctx, l.store, leaseKey)
 	if err != nil {
 		return fmt.Errorf("lease: %w", err)
 	}
@@ -220,13 +218,13 @@ func (l *lease) check(ctx context.Context) error {
 		return leased(held, o.ModTime.Add(leaseFor))
 	}
 	l.etag, l.seen = o.ETag, asked
-	l.j.clock.set(l.wrote, o.ModTime)
+	l.Clock.set(l.wrote, o.ModTime)
 	return nil
 }
 
 // left is how long the lease still counts, by the clock that went further.
 func (l *lease) left() time.Duration {
-	return leaseFor - max(l.j.Now().Sub(l.wrote), time.Since(l.real))
+	return leaseFor - max(l.Now().Sub(l.wrote), time.Since(l.real))
 }
 
 // remaining is left for other goroutines.
@@ -258,7 +256,7 @@ func (l *lease) hold(ctx context.Context) error {
 		l.stop(errLapsed)
 		return errLapsed
 	}
-	if now := l.j.Now(); now.Sub(l.seen) < seenFor && !now.Before(l.seen) && l.left() > renewAt {
+	if now := l.Now(); now.Sub(l.seen) < seenFor && !now.Before(l.seen) && l.left() > renewAt {
 		return context.Cause(ctx)
 	}
 	err := l.check(ctx)
@@ -280,7 +278,7 @@ func (l *lease) hold(ctx context.Context) error {
 func (l *lease) pause(ctx context.Context, d time.Duration) error {
 	for d > 0 {
 		piece := min(d, margins)
-		if err := l.j.Sleep(ctx, piece); err != nil {
+		if err := l.Sleep(ctx, piece); err != nil {
 			return err
 		}
 		if err := l.hold(ctx); err != nil {

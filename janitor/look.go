@@ -31,7 +31,7 @@ func (j *Janitor) look(ctx context.Context, partial bool) (*look, error) {
 		return nil, err
 	}
 	l.digest = rootsDigest(l.roots)
-	if l.sets, err = readSets(ctx, j.Store, j.Scan.Known); err != nil {
+	if l.sets, err = readSets(ctx, j.Store, &j.Scan.Known.Sets); err != nil {
 		return nil, err
 	}
 	opts := j.Scan

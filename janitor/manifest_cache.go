@@ -27,7 +27,7 @@ type Known struct {
 	dag     *dag
 	mu      sync.Mutex
 	indexes map[string]*cacheIndex
-	sets    map[string]RootSet            // by key and ETag
+	Sets    SetMemory                     // root sets
 	folders []string                      // of tarballs in layout v2
 	pushes  map[string][]*buildcache.Spec // of blobs that no manifest names, by checksum
 }
@@ -35,7 +35,7 @@ type Known struct {
 // OpenKnown returns what is known of one mirror, by its file. Without a path it
 // remembers only while it lives.
 func OpenKnown(path string) *Known {
-	return &Known{path: path, dag: newDAG(), indexes: map[string]*cacheIndex{}, sets: map[string]RootSet{}, pushes: map[string][]*buildcache.Spec{}}
+	return &Known{path: path, dag: newDAG(), indexes: map[string]*cacheIndex{}, pushes: map[string][]*buildcache.Spec{}}
 }
 
 // A memory is what is remembered of a manifest. It is valid for one step of
@@ -240,26 +240,6 @@ func (k *Known) putIndex(name string, x *cacheIndex) {
 
 // maxIndexes is how many indexes are remembered while a run lasts.
 const maxIndexes = 8
-
-// set returns a root set that was read before.
-func (k *Known) set(o buildcache.Object) (RootSet, bool) {
-	if k == nil {
-		return RootSet{}, false
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	s, ok := k.sets[o.Key+"\x00"+o.ETag]
-	return s, ok && o.ETag != "" && s.Written.Equal(o.ModTime) && s.size == o.Size
-}
-
-func (k *Known) putSet(o buildcache.Object, s RootSet) {
-	if k == nil {
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.sets[o.Key+"\x00"+o.ETag] = s
-}
 
 // tarballFolders returns the folders of layout v2 in which the last full scan
 // has found tarballs: all that a listing of spec files need not see.

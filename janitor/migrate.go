@@ -130,7 +130,7 @@ func (j *Janitor) copyBack(ctx context.Context, l *lease, prefix string, keys []
 	group.SetLimit(16)
 	for i, key := range keys {
 		group.Go(func() error {
-			there, err := exists(ctx, j.Store, key)
+			there, err := buildcache.Exists(ctx, j.Store, key)
 			if err == nil && !there {
 				back[i], err = true, j.Store.Copy(ctx, prefix+key, key)
 			}

@@ -23,7 +23,7 @@ type object struct {
 	written int64  // nanoseconds since 1970
 	of      uint32 // spec in its key, or blob that manifests name: its number + 1; 0 if there is none
 	etag    etag
-	kind    Kind
+	kind    buildcache.Kind
 }
 
 // objects are all that was listed, in the order of their keys.
@@ -229,7 +229,7 @@ func (c *collector) len() (n int) {
 }
 
 // add takes an object into the run whose last key it follows most closely.
-func (c *collector) add(o buildcache.Object, kind Kind) {
+func (c *collector) add(o buildcache.Object, kind buildcache.Kind) {
 	c.key = append(c.key[:0], o.Key...)
 	follows := func(r *objects) bool { return bytes.Compare(r.last(), c.key) < 0 }
 	run := c.last

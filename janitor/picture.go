@@ -28,8 +28,8 @@ type Picture struct {
 // a Condemned.
 var PictureStates = []string{"unknown", "live", "condemn", "refused", "waiting", "held", "due"}
 
-// Picture shows what was scanned; what becomes of it is not known.
-func (s *Scan) Picture() Picture {
+// PictureOf shows what was scanned; what becomes of it is not known.
+func PictureOf(s *Scan) Picture {
 	b := newPictureBuilder(s)
 	for at := range s.specs() {
 		b.add(at)

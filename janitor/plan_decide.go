@@ -3,7 +3,6 @@ package janitor
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -51,7 +50,7 @@ func (j *Janitor) decide(l *look, r *room, purge *Purge, limits limits) (*Plan, 
 	if purge != nil {
 		return p.decidePurge()
 	}
-	if err := errors.Join(l.roots.check(l.scan, j.Policy.NoRoots), j.Policy.check(), p.current()); err != nil {
+	if err := errors.Join(checkRoots(l.scan, l.roots, j.Policy.NoRoots), j.Policy.check(), p.current()); err != nil {
 		p.allocate()
 		return p.refuse(err)
 	}
@@ -96,7 +95,7 @@ func (p *Plan) know() {
 		p.note("%d objects could be parts of packages in a form that is not known here, and are kept: the first is %s", n, l.scan.unknown[0])
 	}
 	if len(p.room.tombs) > 0 {
-		deleted, _ := l.scan.open(p.room)
+		deleted, _ := open(l.scan, p.room)
 		for _, what := range deleted {
 			p.note("%s", what)
 		}
@@ -272,33 +271,6 @@ func (p *Plan) whyNothingIsDue(own string) string {
 		return "the clock here or that of the store was set by more than an hour since the last run: nothing is deleted, and what is condemned waits anew from now on"
 	}
 	return l.problem(p.now.store(), own)
-}
-
-// digest is the state of a spec's objects: ETags and sizes.
-func (s *Scan) digest(at id) uint64 {
-	h := fnv.New64a()
-	var b []byte
-	for _, o := range s.all(at) {
-		b = s.stampOrTime(b[:0], o)
-		_, _ = h.Write(b)
-	}
-	return h.Sum64()
-}
-
-func (s *Scan) digestOf(o objectID) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write(s.stampOrTime(nil, o))
-	return h.Sum64()
-}
-
-// stampOrTime is what tells the content of an object from another one's.
-func (s *Scan) stampOrTime(to []byte, o objectID) []byte {
-	x := s.objects.at(o)
-	n := len(to)
-	if to = s.objects.stamp(append(to, byte(x.kind)), o); len(to) == n+1 {
-		to = binary.AppendVarint(binary.AppendVarint(to, x.size), x.written)
-	}
-	return to
 }
 
 // fill adds the objects of specs that some manifests of other specs do not

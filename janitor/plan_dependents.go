@@ -1,8 +1,6 @@
 package janitor
 
 import (
-	"slices"
-
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
@@ -27,31 +25,4 @@ func (p *Plan) spread(queue []id, may func(id) bool) {
 			}
 		}
 	}
-}
-
-// turned returns the dependents of each spec by edges of some types, those
-// that are not in the cache too.
-func (d *dag) turned(types buildcache.DepTypes) lists {
-	l := lists{start: make([]uint32, d.len()+1)}
-	for i := range d.len() {
-		for to, t := range d.edges(id(i)) {
-			if t&types != 0 {
-				l.start[to+1]++
-			}
-		}
-	}
-	for i := range d.len() {
-		l.start[i+1] += l.start[i]
-	}
-	l.all = make([]uint32, l.start[d.len()])
-	next := slices.Clone(l.start)
-	for i := range d.len() {
-		for to, t := range d.edges(id(i)) {
-			if t&types != 0 {
-				l.all[next[to]] = id(i)
-				next[to]++
-			}
-		}
-	}
-	return l
 }

@@ -3,13 +3,9 @@ package janitor
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"iter"
-
-	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
 // WriteJSON writes a plan, one line for each spec and object.
@@ -63,16 +59,4 @@ func (p Plan) MarshalJSON() ([]byte, error) {
 		return nil, err
 	}
 	return b.Bytes(), nil
-}
-
-func putJSON(ctx context.Context, store Store, key string, v any, cond buildcache.Condition) (string, error) {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return "", err
-	}
-	etag, err := store.Put(ctx, key, bytes.NewReader(data), int64(len(data)), buildcache.PutOptions{ContentType: "application/json", Condition: cond})
-	if err != nil {
-		return "", fmt.Errorf("write %s: %w", key, err)
-	}
-	return etag, nil
 }

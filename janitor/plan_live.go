@@ -49,7 +49,7 @@ func (p *Plan) markRoots() *marks {
 	s := l.scan
 	direct, needed := make([][]id, len(l.roots.Locks)), make([][]id, len(l.roots.Locks))
 	for i, lock := range l.roots.Locks {
-		direct[i], needed[i] = lock.learn(s.dag, types)
+		direct[i], needed[i] = learn(s.dag, lock, types)
 	}
 	m := newMarks(s, types)
 	for i, lock := range l.roots.Locks {
@@ -60,7 +60,7 @@ func (p *Plan) markRoots() *marks {
 		}
 	}
 	for _, pin := range l.roots.Pins {
-		found := s.match(pin)
+		found := match(s, pin)
 		if len(found) == 0 {
 			p.note("pin %q: no spec of the cache matches it", pin)
 		}

@@ -94,7 +94,7 @@ func (p *Plan) needed() *marks {
 
 func (u Purge) match(s *Scan) []id {
 	if !u.Substring {
-		return s.match(u.Pin)
+		return match(s, u.Pin)
 	}
 	var found []id
 	for at := range s.specs() {

@@ -56,7 +56,7 @@ func (j *Janitor) price(ctx context.Context, p *Plan) error {
 	prices := map[id]*Priced{}
 	for at := range s.specs() {
 		if p.condemned(at) {
-			prices[at] = s.priced(at)
+			prices[at] = priced(s, at)
 			all = append(all, prices[at])
 		}
 	}
@@ -70,15 +70,15 @@ func (j *Janitor) price(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-// Priced returns all specs that are in the cache, without what they take to build.
-func (s *Scan) Priced() (all []*Priced) {
+// AllPriced returns all specs that are in the cache, without what they take to build.
+func AllPriced(s *Scan) (all []*Priced) {
 	for at := range s.specs() {
-		all = append(all, s.priced(at))
+		all = append(all, priced(s, at))
 	}
 	return all
 }
 
-func (s *Scan) priced(at id) *Priced {
+func priced(s *Scan, at id) *Priced {
 	p := &Priced{Spec: buildcache.Spec{Name: s.dag.name(at), Version: s.dag.version(at), Hash: s.dag.hash(at)}}
 	for _, o := range s.all(at) {
 		switch x := s.objects.at(o); {

@@ -21,7 +21,7 @@ type Answer struct {
 func (p *Plan) Why(pin Pin) ([]Answer, error) {
 	s := p.look.scan
 	var answers []Answer
-	for _, at := range s.match(pin) {
+	for _, at := range match(s, pin) {
 		a := Answer{Spec: s.dag.text(at), Hash: string(s.dag.hash(at)), State: live.String()}
 		if !p.condemned(at) {
 			a.Rule, a.Chain = keepYoung, []string{a.Spec}

@@ -70,7 +70,7 @@ func (j *Janitor) reindexLayout(ctx context.Context, l *lease, s *Scan, layout i
 			err = errors.Join(err, t.Close())
 		}
 	}()
-	for _, version := range s.databaseVersions(layout) {
+	for _, version := range databaseVersions(s, layout) {
 		t, n, err := j.fromSpecFiles(ctx, s, layout, version)
 		if t == nil || err != nil {
 			return err
@@ -88,7 +88,7 @@ func (j *Janitor) reindexLayout(ctx context.Context, l *lease, s *Scan, layout i
 
 // databaseVersions are those of a layout's indexes, or where it has none that which every Spack
 // with this layout reads.
-func (s *Scan) databaseVersions(layout int) (versions []string) {
+func databaseVersions(s *Scan, layout int) (versions []string) {
 	for _, x := range s.indexes {
 		if version := x.graph.Version(); x.layout == layout && !slices.Contains(versions, version) {
 			versions = append(versions, version)
@@ -140,7 +140,7 @@ func (j *Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int, versio
 	}
 	opts := j.Scan
 	opts.Parallel = max(opts.Parallel, 16)
-	r := &scanner{Scan: s, store: j.Store, opts: opts}
+	r := &specReader{s, j.Store, opts}
 	all, err := r.textOf(ctx, version, files)
 	if err != nil {
 		return nil, 0, err
@@ -157,9 +157,16 @@ func (j *Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int, versio
 	return t, keep.Count(), err
 }
 
+// A specReader reads spec files that a scan has found.
+type specReader struct {
+	*Scan
+	store buildcache.Store
+	opts  ScanOptions
+}
+
 // textOf makes the text of an index in a version of the database, that has all
 // nodes of some spec files as cached.
-func (r *scanner) textOf(ctx context.Context, version string, files []objectID) (*text, error) {
+func (r *specReader) textOf(ctx context.Context, version string, files []objectID) (*text, error) {
 	database, err := strconv.Atoi(version)
 	if err != nil {
 		return nil, err
@@ -176,11 +183,11 @@ func (r *scanner) textOf(ctx context.Context, version string, files []objectID) 
 
 // writeNodes writes a record for each node of some spec files, each once, in
 // their order.
-func (r *scanner) writeNodes(ctx context.Context, w io.Writer, files []objectID, database int) error {
+func (r *specReader) writeNodes(ctx context.Context, w io.Writer, files []objectID, database int) error {
 	seen := map[buildcache.Hash]bool{}
 	for chunk := range slices.Chunk(files, 256) {
 		dags := make([]rawDAG, len(chunk))
-		err := r.each(ctx, "read spec files for the index", len(chunk), func(ctx context.Context, i int) (err error) {
+		err := r.opts.each(ctx, "read spec files for the index", len(chunk), func(ctx context.Context, i int) (err error) {
 			dags[i], err = r.readDAG(ctx, chunk[i])
 			return err
 		})
@@ -218,7 +225,7 @@ type rawDAG struct {
 	nodes   []json.RawMessage
 }
 
-func (r *scanner) readDAG(ctx context.Context, file objectID) (d rawDAG, err error) {
+func (r *specReader) readDAG(ctx context.Context, file objectID) (d rawDAG, err error) {
 	key, hash := r.objects.key(file), r.dag.hash(r.objects.at(file).of-1)
 	text, err := r.specText(ctx, file)
 	if err != nil {
@@ -248,10 +255,10 @@ func (r *scanner) readDAG(ctx context.Context, file objectID) (d rawDAG, err err
 
 // specText returns the JSON of a spec file, without its signature, or of the
 // spec blob that a manifest names.
-func (r *scanner) specText(ctx context.Context, file objectID) ([]byte, error) {
+func (r *specReader) specText(ctx context.Context, file objectID) ([]byte, error) {
 	key := r.objects.key(file)
 	if r.objects.at(file).kind == SpecFile {
-		data, _, err := get(ctx, r.store, key)
+		data, _, err := buildcache.ReadAll(ctx, r.store, key)
 		if err == nil && strings.HasSuffix(key, ".sig") {
 			block, _ := clearsign.Decode(data)
 			if block == nil {
@@ -269,9 +276,9 @@ func (r *scanner) specText(ctx context.Context, file objectID) ([]byte, error) {
 	return nil, unreadable(key, fmt.Errorf("%w: it names no spec", buildcache.ErrFormat))
 }
 
-func (r *scanner) unpacked(ctx context.Context, b *blob) ([]byte, error) {
+func (r *specReader) unpacked(ctx context.Context, b *blob) ([]byte, error) {
 	key := b.key()
-	data, _, err := get(ctx, r.store, key)
+	data, _, err := buildcache.ReadAll(ctx, r.store, key)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -94,7 +93,7 @@ func (r *Report) specs(s *Scan, now time.Time) {
 	packages := map[string]*PackageShare{}
 	for spec := range s.Specs() {
 		r.Totals.Specs++
-		share := spec.share()
+		share := shareOf(&spec)
 		r.Biggest = append(r.Biggest, share)
 		if !spec.Indexed {
 			r.Unindexed = append(r.Unindexed, share.Spec)
@@ -150,7 +149,7 @@ func (r *Report) objects(s *Scan) {
 	r.Damaged = len(findings.Damage)
 }
 
-func (s *Spec) share() SpecShare {
+func shareOf(s *Spec) SpecShare {
 	share := SpecShare{Spec: (&buildcache.Spec{Hash: s.Hash, Name: s.Name, Version: s.Version}).String(), Hash: s.Hash}
 	for _, o := range s.Objects {
 		share.Bytes += o.Size
@@ -159,15 +158,6 @@ func (s *Spec) share() SpecShare {
 		}
 	}
 	return share
-}
-
-// Names returns the names of the packages in the cache.
-func (s *Scan) Names() []string {
-	names := map[string]bool{}
-	for at := range s.specs() {
-		names[s.dag.name(at)] = true
-	}
-	return slices.Sorted(maps.Keys(names))
 }
 
 // Report is NewReport of what a plan has seen.

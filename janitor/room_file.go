@@ -15,6 +15,7 @@ import (
 	"strconv"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
 // roomKey is where the room is in the mirror: a gzip of text. The first line is
@@ -26,7 +27,7 @@ import (
 //
 // RUN and TAKEN are numbers, REASON is a letter, a capital where the brake let
 // it through, DIGEST is hexadecimal.
-const roomKey = Prefix + "room"
+const roomKey = ".spacktainers/janitor/room"
 
 // readRoom reads the room of a mirror. One that is not there, cannot be
 // understood, or is that of another mirror, is empty: all that is condemned
@@ -52,20 +53,6 @@ func readRoom(ctx context.Context, store buildcache.Store, mirror string, s *Sca
 		return &room{etag: o.ETag, lost: fmt.Sprintf("%s belongs to another mirror, %q", roomKey, r.head.Mirror)}, nil
 	}
 	return r, nil
-}
-
-// A countingReader tells errors of the store from those of the text.
-type countingReader struct {
-	r   io.Reader
-	err error
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		c.err = err
-	}
-	return n, err
 }
 
 func (r *room) read(from io.Reader, s *Scan) error {
@@ -201,9 +188,9 @@ func (f *fields) optional() uint16 {
 }
 
 // write puts the room into the mirror, unless another process has written it.
-func (r *room) write(ctx context.Context, store Store, s *Scan) error {
+func (r *room) write(ctx context.Context, store buildcache.ReadWriter, s *Scan) error {
 	r.trim()
-	file, err := scratch()
+	file, err := index.Scratch()
 	if err != nil {
 		return err
 	}
@@ -229,8 +216,8 @@ func (r *room) write(ctx context.Context, store Store, s *Scan) error {
 
 // lostReply finds out whether the room that is there is what we wrote: the
 // reply to a write that was repeated may have been lost.
-func (r *room) lostReply(ctx context.Context, store Store, size int64, changed error) error {
-	data, o, err := get(ctx, store, roomKey)
+func (r *room) lostReply(ctx context.Context, store buildcache.ReadWriter, size int64, changed error) error {
+	data, o, err := buildcache.ReadAll(ctx, store, roomKey)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", roomKey, errors.Join(changed, err))
 	}

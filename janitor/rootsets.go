@@ -1,10 +1,8 @@
 package janitor
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
@@ -19,11 +18,7 @@ import (
 
 // RootsPrefix is where root sets are in a mirror: one object a set, with what
 // another repository, a running build or a person needs of it.
-const (
-	RootsPrefix        = ".spacktainers/roots/"
-	repositoriesPrefix = RootsPrefix + "repositories/"
-	buildsPrefix       = RootsPrefix + "builds/"
-)
+const RootsPrefix = ".spacktainers/roots/"
 
 // How long sets are in force, and what is read of them at most.
 const (
@@ -34,6 +29,9 @@ const (
 	maxSet        = 16 << 20            // bytes
 	maxSets       = 10_000
 )
+
+// ErrRefused is a rule that is broken, or roots that say nothing.
+var errRefused = errors.New("refused")
 
 // A RootSet is one as it is in the mirror. It is in force from Written on, by
 // the store's clock, for For.
@@ -87,11 +85,11 @@ func (s *RootSet) Specs() (n int) {
 // One that cannot be understood has a Problem; an error is what the store
 // refuses.
 func ListRootSets(ctx context.Context, store buildcache.Store) ([]RootSet, error) {
-	return readSets(ctx, store, nil)
+	return readSets(ctx, store, &SetMemory{})
 }
 
 // readSets reads the sets, those that are known aside.
-func readSets(ctx context.Context, store buildcache.Store, known *Known) ([]RootSet, error) {
+func readSets(ctx context.Context, store buildcache.Store, known *SetMemory) ([]RootSet, error) {
 	var sets []RootSet
 	writers := map[string]int{}
 	for o, err := range store.List(ctx, RootsPrefix) {
@@ -123,12 +121,12 @@ func readSets(ctx context.Context, store buildcache.Store, known *Known) ([]Root
 			}
 		}
 		return nil, fmt.Errorf("%w: there are %d root sets below %s, %d are the limit; most, %d, are of %q: remove them",
-			ErrRefused, len(sets), RootsPrefix, maxSets, writers[most], most)
+			errRefused, len(sets), RootsPrefix, maxSets, writers[most], most)
 	}
 	return sets, nil
 }
 
-func readSet(ctx context.Context, store buildcache.Store, o buildcache.Object, s RootSet, known *Known) (RootSet, error) {
+func readSet(ctx context.Context, store buildcache.Store, o buildcache.Object, s RootSet, known *SetMemory) (RootSet, error) {
 	if o.Size > maxSet {
 		s.Problem = fmt.Sprintf("it has %d MB, %d are the limit", o.Size>>20, maxSet>>20)
 		return s, nil
@@ -136,7 +134,7 @@ func readSet(ctx context.Context, store buildcache.Store, o buildcache.Object, s
 	if old, ok := known.set(o); ok {
 		return old, nil
 	}
-	data, at, err := get(ctx, store, o.Key)
+	data, at, err := buildcache.ReadAll(ctx, store, o.Key)
 	if err != nil {
 		return s, err
 	}
@@ -146,7 +144,7 @@ func readSet(ctx context.Context, store buildcache.Store, o buildcache.Object, s
 		return s, nil
 	}
 	if at.ETag == o.ETag && at.ModTime.Equal(o.ModTime) {
-		known.putSet(at, s)
+		known.put(at, s)
 	}
 	return s, nil
 }
@@ -177,162 +175,44 @@ func (s *RootSet) parse(data []byte) error {
 	return nil
 }
 
-// writeSet puts a set into the mirror and returns it as it is there.
-func (j *Janitor) writeSet(ctx context.Context, name string, d time.Duration, origins []Origin) (RootSet, error) {
-	for i := range origins {
-		slices.Sort(origins[i].Specs)
-		origins[i].Specs = slices.Compact(origins[i].Specs)
-	}
-	slices.SortFunc(origins, func(a, b Origin) int { return cmp.Compare(a.Name, b.Name) })
-	data, err := json.Marshal(setText{1, j.Owner, int64(d / time.Second), origins})
-	if err != nil {
-		return RootSet{}, err
-	}
-	if len(data) > maxSet {
-		return RootSet{}, fmt.Errorf("root set %s: %w: it would have %d MB, %d are the limit", name, ErrRefused, len(data)>>20, maxSet>>20)
-	}
-	key := RootsPrefix + name
-	if _, err := j.Store.Put(ctx, key, bytes.NewReader(data), int64(len(data)), buildcache.PutOptions{ContentType: "application/json"}); err != nil {
-		return RootSet{}, fmt.Errorf("write %s: %w", key, err)
-	}
-	return RootSet{Name: name, Owner: j.Owner, Written: j.Now(), For: d, Origins: origins, size: int64(len(data))}, nil
-}
-
-// Announce leaves a set with what a running build relies on. It counts for two
-// days. It must be written before the build looks into the cache. It takes the
-// right to put objects below builds/ and no other.
-func (j Janitor) Announce(ctx context.Context, what string, specs []buildcache.Hash) (RootSet, error) {
-	j = j.ready()
-	return j.writeSet(ctx, "builds/"+rand.Text(), buildFor, []Origin{{what, slices.Clone(specs)}})
-}
-
-// HasJanitor reports whether a janitor has ever worked on a mirror. Where none
-// has, nobody would remove what a build announces.
-func HasJanitor(ctx context.Context, store buildcache.Store) (bool, error) {
-	return exists(ctx, store, oldLeaseKey)
-}
-
-// Spare leaves a set with specs of the cache that pins name, and all that they
-// need. It counts for 90 days.
-func (j Janitor) Spare(ctx context.Context, pins []Pin) (RootSet, error) {
-	j = j.ready()
-	s, err := NewScan(ctx, j.Store, j.Scan)
-	if err != nil {
-		return RootSet{}, err
-	}
-	var origins []Origin
-	for _, pin := range pins {
-		found := s.match(pin)
-		if len(found) == 0 {
-			return RootSet{}, fmt.Errorf("%q: %w: give a hash, the beginning of one, a name, or name@version", pin, ErrNothingFor)
-		}
-		m := newMarks(s, everything)
-		m.keep(string(pin), found...)
-		origins = append(origins, Origin{"spared: " + string(pin), m.hashes()})
-	}
-	return j.writeSet(ctx, "builds/"+rand.Text(), spareFor, origins)
-}
-
 var setName = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)
 
 // SetName makes the name of a set of what tells one repository from others.
 func SetName(text string) string { return strings.Trim(setName.ReplaceAllString(text, "-"), "-.") }
 
-// PublishRoots leaves what our repository needs in its set, for 90 days. Prune
-// does it, too.
-func (j Janitor) PublishRoots(ctx context.Context) (RootSet, error) {
-	j = j.ready()
-	roots, err := j.readRoots(ctx)
-	if err != nil {
-		return RootSet{}, err
-	}
-	if j.Repository == "" {
-		return RootSet{}, fmt.Errorf("%w: the root set has no name: set janitor.name", ErrRefused)
-	}
-	if len(roots.Locks) == 0 {
-		return RootSet{}, fmt.Errorf("%w: no lockfiles: a root set without any would keep nothing", ErrRefused)
-	}
-	var s *Scan
-	if len(roots.Pins) > 0 {
-		if s, err = NewScan(ctx, j.Store, j.Scan); err != nil {
-			return RootSet{}, err
-		}
-	}
-	return j.publish(ctx, roots, s)
+// A SetMemory remembers the sets that were read, such that a look reads only those that are new.
+type SetMemory struct {
+	mu   sync.Mutex
+	sets map[string]RootSet // by key and ETag
 }
 
-// publish writes our own set. What pins name is looked up in a scan.
-func (j *Janitor) publish(ctx context.Context, roots Roots, s *Scan) (RootSet, error) {
-	var origins []Origin
-	for _, l := range roots.Locks {
-		o := Origin{Name: "lock " + l.Name}
-		for i := range l.needs(j.Policy.edges()) {
-			if !l.lock.External(i) {
-				o.Specs = append(o.Specs, l.lock.Hash(i))
-			}
-		}
-		origins = append(origins, o)
-	}
-	for _, pin := range roots.Pins {
-		m := newMarks(s, j.Policy.edges())
-		m.keep("", s.match(pin)...)
-		origins = append(origins, Origin{"pin " + string(pin), m.hashes()})
-	}
-	return j.writeSet(ctx, "repositories/"+SetName(j.Repository), repositoryFor, origins)
+// set returns a root set that was read before.
+func (m *SetMemory) set(o buildcache.Object) (RootSet, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.sets[o.Key+"\x00"+o.ETag]
+	return s, ok && o.ETag != "" && s.Written.Equal(o.ModTime) && s.size == o.Size
 }
 
-// ForgetRoots removes a set by its name.
-func (j Janitor) ForgetRoots(ctx context.Context, name string) error {
-	j = j.ready()
-	sets, err := ListRootSets(ctx, j.Store)
-	if err != nil {
-		return err
+func (m *SetMemory) put(o buildcache.Object, s RootSet) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sets == nil {
+		m.sets = map[string]RootSet{}
 	}
-	for _, s := range sets {
-		if s.Name == name || strings.TrimPrefix(s.Name, "repositories/") == name {
-			return j.Store.Delete(ctx, []string{RootsPrefix + s.Name})
-		}
-	}
-	return fmt.Errorf("root set %q: %w", name, ErrNothingFor)
+	m.sets[o.Key+"\x00"+o.ETag] = s
 }
 
-// removeEnded removes the sets that have ended 30 days ago, or would have if they
-// could be read, but for those of repositories: what they need is not known.
-func (r *run) removeEnded(ctx context.Context) error {
-	var keys []string
-	for i := range r.look.sets {
-		s := &r.look.sets[i]
-		if s.Problem != "" && s.Repository() || r.moment().earlier().Sub(s.Ends()) < endedFor {
-			continue
-		}
-		key := RootsPrefix + s.Name
-		switch _, o, err := get(ctx, r.Store, key); {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return err
-		case o.ModTime.Equal(s.Written): // nobody has refreshed it
-			keys = append(keys, key)
-		}
+// encodeSet returns the text of a set, with the specs and origins in order.
+func encodeSet(owner string, d time.Duration, origins []Origin) ([]byte, error) {
+	for i := range origins {
+		slices.Sort(origins[i].Specs)
+		origins[i].Specs = slices.Compact(origins[i].Specs)
 	}
-	if len(keys) == 0 {
-		return nil
+	slices.SortFunc(origins, func(a, b Origin) int { return cmp.Compare(a.Name, b.Name) })
+	data, err := json.Marshal(setText{1, owner, int64(d / time.Second), origins})
+	if err == nil && len(data) > maxSet {
+		err = fmt.Errorf("%w: it would have %d MB, %d are the limit", errRefused, len(data)>>20, maxSet>>20)
 	}
-	r.Log("%d root sets have ended more than 30 days ago, and are removed", len(keys))
-	for some := range slices.Chunk(keys, batch) {
-		if err := r.lease.hold(ctx); err != nil {
-			return err
-		}
-		if err := r.Store.Delete(ctx, some); err != nil {
-			return fmt.Errorf("remove root sets: %w", err)
-		}
-	}
-	return nil
-}
-
-// readRoots reads the lockfiles and pins anew.
-func (j *Janitor) readRoots(ctx context.Context) (Roots, error) {
-	if j.Roots == nil {
-		return Roots{}, nil
-	}
-	return j.Roots(ctx)
+	return data, err
 }

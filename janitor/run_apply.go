@@ -337,23 +337,3 @@ func (r *run) hasDeleted(hash []byte) bool {
 }
 
 func (r *run) hasDeletedID(at id) bool { return r.deleted.Has(at) }
-
-// same reports whether the spec files and manifests of a spec are those of an
-// earlier scan.
-func (s *Scan) same(first *Scan, at id) bool {
-	a, b := s.described(at), first.described(at)
-	return slices.EqualFunc(a, b, func(x, y objectID) bool {
-		p, q := s.objects.get(x), first.objects.get(y)
-		return p == q
-	})
-}
-
-// described returns the spec files and manifests of a spec.
-func (s *Scan) described(at id) (all []objectID) {
-	for _, o := range s.bySpec.of(at) {
-		if s.objects.at(o).kind != Tarball {
-			all = append(all, o)
-		}
-	}
-	return all
-}

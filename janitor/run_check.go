@@ -42,15 +42,15 @@ func (p *Plan) prove() error {
 			}
 		}
 	}
-	return s.stays(p.isDue)
+	return nothingNeeds(s, p.isDue)
 }
 
 // prove checks that what is present and does not go needs nothing that goes.
-func (r *run) prove() error { return r.look.scan.stays(r.going.Has) }
+func (r *run) prove() error { return nothingNeeds(r.look.scan, r.going.Has) }
 
-// stays makes sure that nothing goes which a present spec that stays needs at
-// run time.
-func (s *Scan) stays(goes func(id) bool) error {
+// nothingNeeds makes sure that no present spec that stays needs at run time what
+// goes.
+func nothingNeeds(s *Scan, goes func(id) bool) error {
 	seen := index.NewBits(s.dag.len())
 	type step struct{ at, by id }
 	var stack []step
@@ -150,7 +150,7 @@ func (r *run) holes(ctx context.Context) (holes []hole, err error) {
 		}
 	}
 	missing := func(by, key string) error {
-		there, err := exists(ctx, r.Store, key)
+		there, err := buildcache.Exists(ctx, r.Store, key)
 		if err == nil && !there {
 			holes = append(holes, hole{by + " names " + key, []string{key}})
 		}
@@ -183,11 +183,6 @@ func (r *run) holes(ctx context.Context) (holes []hole, err error) {
 		}
 	}
 	return holes, nil
-}
-
-// hasFile reports whether a spec has a spec file of layout v2.
-func (s *Scan) hasFile(at id) bool {
-	return slices.ContainsFunc(s.bySpec.of(at), func(o objectID) bool { return s.objects.at(o).kind == SpecFile })
 }
 
 // bury writes the room without what was deleted, and with its tombstones.
@@ -225,7 +220,7 @@ type versioned interface {
 
 // takeBack takes our delete markers off some keys, if the bucket keeps versions.
 func (r *run) takeBack(ctx context.Context, keys []string) (bool, error) {
-	store, ok := capable(r.Store).(versioned)
+	store, ok := buildcache.Capable(r.Store).(versioned)
 	if !ok {
 		return false, nil
 	}

@@ -164,11 +164,6 @@ func (r *run) restored(ctx context.Context) error {
 	return errors.New("another process keeps writing the index: run again when it is quiet")
 }
 
-// cachedBy reports whether an index object has a spec as cached.
-func (s *Scan) cachedBy(key string, at id) bool {
-	return slices.ContainsFunc(s.indexes, func(x *cacheIndex) bool { return x.object.Key == key && x.cached.Has(at) })
-}
-
 // putBackInto writes entries for specs into an index, as their spec files have
 // them.
 func (r *run) putBackInto(ctx context.Context, key string, specs map[id]bool) (wrote bool, err error) {
@@ -188,7 +183,7 @@ func (r *run) putBackInto(ctx context.Context, key string, specs map[id]bool) (w
 	if len(files) == 0 {
 		return false, nil
 	}
-	sc := &scanner{Scan: s, store: r.Store, opts: r.Scan}
+	sc := &specReader{s, r.Store, r.Scan}
 	sc.opts.Parallel = max(sc.opts.Parallel, 16)
 	texts := map[string]*text{} // by version of the database
 	defer func() {
@@ -207,7 +202,7 @@ func (r *run) putBackInto(ctx context.Context, key string, specs map[id]bool) (w
 			}
 			texts[version] = t
 		}
-		was, err := x.fetch(ctx, r.Store)
+		was, err := fetch(ctx, r.Store, x)
 		if err != nil {
 			return nil, err
 		}
@@ -231,12 +226,10 @@ type change func(ctx context.Context, x *cacheIndex) (*text, error)
 // reports whether anything was written.
 func (j *Janitor) swap(ctx context.Context, l *lease, key string, change change) (wrote bool, err error) {
 	for try := 0; ; try++ {
-		r := newScanner(j.Store, j.Scan)
-		group, err := r.readIndex(ctx, key)
+		group, err := readIndexNow(ctx, j.Store, j.Scan, key)
 		if err != nil {
 			return false, fmt.Errorf("index: %w", err)
 		}
-		r.learnIndexes(group)
 		if err := l.hold(ctx); err != nil {
 			return false, err
 		}
@@ -353,7 +346,7 @@ func (j *Janitor) drop(goes func(*cacheIndex, id) bool) change {
 		if keep.Count() == x.cached.Count() {
 			return nil, nil
 		}
-		was, err := x.fetch(ctx, j.Store)
+		was, err := fetch(ctx, j.Store, x)
 		if err != nil {
 			return nil, err
 		}

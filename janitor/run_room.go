@@ -85,13 +85,3 @@ func (p *Plan) dangling() iter.Seq[id] {
 	}
 	return all.All()
 }
-
-// indexesWith returns the keys of the indexes that have a spec as cached.
-func (s *Scan) indexesWith(at id) (keys []string) {
-	for _, x := range s.indexes {
-		if x.cached.Has(at) && !slices.Contains(keys, x.object.Key) {
-			keys = append(keys, x.object.Key)
-		}
-	}
-	return keys
-}

@@ -15,6 +15,10 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
+// ErrIncomplete is a listing that is not whole: an object is there that was not listed. Nothing is
+// deleted after it.
+var ErrIncomplete = errors.New("the listing is not whole")
+
 // A Scan is what was in a mirror. All its parts are flat arrays, in which
 // objects, specs and blobs are numbers: a cache of 100 000 specs takes 35
 // to 60 MB. What it knows of specs may grow later, see dag; the rest stays.
@@ -49,19 +53,6 @@ type Scan struct {
 type push struct {
 	spec id
 	at   time.Time // when the blob was written
-}
-
-// lists are many short lists of numbers in one.
-type lists struct {
-	start []uint32 // one more than there are lists
-	all   []uint32
-}
-
-func (l *lists) of(i uint32) []uint32 {
-	if int(i)+1 >= len(l.start) {
-		return nil
-	}
-	return l.all[l.start[i]:l.start[i+1]]
 }
 
 // spans are many short lists in one, in no order.

@@ -115,7 +115,7 @@ func (r *scanner) unlistedOwners() (checks []check) {
 
 func (r *scanner) check(ctx context.Context, checks []check) error {
 	found := make([]*Damage, len(checks))
-	err := r.each(ctx, "checked objects", len(checks), func(ctx context.Context, i int) (err error) {
+	err := r.opts.each(ctx, "checked objects", len(checks), func(ctx context.Context, i int) (err error) {
 		found[i], err = checks[i](ctx)
 		return err
 	})
@@ -313,7 +313,7 @@ func (r *scanner) unlistedKeys(ctx context.Context) error {
 		return err
 	}
 	for _, b := range r.blobsNamed(keys) {
-		data, _, err := get(ctx, r.store, r.blobs[b].key())
+		data, _, err := buildcache.ReadAll(ctx, r.store, r.blobs[b].key())
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // complete tells
 		}

@@ -103,6 +103,16 @@ func (r *scanner) readIndexes(ctx context.Context) ([]*cacheIndex, error) {
 	return slices.Concat(found...), nil
 }
 
+// readIndexNow reads an index again, outside of a scan.
+func readIndexNow(ctx context.Context, store buildcache.Store, opts ScanOptions, key string) ([]*cacheIndex, error) {
+	r := newScanner(store, opts)
+	group, err := r.readIndex(ctx, key)
+	if err == nil {
+		r.learnIndexes(group)
+	}
+	return group, err
+}
+
 // readIndex reads an index, or takes it as it is known: one in layout v2, those
 // that a manifest names in v3. What is new is not in the dag yet.
 func (r *scanner) readIndex(ctx context.Context, key string) ([]*cacheIndex, error) {
@@ -133,7 +143,7 @@ func (r *scanner) readIndexV2(ctx context.Context) (*cacheIndex, error) {
 	} else if err = r.readText(x, body, o.Size); err != nil {
 		return nil, err
 	}
-	sum, _, err := r.get(ctx, indexHashV2)
+	sum, _, err := buildcache.ReadAll(ctx, r.store, indexHashV2)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -142,7 +152,7 @@ func (r *scanner) readIndexV2(ctx context.Context) (*cacheIndex, error) {
 }
 
 func (r *scanner) readIndexV3(ctx context.Context, key string) ([]*cacheIndex, error) {
-	text, o, err := r.get(ctx, key)
+	text, o, err := buildcache.ReadAll(ctx, r.store, key)
 	if err != nil {
 		return nil, err
 	}

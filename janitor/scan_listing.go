@@ -71,14 +71,14 @@ type outsider interface {
 
 func (r *scanner) list(ctx context.Context, prefix string, c *collector) error {
 	all := r.store.List(ctx, prefix)
-	if s, ok := capable(r.store).(outsider); ok && r.opts.partial && prefix == "build_cache/" {
+	if s, ok := buildcache.Capable(r.store).(outsider); ok && r.opts.partial && prefix == "build_cache/" {
 		all = s.ListOutside(ctx, prefix, r.opts.Known.tarballFolders())
-	} else if s, ok := capable(r.store).(sharder); ok {
+	} else if s, ok := buildcache.Capable(r.store).(sharder); ok {
 		all = s.ListShards(ctx, prefix, func(first []buildcache.Object) []string { return shards(first, c.len()) })
 	}
 	for o, err := range all {
 		if err == nil {
-			err = c.take(o)
+			err = take(c, o)
 			r.opts.watch("listed", int(r.listed.Add(1)), 0)
 		}
 		if err != nil {
@@ -89,7 +89,7 @@ func (r *scanner) list(ctx context.Context, prefix string, c *collector) error {
 }
 
 // take adds an object, unless nobody can say what it means.
-func (c *collector) take(o buildcache.Object) error {
+func take(c *collector, o buildcache.Object) error {
 	if buildcache.NewerLayout(o.Key) {
 		return fmt.Errorf("%s: %w: of a layout that is not known here (2 and 3 are), which may use the same blobs: update this program", o.Key, buildcache.ErrFormat)
 	}
@@ -103,7 +103,7 @@ func (r *scanner) readInventory(ctx context.Context, c *collector) error {
 	sort := func() error {
 		slices.SortFunc(piece, func(a, b buildcache.Object) int { return strings.Compare(a.Key, b.Key) })
 		for _, o := range piece {
-			if err := c.take(o); err != nil {
+			if err := take(c, o); err != nil {
 				return err
 			}
 		}

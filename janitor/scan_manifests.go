@@ -17,7 +17,7 @@ import (
 func (r *scanner) readManifests(ctx context.Context) error {
 	unread := r.recall()
 	found := make([]reading, len(unread))
-	err := r.each(ctx, "read manifests", len(unread), func(ctx context.Context, i int) (err error) {
+	err := r.opts.each(ctx, "read manifests", len(unread), func(ctx context.Context, i int) (err error) {
 		found[i], err = r.readManifest(ctx, r.manifests[unread[i]])
 		return err
 	})
@@ -87,7 +87,7 @@ type reading struct {
 
 func (r *scanner) readManifest(ctx context.Context, i objectID) (found reading, err error) {
 	o := r.objects.get(i)
-	data, at, err := r.get(ctx, o.Key)
+	data, at, err := buildcache.ReadAll(ctx, r.store, o.Key)
 	if err != nil {
 		return found, err
 	}

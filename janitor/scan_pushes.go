@@ -27,7 +27,7 @@ func (r *scanner) readPushes(ctx context.Context) error {
 		}
 	}
 	dags := make([][]*buildcache.Spec, len(lone))
-	err := r.each(ctx, "read what is being pushed", len(lone), func(ctx context.Context, n int) (err error) {
+	err := r.opts.each(ctx, "read what is being pushed", len(lone), func(ctx context.Context, n int) (err error) {
 		dags[n], err = r.pushed(ctx, r.objects.key(lone[n]))
 		return err
 	})

@@ -89,7 +89,7 @@ func (r *scanner) readSpecFiles(ctx context.Context) error {
 	}
 	dags := make([][]*buildcache.Spec, len(files))
 	cache := &buildcache.Cache{Store: r.store}
-	err := r.each(ctx, "read spec files", len(files), func(ctx context.Context, i int) (err error) {
+	err := r.opts.each(ctx, "read spec files", len(files), func(ctx context.Context, i int) (err error) {
 		_, dags[i], err = cache.Spec(ctx, r.pack(files[i]))
 		if err != nil {
 			return unreadable(r.objects.key(files[i]), err)

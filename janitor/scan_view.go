@@ -1,7 +1,10 @@
 package janitor
 
 import (
+	"encoding/binary"
+	"hash/fnv"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -142,4 +145,94 @@ func (s *Scan) usedBlobs(goes func(manifest objectID) bool) index.Bits {
 		}
 	}
 	return used
+}
+
+// digest is the state of a spec's objects: ETags and sizes.
+func (s *Scan) digest(at id) uint64 {
+	h := fnv.New64a()
+	var b []byte
+	for _, o := range s.all(at) {
+		b = s.stampOrTime(b[:0], o)
+		_, _ = h.Write(b)
+	}
+	return h.Sum64()
+}
+
+func (s *Scan) digestOf(o objectID) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write(s.stampOrTime(nil, o))
+	return h.Sum64()
+}
+
+// stampOrTime is what tells the content of an object from another one's.
+func (s *Scan) stampOrTime(to []byte, o objectID) []byte {
+	x := s.objects.at(o)
+	n := len(to)
+	if to = s.objects.stamp(append(to, byte(x.kind)), o); len(to) == n+1 {
+		to = binary.AppendVarint(binary.AppendVarint(to, x.size), x.written)
+	}
+	return to
+}
+
+// Names returns the names of the packages in the cache.
+func (s *Scan) Names() []string {
+	names := map[string]bool{}
+	for at := range s.specs() {
+		names[s.dag.name(at)] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// same reports whether the spec files and manifests of a spec are those of an
+// earlier scan.
+func (s *Scan) same(first *Scan, at id) bool {
+	a, b := s.described(at), first.described(at)
+	return slices.EqualFunc(a, b, func(x, y objectID) bool {
+		p, q := s.objects.get(x), first.objects.get(y)
+		return p == q
+	})
+}
+
+// described returns the spec files and manifests of a spec.
+func (s *Scan) described(at id) (all []objectID) {
+	for _, o := range s.bySpec.of(at) {
+		if s.objects.at(o).kind != Tarball {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// hasFile reports whether a spec has a spec file of layout v2.
+func (s *Scan) hasFile(at id) bool {
+	return slices.ContainsFunc(s.bySpec.of(at), func(o objectID) bool { return s.objects.at(o).kind == SpecFile })
+}
+
+// cachedBy reports whether an index object has a spec as cached.
+func (s *Scan) cachedBy(key string, at id) bool {
+	return slices.ContainsFunc(s.indexes, func(x *cacheIndex) bool { return x.object.Key == key && x.cached.Has(at) })
+}
+
+// indexesWith returns the keys of the indexes that have a spec as cached.
+func (s *Scan) indexesWith(at id) (keys []string) {
+	for _, x := range s.indexes {
+		if x.cached.Has(at) && !slices.Contains(keys, x.object.Key) {
+			keys = append(keys, x.object.Key)
+		}
+	}
+	return keys
+}
+
+// file returns the spec file that readers of a layout take, or the manifest.
+func (s *Scan) file(at id, layout int) (objectID, bool) {
+	kind := Manifest
+	if layout == 2 {
+		kind = SpecFile
+	}
+	for _, o := range slices.Backward(s.own(at)) { // .spec.json.sig before .spec.json
+		if s.objects.at(o).kind == kind {
+			return o, true
+		}
+	}
+	return 0, false
 }

@@ -53,7 +53,7 @@ func Verify(s *Scan) Findings {
 	}
 	f.Unknown = slices.Sorted(slices.Values(s.unknown))
 	slices.Sort(f.Unlisted)
-	_, f.Open = s.open(&room{})
+	_, f.Open = open(s, &room{})
 	return f
 }
 
@@ -61,14 +61,14 @@ func Verify(s *Scan) Findings {
 func (f *Findings) Blame(ctx context.Context, store buildcache.Store, mirror string, s *Scan) error {
 	r, err := readRoom(ctx, store, mirror, s)
 	if err == nil {
-		_, f.Open = s.open(r)
+		_, f.Open = open(s, r)
 	}
 	return err
 }
 
 // open returns what present specs need at run time and is not there: what a run
 // has deleted, by its tombstones, and all.
-func (s *Scan) open(r *room) (deleted, all []string) {
+func open(s *Scan, r *room) (deleted, all []string) {
 	for at := range s.specs() {
 		for to, types := range s.dag.edges(at) {
 			if types&(buildcache.Runtime|splice) == 0 || s.present.Has(to) || s.dag.external(to) {
@@ -96,7 +96,7 @@ func (s *Scan) open(r *room) (deleted, all []string) {
 // signatures if keys are given.
 func VerifyDeep(ctx context.Context, store buildcache.Store, s *Scan, keys *buildcache.Keyring, opts ScanOptions) (Findings, error) {
 	f := Verify(s)
-	r := &scanner{Scan: s, store: store, opts: ScanOptions{Parallel: max(1, opts.Parallel), Watch: opts.Watch}}
+	r := &specReader{s, store, ScanOptions{Parallel: max(1, opts.Parallel), Watch: opts.Watch}}
 	caches := r.caches(keys)
 	var mu sync.Mutex
 	add := func(n int, list *[]string, text string, d *Damage) {
@@ -110,7 +110,7 @@ func VerifyDeep(ctx context.Context, store buildcache.Store, s *Scan, keys *buil
 			f.Damage = append(f.Damage, *d)
 		}
 	}
-	err := r.each(ctx, "read blobs", len(s.blobs), func(ctx context.Context, i int) error {
+	err := r.opts.each(ctx, "read blobs", len(s.blobs), func(ctx context.Context, i int) error {
 		b := &s.blobs[i]
 		if b.object == 0 {
 			return nil // it is damage already
@@ -126,7 +126,7 @@ func VerifyDeep(ctx context.Context, store buildcache.Store, s *Scan, keys *buil
 		return f, err
 	}
 	specs := slices.Collect(s.specs())
-	err = r.each(ctx, "checked specs", len(specs), func(ctx context.Context, i int) error {
+	err = r.opts.each(ctx, "checked specs", len(specs), func(ctx context.Context, i int) error {
 		return r.checkSpec(ctx, caches, specs[i], func(unsigned string, d *Damage) {
 			if unsigned != "" {
 				add(0, &f.Signed, unsigned, nil)
@@ -154,7 +154,7 @@ func readThrough(ctx context.Context, store buildcache.Store, p *buildcache.Pack
 }
 
 // checkSpec reads a spec's own spec file, and in v2 the tarball.
-func (r *scanner) checkSpec(ctx context.Context, caches map[int]*buildcache.Cache, at id, done func(unsigned string, d *Damage)) error {
+func (r *specReader) checkSpec(ctx context.Context, caches map[int]*buildcache.Cache, at id, done func(unsigned string, d *Damage)) error {
 	for _, layout := range []int{2, 3} {
 		file, ok := r.file(at, layout)
 		if !ok {
@@ -190,7 +190,7 @@ func (r *scanner) checkSpec(ctx context.Context, caches map[int]*buildcache.Cach
 
 // readSpec reads a spec file, or a manifest with its spec blob, and checks what
 // it says of itself.
-func (r *scanner) readSpec(ctx context.Context, cache *buildcache.Cache, file objectID) (*buildcache.Package, error) {
+func (r *specReader) readSpec(ctx context.Context, cache *buildcache.Cache, file objectID) (*buildcache.Package, error) {
 	s, _, err := cache.Spec(ctx, r.pack(file))
 	if err != nil {
 		return nil, err
@@ -200,23 +200,9 @@ func (r *scanner) readSpec(ctx context.Context, cache *buildcache.Cache, file ob
 	return cache.Find(ctx, &own)
 }
 
-// file returns the spec file that readers of a layout take, or the manifest.
-func (s *Scan) file(at id, layout int) (objectID, bool) {
-	kind := Manifest
-	if layout == 2 {
-		kind = SpecFile
-	}
-	for _, o := range slices.Backward(s.own(at)) { // .spec.json.sig before .spec.json
-		if s.objects.at(o).kind == kind {
-			return o, true
-		}
-	}
-	return 0, false
-}
-
 // caches returns a reader of each layout: what it does not find where Spack
 // puts it, it searches among what was listed.
-func (r *scanner) caches(keys *buildcache.Keyring) map[int]*buildcache.Cache {
+func (r *specReader) caches(keys *buildcache.Keyring) map[int]*buildcache.Cache {
 	caches := map[int]*buildcache.Cache{}
 	for _, layout := range []int{2, 3} {
 		caches[layout] = &buildcache.Cache{Store: listed{Store: r.store, scan: r.Scan, layout: layout}, Keys: keys}

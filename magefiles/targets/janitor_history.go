@@ -129,7 +129,7 @@ func (s *simulation) held(ctx context.Context, m *mirrorStore) (*heldSpecs, erro
 		return nil, err
 	}
 	h := &heldSpecs{known: map[buildcache.Hash]*janitor.Priced{}, size: map[buildcache.Hash]int64{}, uploaded: map[buildcache.Hash]time.Time{}, byName: map[string]*janitor.Priced{}}
-	all := scan.Priced()
+	all := janitor.AllPriced(scan)
 	if err := s.price(ctx, m, all); err != nil {
 		return nil, err
 	}

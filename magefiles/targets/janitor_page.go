@@ -62,7 +62,7 @@ func (r janitorRun) draw(ctx context.Context, m *mirrorStore, report janitor.Rep
 			d.Notes = append(d.Notes, plan.Brake)
 		}
 	} else {
-		d.Picture = scan.Picture()
+		d.Picture = janitor.PictureOf(scan)
 	}
 	if report.Damaged > 0 {
 		d.Notes = append(d.Notes, fmt.Sprintf("%d packages are damaged: see janitor:verify", report.Damaged))
