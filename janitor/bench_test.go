@@ -15,6 +15,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/testing/synth"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // A shelf of objects in order, which costs nothing to list.
@@ -43,7 +45,7 @@ func (s *sortedStore) Get(_ context.Context, key string) (io.ReadCloser, buildca
 	return io.NopCloser(bytes.NewReader(body)), s.all[at], nil
 }
 
-func synthetic(b *testing.B, specs, layout int) (*sortedStore, janitor.Roots) {
+func synthetic(b *testing.B, specs, layout int) (*sortedStore, rootset.Roots) {
 	b.Helper()
 	s := &sortedStore{bodies: map[string][]byte{}}
 	c := synth.Cache{Specs: specs, Seed: 1, Layout: layout, Newest: old, Shallow: true}
@@ -56,11 +58,11 @@ func synthetic(b *testing.B, specs, layout int) (*sortedStore, janitor.Roots) {
 		b.Fatal(err)
 	}
 	slices.SortFunc(s.all, func(x, y buildcache.Object) int { return strings.Compare(x.Key, y.Key) })
-	lock, err := janitor.ParseLock("env", c.Lockfile(c.Roots(specs/20)...))
+	lock, err := rootset.ParseLock("env", c.Lockfile(c.Roots(specs/20)...))
 	if err != nil {
 		b.Fatal(err)
 	}
-	return s, janitor.Roots{Locks: []janitor.Lock{lock}}
+	return s, rootset.Roots{Locks: []rootset.Lock{lock}}
 }
 
 // BenchmarkPlan is a dry run without a network: what is left is the janitor's
@@ -74,8 +76,8 @@ func BenchmarkPlan(b *testing.B) {
 				}
 				store, roots := synthetic(b, specs, layout)
 				path := b.TempDir() + "/known"
-				known := janitor.OpenKnown(path)
-				if _, err := janitor.NewScan(b.Context(), store, janitor.ScanOptions{Known: known}); err != nil {
+				known := scan.OpenKnown(path)
+				if _, err := scan.New(b.Context(), store, scan.Options{Known: known}); err != nil {
 					b.Fatal(err)
 				}
 				if err := known.Save(); err != nil {
@@ -84,8 +86,8 @@ func BenchmarkPlan(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					j := clean(readOnly{store})
-					j.Scan.Known, j.Policy = janitor.OpenKnown(path), janitor.Policy{MaxFraction: 1, Grace: day, Wait: 6 * day}
-					j.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
+					j.Scan.Known, j.Policy = scan.OpenKnown(path), janitor.Policy{MaxFraction: 1, Grace: day, Wait: 6 * day}
+					j.Roots = func(context.Context) (rootset.Roots, error) { return roots, nil }
 					p, err := j.Plan(b.Context())
 					if err != nil {
 						b.Fatal(err)

@@ -15,6 +15,8 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 var bundled = []string{"v2-signed", "v2-unsigned", "v3-signed", "v3-unsigned"}
@@ -22,11 +24,11 @@ var bundled = []string{"v2-signed", "v2-unsigned", "v3-signed", "v3-unsigned"}
 // bold is a policy that takes whatever no root needs.
 var bold = janitor.Policy{Grace: 2 * day, MaxFraction: 1}
 
-func locks(t testing.TB, cache string, envs ...string) janitor.Roots {
+func locks(t testing.TB, cache string, envs ...string) rootset.Roots {
 	t.Helper()
-	var roots janitor.Roots
+	var roots rootset.Roots
 	for _, env := range envs {
-		l, err := janitor.ReadLock(env, func() (io.ReadCloser, error) { return os.Open(lockPath(cache, env)) })
+		l, err := rootset.ReadLock(env, func() (io.ReadCloser, error) { return os.Open(lockPath(cache, env)) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,9 +37,9 @@ func locks(t testing.TB, cache string, envs ...string) janitor.Roots {
 	return roots
 }
 
-func scan(t testing.TB, store buildcache.Store) *janitor.Scan {
+func scanned(t testing.TB, store buildcache.Store) *scan.Scan {
 	t.Helper()
-	s, err := janitor.NewScan(t.Context(), store, janitor.ScanOptions{})
+	s, err := scan.New(t.Context(), store, scan.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,17 +50,17 @@ func scan(t testing.TB, store buildcache.Store) *janitor.Scan {
 var made sync.Map
 
 // planned makes a plan that waits for nothing, unless the policy says so.
-func planned(t testing.TB, store janitor.Store, roots janitor.Roots, policy janitor.Policy) (*janitor.Plan, error) {
+func planned(t testing.TB, store janitor.Store, roots rootset.Roots, policy janitor.Policy) (*janitor.Plan, error) {
 	t.Helper()
 	j := clean(store)
 	j.Policy, j.Policy.EvenIfWritten = policy, true
-	j.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
+	j.Roots = func(context.Context) (rootset.Roots, error) { return roots, nil }
 	p, err := j.Plan(t.Context())
 	made.Store(p, j)
 	return p, err
 }
 
-func plan(t testing.TB, store janitor.Store, roots janitor.Roots, policy janitor.Policy) *janitor.Plan {
+func plan(t testing.TB, store janitor.Store, roots rootset.Roots, policy janitor.Policy) *janitor.Plan {
 	t.Helper()
 	p, err := planned(t, store, roots, policy)
 	if err != nil {

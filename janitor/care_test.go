@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // An index entry of which there is nothing is put right, and said.
@@ -22,7 +23,7 @@ func TestDanglingEntriesAreMended(t *testing.T) {
 		for _, u := range w.uploads(lib) {
 			w.m.remove(u.key)
 		}
-		p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", app)}}, bold)
+		p := plan(t, w.m, rootset.Roots{Locks: []rootset.Lock{w.lock("env", app)}}, bold)
 		if len(list(p.Deletions())) != 0 || len(p.Mend) != 1 || len(p.Damage) != 1 || p.Damage[0].Spec == "" {
 			t.Fatalf("layout %d: got %+v", layout, p)
 		}
@@ -46,7 +47,7 @@ func TestTarballOfARootStaysWithoutItsSpecFile(t *testing.T) {
 	w.updateIndex(old)
 	all := w.uploads(lib)
 	w.m.remove(all[1].key)
-	apply(t, w.m, plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", app)}}, bold))
+	apply(t, w.m, plan(t, w.m, rootset.Roots{Locks: []rootset.Lock{w.lock("env", app)}}, bold))
 	if w.m.data(all[0].key) == nil {
 		t.Error("the tarball is gone")
 	}
@@ -121,8 +122,8 @@ func TestClockThatIsAheadMakesNothingOld(t *testing.T) {
 	j := clean(w.m)
 	j.Policy = bold
 	j.Now = func() time.Time { return now.Add(10 * day) }
-	j.Roots = func(context.Context) (janitor.Roots, error) {
-		return janitor.Roots{Locks: []janitor.Lock{w.lock("env", app)}}, nil
+	j.Roots = func(context.Context) (rootset.Roots, error) {
+		return rootset.Roots{Locks: []rootset.Lock{w.lock("env", app)}}, nil
 	}
 	r, err := j.Prune(t.Context())
 	if err != nil {
@@ -143,7 +144,7 @@ func TestWhatChangedSinceThePlanStays(t *testing.T) {
 			w.push(n, old)
 		}
 		w.updateIndex(old)
-		p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", root)}}, bold)
+		p := plan(t, w.m, rootset.Roots{Locks: []rootset.Lock{w.lock("env", root)}}, bold)
 		if len(list(p.Specs())) != 3 {
 			t.Fatalf("%v go, want 3", list(p.Specs()))
 		}

@@ -18,6 +18,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/testing/faultproxy"
 	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/lease"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // quick returns a janitor that does not wait long for rivals, and what it says.
@@ -60,7 +62,7 @@ func TestAStoreThatHeedsNoConditionsIsLookedAtBeforeItIsWritten(t *testing.T) {
 		w.push(stays, old)
 		w.push(goes, old)
 		w.updateIndex(old)
-		p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", stays)}}, bold)
+		p := plan(t, w.m, rootset.Roots{Locks: []rootset.Lock{w.lock("env", stays)}}, bold)
 		w.m.ignores = true
 		raced := 0
 		w.m.before = func(_, key string) error {
@@ -104,7 +106,7 @@ func TestALostRaceForTheLeaseIsNoticed(t *testing.T) {
 	}
 	j, _ := quick(m)
 	j.Policy, j.Roots = of(p, m).Policy, of(p, m).Roots
-	if _, err := j.Apply(t.Context(), p); !errors.Is(err, janitor.ErrLeased) || !strings.Contains(err.Error(), "rival") {
+	if _, err := j.Apply(t.Context(), p); !errors.Is(err, lease.ErrTaken) || !strings.Contains(err.Error(), "rival") {
 		t.Errorf("got %v", err)
 	}
 	if !cmp.Equal(before, m.contents()) {
@@ -172,9 +174,9 @@ func TestServersWithoutConditionalWrites(t *testing.T) {
 	}
 }
 
-func withRoots(j janitor.Janitor, roots janitor.Roots) janitor.Janitor {
+func withRoots(j janitor.Janitor, roots rootset.Roots) janitor.Janitor {
 	j.Policy, j.Policy.EvenIfWritten = bold, true
-	j.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
+	j.Roots = func(context.Context) (rootset.Roots, error) { return roots, nil }
 	return j
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache/file"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // What a run would condemn of a build cache in a folder, of which three
@@ -22,10 +23,10 @@ func Example() {
 	j := janitor.Janitor{
 		Store:  store,
 		Policy: janitor.Policy{Wait: 6 * 24 * time.Hour, MaxFraction: 0.9},
-		Roots: func(context.Context) (roots janitor.Roots, err error) {
+		Roots: func(context.Context) (roots rootset.Roots, err error) {
 			for _, name := range []string{"env-a", "env-b", "env-hello"} {
 				path := "../testdata/spack/v3-unsigned/locks/" + name + ".spack.lock"
-				lock, err := janitor.ReadLock(name, func() (io.ReadCloser, error) { return os.Open(path) })
+				lock, err := rootset.ReadLock(name, func() (io.ReadCloser, error) { return os.Open(path) })
 				if err != nil {
 					return roots, err
 				}

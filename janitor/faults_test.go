@@ -14,6 +14,9 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/lease"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 var errDown = errors.New("503 Slow Down")
@@ -42,7 +45,7 @@ func TestRegression3ListingThatMissesAKey(t *testing.T) {
 			m.hide = func(k string) bool { return k == key }
 			p, err := planned(t, m, roots, bold)
 			if err != nil && !errors.Is(err, janitor.ErrRefused) {
-				if !errors.Is(err, janitor.ErrIncomplete) {
+				if !errors.Is(err, scan.ErrIncomplete) {
 					t.Errorf("%s without %s: got %v, want ErrIncomplete", name, key, err)
 				}
 				refused++
@@ -67,9 +70,9 @@ func TestRegression3ListingThatMissesAKey(t *testing.T) {
 
 func TestRegression3ListingThatBreaksOff(t *testing.T) {
 	for _, name := range bundled {
-		for _, prefix := range []string{"build_cache/", "v", "blobs/", janitor.RootsPrefix} {
+		for _, prefix := range []string{"build_cache/", "v", "blobs/", rootset.Prefix} {
 			m := loaded(t, name)
-			m.set(janitor.RootsPrefix+"builds/x", []byte(`{"format":1}`), old)
+			m.set(rootset.Prefix+"builds/x", []byte(`{"format":1}`), old)
 			m.cut = func(p string) error {
 				if p == prefix {
 					return errDown
@@ -98,12 +101,12 @@ func TestRegression3UnreadableObjectsStopTheRun(t *testing.T) {
 				}
 				return nil
 			}
-			if _, err := janitor.NewScan(t.Context(), m, janitor.ScanOptions{}); !errors.Is(err, errDown) || !strings.Contains(err.Error(), key) {
+			if _, err := scan.New(t.Context(), m, scan.Options{}); !errors.Is(err, errDown) || !strings.Contains(err.Error(), key) {
 				t.Errorf("%s: got %v for unreadable %s", name, err, key)
 			}
 			m = loaded(t, name)
 			m.set(key, m.data(key)[:len(m.data(key))-20], old)
-			if _, err := janitor.NewScan(t.Context(), m, janitor.ScanOptions{}); err == nil || !strings.Contains(err.Error(), key) {
+			if _, err := scan.New(t.Context(), m, scan.Options{}); err == nil || !strings.Contains(err.Error(), key) {
 				t.Errorf("%s: got %v for %s without its end", name, err, key)
 			}
 		}
@@ -114,7 +117,7 @@ func TestRegression4RootsThatSayNothingAreRefused(t *testing.T) {
 	m := loaded(t, "v3-signed")
 	w := newWorld(t, 1, 3)
 	w.add(0).External = nil
-	empty, err := janitor.ParseLock("empty", []byte(`{"_meta":{"file-type":"spack-lockfile","lockfile-version":5,"specfile-version":4},"roots":[],"concrete_specs":{}}`))
+	empty, err := rootset.ParseLock("empty", []byte(`{"_meta":{"file-type":"spack-lockfile","lockfile-version":5,"specfile-version":4},"roots":[],"concrete_specs":{}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,17 +128,17 @@ func TestRegression4RootsThatSayNothingAreRefused(t *testing.T) {
 	both := aged
 	both.MaxAge = day
 	for name, tt := range map[string]struct {
-		roots  janitor.Roots
+		roots  rootset.Roots
 		policy janitor.Policy
 		say    string
 	}{
-		"nothing":             {janitor.Roots{}, bold, "--no-roots"},
-		"pins only":           {janitor.Roots{Pins: []janitor.Pin{"qs-net"}}, bold, "--no-roots"},
-		"an empty lockfile":   {janitor.Roots{Locks: []janitor.Lock{empty}}, bold, "empty holds no specs"},
-		"one of two is empty": {janitor.Roots{Locks: append(locks(t, "v3-signed", "env-a").Locks, empty)}, bold, "empty holds no specs"},
-		"another cache's":     {janitor.Roots{Locks: []janitor.Lock{w.lock("stranger", w.nodes[0])}}, bold, "another mirror"},
+		"nothing":             {rootset.Roots{}, bold, "--no-roots"},
+		"pins only":           {rootset.Roots{Pins: []rootset.Pin{"qs-net"}}, bold, "--no-roots"},
+		"an empty lockfile":   {rootset.Roots{Locks: []rootset.Lock{empty}}, bold, "empty holds no specs"},
+		"one of two is empty": {rootset.Roots{Locks: append(locks(t, "v3-signed", "env-a").Locks, empty)}, bold, "empty holds no specs"},
+		"another cache's":     {rootset.Roots{Locks: []rootset.Lock{w.lock("stranger", w.nodes[0])}}, bold, "another mirror"},
 		"no packages":         {locks(t, "v3-signed", "env-a"), tidy, "list nothing"},
-		"no roots, no age":    {janitor.Roots{}, aged, "everything would go"},
+		"no roots, no age":    {rootset.Roots{}, aged, "everything would go"},
 		"roots and no roots":  {locks(t, "v3-signed", "env-a"), both, "also that there are none"},
 	} {
 		p, err := planned(t, m, tt.roots, tt.policy)
@@ -277,7 +280,7 @@ func TestRegression7TwoJanitors(t *testing.T) {
 			tried++
 			before := m.contents()
 			_, err := of(p, m.plain()).Apply(t.Context(), p)
-			if !errors.Is(err, janitor.ErrLeased) || !strings.Contains(err.Error(), "test, run "+p.Run) {
+			if !errors.Is(err, lease.ErrTaken) || !strings.Contains(err.Error(), "test, run "+p.Run) {
 				t.Errorf("%s: the second janitor got %v", name, err)
 			}
 			if diff := cmp.Diff(before, m.contents()); diff != "" {
@@ -310,7 +313,7 @@ func TestRegression7PushWhileWePrune(t *testing.T) {
 		w.push(base, old)
 		w.push(root, old)
 		w.updateIndex(old)
-		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", root)}}
+		roots := rootset.Roots{Locks: []rootset.Lock{w.lock("env", root)}}
 		p := plan(t, w.m, roots, bold)
 		if len(list(p.Specs())) != 1 {
 			t.Fatalf("got %v, want base to go", list(p.Specs()))
@@ -346,7 +349,7 @@ func TestIndexReplacedMeanwhile(t *testing.T) {
 		w.push(stays, old)
 		w.push(goes, old)
 		w.updateIndex(old)
-		p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", stays)}}, bold)
+		p := plan(t, w.m, rootset.Roots{Locks: []rootset.Lock{w.lock("env", stays)}}, bold)
 		times := 0
 		w.m.before = func(what, key string) error {
 			if what == "put" && (key == "build_cache/index.json" || key == "v3/manifests/index/index.manifest.json") && times < 2 {

@@ -13,6 +13,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // slow makes each listing take its time, and counts those of a whole layout.
@@ -38,7 +40,7 @@ func TestBigCacheIsListedAgainIfAnIndexChanged(t *testing.T) {
 			w.push(n, old)
 		}
 		w.updateIndex(old)
-		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", other)}}
+		roots := rootset.Roots{Locks: []rootset.Lock{w.lock("env", other)}}
 		lists := slow(w.m, 300*time.Millisecond)
 		p := plan(t, w.m, roots, bold)
 		w.pushDependent(base)
@@ -63,7 +65,7 @@ func TestBigCacheIsListedAgainIfAnIndexChangedJustNow(t *testing.T) {
 			w.push(n, old)
 		}
 		w.updateIndex(old)
-		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", other)}}
+		roots := rootset.Roots{Locks: []rootset.Lock{w.lock("env", other)}}
 		slow(w.m, time.Second)
 		p := plan(t, w.m, roots, bold)
 		raced := 0
@@ -97,7 +99,7 @@ func TestEntriesComeBackFromTheIndexThatWasReplaced(t *testing.T) {
 		w.push(goes, old)
 		w.updateIndex(old)
 		w.push(base, old)
-		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", stays)}}
+		roots := rootset.Roots{Locks: []rootset.Lock{w.lock("env", stays)}}
 		slow(w.m, 300*time.Millisecond)
 		p := plan(t, w.m, roots, bold)
 		top := w.pushDependent(base)
@@ -123,7 +125,7 @@ func TestChecksumOfAnIndexIsMendedForTheIndexThatIsThere(t *testing.T) {
 	lone := w.uploads(w.add(0))[0] // a tarball by itself
 	w.m.set(lone.key, lone.data, old)
 	slow(w.m, 300*time.Millisecond)
-	p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", stays)}}, bold)
+	p := plan(t, w.m, rootset.Roots{Locks: []rootset.Lock{w.lock("env", stays)}}, bold)
 	w.push(more, now)
 	w.updateIndex(now)
 	apply(t, w.m, p)
@@ -175,7 +177,7 @@ func TestInventoryInsteadOfAListing(t *testing.T) {
 		top.Dependencies[0].Parameters.Deptypes = []string{"link"}
 		w.push(top, now.Add(-time.Hour))
 		w.updateIndex(now.Add(-time.Hour))
-		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", keep)}}
+		roots := rootset.Roots{Locks: []rootset.Lock{w.lock("env", keep)}}
 		listed := 0
 		w.m.cut = func(prefix string) error {
 			if !strings.HasPrefix(prefix, "v3/manifests/index/") && !strings.HasPrefix(prefix, ".spack") {
@@ -186,7 +188,7 @@ func TestInventoryInsteadOfAListing(t *testing.T) {
 		inventoried := func(policy janitor.Policy) (*janitor.Plan, error) {
 			j := clean(w.m)
 			j.Policy, j.Scan.Inventory = policy, taken
-			j.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
+			j.Roots = func(context.Context) (rootset.Roots, error) { return roots, nil }
 			p, err := j.Plan(t.Context())
 			made.Store(p, j)
 			return p, err
@@ -218,7 +220,7 @@ func TestInventoryInsteadOfAListing(t *testing.T) {
 		partial := inventory{taken.m.clone(), now.Add(-day)}
 		all := w.uploads(keep)
 		partial.m.remove(all[len(all)-1].key)
-		if _, err := janitor.NewScan(t.Context(), w.m, janitor.ScanOptions{Inventory: partial}); !errors.Is(err, janitor.ErrIncomplete) {
+		if _, err := scan.New(t.Context(), w.m, scan.Options{Inventory: partial}); !errors.Is(err, scan.ErrIncomplete) {
 			t.Errorf("layout %d: an inventory that lacks what is old: %v", layout, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // A text is the text of an index on this machine, in a file without a name.
@@ -57,10 +58,10 @@ func newText(write func(io.Writer) error) (*text, error) {
 var errMoved = errors.New("the index was replaced meanwhile")
 
 // fetch gets the text of an index that was read before.
-func fetch(ctx context.Context, store buildcache.Store, x *cacheIndex) (*text, error) {
-	body, o, err := store.Get(ctx, x.textKey())
+func fetch(ctx context.Context, store buildcache.Store, x *scan.Index) (*text, error) {
+	body, o, err := store.Get(ctx, x.TextKey())
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errMoved, &buildcache.ObjectError{Key: x.textKey(), Err: err})
+		return nil, fmt.Errorf("%w: %w", errMoved, &buildcache.ObjectError{Key: x.TextKey(), Err: err})
 	}
 	defer body.Close()
 	file, err := index.Scratch()
@@ -69,17 +70,17 @@ func fetch(ctx context.Context, store buildcache.Store, x *cacheIndex) (*text, e
 	}
 	sum := sha256.New()
 	_, err = io.Copy(io.MultiWriter(file, sum), body)
-	if err == nil && hex.EncodeToString(sum.Sum(nil)) != x.sum {
+	if err == nil && hex.EncodeToString(sum.Sum(nil)) != x.Sum {
 		err = errMoved
 	}
-	if err == nil && x.layout == 2 {
-		x.object = o
+	if err == nil && x.Layout == 2 {
+		x.Object = o
 	}
 	if err != nil {
 		file.Close()
-		return nil, &buildcache.ObjectError{Key: x.textKey(), Err: err}
+		return nil, &buildcache.ObjectError{Key: x.TextKey(), Err: err}
 	}
-	return &text{File: file, graph: x.graph, sum: x.sum}, nil
+	return &text{File: file, graph: x.Graph, sum: x.Sum}, nil
 }
 
 // rewrite writes the text that has exactly keep as cached, with what it needs,

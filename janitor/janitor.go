@@ -22,6 +22,11 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/clock"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/lease"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // Prefix is where the janitor keeps what is its own in the mirror: the lease
@@ -35,7 +40,7 @@ type Store = buildcache.ReadWriter
 // Why the janitor stops, beside scan.ErrIncomplete and lease.ErrTaken. Nothing is deleted after any
 // of them.
 var (
-	ErrRefused    = errRefused                                    // the plan breaks a rule, or the roots say nothing
+	ErrRefused    = rootset.ErrRefused                            // the plan breaks a rule, or the roots say nothing
 	ErrUnproved   = errors.New("something present lacks others")  // that this run deletes or has deleted
 	ErrUndeleted  = errors.New("some objects were not deleted")   // the rest was; run again
 	ErrNothingFor = errors.New("nothing in the cache matches it") // a name or hash that was asked for
@@ -48,11 +53,11 @@ type Janitor struct {
 	Owner      string // for people who find the lease or a root set
 	Policy     Policy
 	Repository string // name of our own root set, which Apply refreshes; "" publishes none
-	Scan       ScanOptions
+	Scan       scan.Options
 
 	// Roots reads the lockfiles and pins. It is called for every look, so that
 	// what came since counts. Nil is none.
-	Roots func(context.Context) (Roots, error)
+	Roots func(context.Context) (rootset.Roots, error)
 
 	// Settle is the time from the change of an index to the first deletion of
 	// a spec file: clients keep an index for ten minutes, which is what 0
@@ -72,8 +77,8 @@ type Janitor struct {
 	// policy has a target size, and may read the mirror.
 	Price func(context.Context, []*Priced) error
 
-	clock  *clock         // the store's
-	prices map[id]*Priced // of what a plan without a target size would condemn; nil: not asked yet
+	clock  *clock.Clock       // the store's
+	prices map[dag.ID]*Priced // of what a plan without a target size would condemn; nil: not asked yet
 }
 
 // SettleDefault is how long Spack's clients keep an index.
@@ -88,7 +93,7 @@ func (j Janitor) ready() Janitor {
 		j.Sleep = sleep
 	}
 	if j.Scan.Known == nil {
-		j.Scan.Known = OpenKnown("")
+		j.Scan.Known = scan.OpenKnown("")
 	}
 	if j.Settle == 0 {
 		j.Settle = SettleDefault
@@ -96,7 +101,7 @@ func (j Janitor) ready() Janitor {
 	if j.Log == nil {
 		j.Log = func(string, ...any) {}
 	}
-	j.clock = &clock{}
+	j.clock = &clock.Clock{}
 	return j
 }
 
@@ -109,20 +114,20 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (j *Janitor) moment() moment { return j.clock.now(j.Now()) }
+func (j *Janitor) moment() clock.Moment { return j.clock.Now(j.Now()) }
 
 // leased calls f while we hold the lease.
-func (j *Janitor) leased(ctx context.Context, what string, f func(context.Context, *lease) error) (err error) {
-	held, l, err := takeLease(ctx, leaseOptions{j.Store, j.Owner, j.Now, j.Sleep, j.Log, j.clock}, what)
+func (j *Janitor) leased(ctx context.Context, what string, f func(context.Context, *lease.Lease) error) (err error) {
+	held, l, err := lease.Take(ctx, lease.Options{Store: j.Store, Owner: j.Owner, Now: j.Now, Sleep: j.Sleep, Log: j.Log, Clock: j.clock}, what)
 	if err != nil {
 		return err
 	}
-	j.Store = l.store
+	j.Store = l.Proven
 	defer func() {
 		if cause := context.Cause(held); err != nil && cause != nil && ctx.Err() == nil {
 			err = cause
 		}
-		err = errors.Join(err, l.release(ctx))
+		err = errors.Join(err, l.Release(ctx))
 	}()
 	return f(held, l)
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/testing/synth"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // A big cache of which a handful stays, and a lockfile of as many specs that
@@ -28,22 +30,22 @@ func TestRegression1OnePlanEndsOfManyThousand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, err := janitor.ParseLock("env", c.Lockfile(c.Roots(1)...))
+	env, err := rootset.ParseLock("env", c.Lockfile(c.Roots(1)...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	other := synth.Cache{Specs: specs, Seed: 2, Layout: 3}
-	absent, err := janitor.ParseLock("elsewhere", other.Lockfile(other.Roots(specs)...))
+	absent, err := rootset.ParseLock("elsewhere", other.Lockfile(other.Roots(specs)...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots := janitor.Roots{Locks: []janitor.Lock{env, absent}}
+	roots := rootset.Roots{Locks: []rootset.Lock{env, absent}}
 	policy := janitor.Policy{Grace: day, KeepLast: 1, MaxFraction: 1}
-	known := janitor.OpenKnown("")
+	known := scan.OpenKnown("")
 	began := time.Now()
 	j := clean(m)
 	j.Scan.Known, j.Policy, j.Policy.EvenIfWritten = known, policy, true
-	j.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
+	j.Roots = func(context.Context) (rootset.Roots, error) { return roots, nil }
 	p, err := j.Plan(t.Context())
 	if err != nil {
 		t.Fatal(err)

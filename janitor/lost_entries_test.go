@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
-	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // A run is killed behind the swap of the index; then what it was about to
@@ -28,7 +28,7 @@ func TestAKillBehindTheSwapAndAPushAgain(t *testing.T) {
 		if r := s.prune(); r.Condemned != 1 || r.Specs != 0 || !s.indexed(d) {
 			t.Errorf("got %+v; in the index: %v", r, s.indexed(d))
 		}
-		s.roots.Locks = []janitor.Lock{s.lock("env", root), s.lock("more", d)}
+		s.roots.Locks = []rootset.Lock{s.lock("env", root), s.lock("more", d)}
 		s.at = s.at.Add(7 * day)
 		s.prune()
 		if !s.installs(d) || !s.indexed(d) {

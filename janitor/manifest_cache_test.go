@@ -11,7 +11,8 @@ import (
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
-	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // A rememberer scans a mirror in one process after the other, which share a
@@ -49,11 +50,11 @@ func (r *rememberer) reading(key string) error {
 }
 
 // scan returns what is in the cache, and how many manifests were read for it.
-func (r *rememberer) scan() (specs []janitor.Spec, read int) {
+func (r *rememberer) scan() (specs []scan.Spec, read int) {
 	r.t.Helper()
 	r.read = nil
-	known := janitor.OpenKnown(r.file)
-	s, err := janitor.NewScan(r.t.Context(), r.m, janitor.ScanOptions{Known: known})
+	known := scan.OpenKnown(r.file)
+	s, err := scan.New(r.t.Context(), r.m, scan.Options{Known: known})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -170,8 +171,8 @@ func TestWhatAFailedScanHasReadIsKnown(t *testing.T) {
 		}
 		return r.reading(key)
 	}
-	known := janitor.OpenKnown(r.file)
-	if _, err := janitor.NewScan(t.Context(), r.m, janitor.ScanOptions{Known: known, Parallel: 1}); err == nil {
+	known := scan.OpenKnown(r.file)
+	if _, err := scan.New(t.Context(), r.m, scan.Options{Known: known, Parallel: 1}); err == nil {
 		t.Fatal("no error")
 	}
 	if err := known.Save(); err != nil {
@@ -229,8 +230,8 @@ func TestMemorySurvivesAMirrorThatCannotBeListed(t *testing.T) {
 	r, _ := newRememberer(t, 3)
 	r.scan()
 	r.m.cut = func(string) error { return buildcache.ErrFormat }
-	known := janitor.OpenKnown(r.file)
-	if _, err := janitor.NewScan(t.Context(), r.m, janitor.ScanOptions{Known: known, Parallel: 1}); err == nil {
+	known := scan.OpenKnown(r.file)
+	if _, err := scan.New(t.Context(), r.m, scan.Options{Known: known, Parallel: 1}); err == nil {
 		t.Fatal("no error")
 	}
 	if err := known.Save(); err != nil {
@@ -250,7 +251,7 @@ func TestListingThatLacksAKnownManifestIsNotBelieved(t *testing.T) {
 	r.scan()
 	key := manifestOf(w.nodes[6])
 	r.m.hide = func(k string) bool { return k == key }
-	if _, err := janitor.NewScan(t.Context(), r.m, janitor.ScanOptions{Known: janitor.OpenKnown(r.file)}); !errors.Is(err, janitor.ErrIncomplete) || !strings.Contains(err.Error(), key) {
+	if _, err := scan.New(t.Context(), r.m, scan.Options{Known: scan.OpenKnown(r.file)}); !errors.Is(err, scan.ErrIncomplete) || !strings.Contains(err.Error(), key) {
 		t.Errorf("got %v, want that %s was not listed", err, key)
 	}
 	r.m.hide = nil
@@ -274,12 +275,12 @@ func TestListingThatLacksASpecFileIsNotBelieved(t *testing.T) {
 		w.m.remove(file)
 		w.m.set(name, []byte("{}"), old)
 		w.m.hide = func(k string) bool { return k == name }
-		if _, err := janitor.NewScan(t.Context(), w.m, janitor.ScanOptions{}); !errors.Is(err, janitor.ErrIncomplete) || !strings.Contains(err.Error(), name) {
+		if _, err := scan.New(t.Context(), w.m, scan.Options{}); !errors.Is(err, scan.ErrIncomplete) || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want that %s was not listed", err, name)
 		}
 		w.m.remove(name)
 	}
-	if _, err := janitor.NewScan(t.Context(), w.m, janitor.ScanOptions{}); err != nil {
+	if _, err := scan.New(t.Context(), w.m, scan.Options{}); err != nil {
 		t.Errorf("a tarball by itself: %v", err)
 	}
 }
@@ -289,9 +290,9 @@ func TestWhatWasDeletedIsNotMissed(t *testing.T) {
 	r, w := newRememberer(t, 8)
 	r.scan()
 	j := clean(r.m)
-	j.Scan.Known, j.Policy, j.Policy.EvenIfWritten = janitor.OpenKnown(r.file), bold, true
-	j.Roots = func(context.Context) (janitor.Roots, error) {
-		return janitor.Roots{Locks: []janitor.Lock{w.lock("env", w.nodes[0])}}, nil
+	j.Scan.Known, j.Policy, j.Policy.EvenIfWritten = scan.OpenKnown(r.file), bold, true
+	j.Roots = func(context.Context) (rootset.Roots, error) {
+		return rootset.Roots{Locks: []rootset.Lock{w.lock("env", w.nodes[0])}}, nil
 	}
 	p, err := j.Plan(t.Context())
 	if err != nil {
@@ -319,7 +320,7 @@ func TestSpecFilesThatWereDeletedAreNotAskedFor(t *testing.T) {
 		w.pushOne()
 	}
 	w.updateIndex(old)
-	p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", w.nodes[0])}}, bold)
+	p := plan(t, w.m, rootset.Roots{Locks: []rootset.Lock{w.lock("env", w.nodes[0])}}, bold)
 	gone := map[string]bool{}
 	for d := range p.Deletions() {
 		if d.Kind == "spec file" {

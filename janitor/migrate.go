@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/lease"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // Versions without a waiting room deleted at once, and left a journal of each
@@ -75,9 +78,9 @@ func (j Janitor) Restore(ctx context.Context, name string) (res Result, err erro
 			return res, fmt.Errorf("list %s: %w", prefix, err)
 		}
 		switch key := strings.TrimPrefix(o.Key, prefix); buildcache.KindOf(key) {
-		case Tarball, Blob:
+		case scan.Tarball, scan.Blob:
 			contents = append(contents, key)
-		case SpecFile, Manifest:
+		case scan.SpecFile, scan.Manifest:
 			owners = append(owners, key)
 		}
 	}
@@ -85,26 +88,26 @@ func (j Janitor) Restore(ctx context.Context, name string) (res Result, err erro
 		return res, fmt.Errorf("run %q: %w: it has left no copies", name, ErrNothingFor)
 	}
 	res.Run = name
-	err = j.leased(ctx, "restore "+name, func(ctx context.Context, l *lease) error {
+	err = j.leased(ctx, "restore "+name, func(ctx context.Context, l *lease.Lease) error {
 		for _, keys := range [][]string{contents, owners} {
 			if err := j.copyBack(ctx, l, prefix, keys, &res); err != nil {
 				return err
 			}
 		}
-		s, err := NewScan(ctx, j.Store, j.Scan)
+		s, err := scan.New(ctx, j.Store, j.Scan)
 		if err != nil {
 			return err
 		}
 		r := &run{Janitor: j, lease: l, res: &res, look: &look{scan: s}}
-		for layout, key := range map[int]string{2: indexV2, 3: indexV3} {
-			back := map[id]bool{}
+		for layout, key := range map[int]string{2: scan.IndexV2, 3: scan.IndexV3} {
+			back := map[dag.ID]bool{}
 			for _, owner := range owners {
-				i, ok := s.objects.find(owner)
+				i, ok := s.Objects.Find(owner)
 				if !ok {
 					continue
 				}
-				if o := s.objects.at(i); (layout == 2) == (o.kind == SpecFile) && !s.cachedBy(key, o.of-1) {
-					back[o.of-1] = true
+				if o := s.Objects.At(i); (layout == 2) == (o.Kind == scan.SpecFile) && !s.CachedBy(key, o.Of-1) {
+					back[o.Of-1] = true
 				}
 			}
 			if len(back) == 0 {
@@ -121,8 +124,8 @@ func (j Janitor) Restore(ctx context.Context, name string) (res Result, err erro
 }
 
 // copyBack copies what is missing out of the trash.
-func (j *Janitor) copyBack(ctx context.Context, l *lease, prefix string, keys []string, res *Result) error {
-	if err := l.hold(ctx); err != nil {
+func (j *Janitor) copyBack(ctx context.Context, l *lease.Lease, prefix string, keys []string, res *Result) error {
+	if err := l.Hold(ctx); err != nil {
 		return err
 	}
 	back := make([]bool, len(keys))
@@ -152,7 +155,7 @@ func (j *Janitor) copyBack(ctx context.Context, l *lease, prefix string, keys []
 // which keeps them out.
 func (j Janitor) RemoveOldRuns(ctx context.Context) (res Result, err error) {
 	j = j.ready()
-	err = j.leased(ctx, "remove what earlier versions have left", func(ctx context.Context, l *lease) error {
+	err = j.leased(ctx, "remove what earlier versions have left", func(ctx context.Context, l *lease.Lease) error {
 		left, err := j.leftBehind(ctx)
 		for len(left) > 0 && err == nil {
 			n := min(batch, len(left))
@@ -162,7 +165,7 @@ func (j Janitor) RemoveOldRuns(ctx context.Context) (res Result, err error) {
 				res.Objects++
 				res.Bytes += o.Size
 			}
-			if err = l.hold(ctx); err == nil {
+			if err = l.Hold(ctx); err == nil {
 				err = j.Store.Delete(ctx, keys)
 			}
 			left = left[n:]

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 const oldRun = "20260101T000000.000Z"
@@ -60,7 +61,7 @@ func TestWhatAnEarlierVersionHasTakenAwayIsRestored(t *testing.T) {
 			t.Errorf("an earlier version would work on: %s", got)
 		}
 
-		s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+		s.roots.Locks = []rootset.Lock{s.lock("env", root)}
 		s.prune()
 		if !s.installs(d) {
 			t.Error("what was restored is gone at once")

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // A Picture is each spec of a mirror with what it takes and what becomes of it, in columns: number i
@@ -29,9 +31,9 @@ type Picture struct {
 var PictureStates = []string{"unknown", "live", "condemn", "refused", "waiting", "held", "due"}
 
 // PictureOf shows what was scanned; what becomes of it is not known.
-func PictureOf(s *Scan) Picture {
+func PictureOf(s *scan.Scan) Picture {
 	b := newPictureBuilder(s)
-	for at := range s.specs() {
+	for at := range s.InCache() {
 		b.add(at)
 	}
 	return b.Picture
@@ -41,7 +43,7 @@ func PictureOf(s *Scan) Picture {
 func (p *Plan) Picture() Picture {
 	s := p.look.scan
 	b := newPictureBuilder(s)
-	for at := range s.specs() {
+	for at := range s.InCache() {
 		b.add(at)
 	}
 	// Chains may lead through specs that no build has uploaded: these are added behind the others.
@@ -80,33 +82,33 @@ func (p *Plan) tell(b *pictureBuilder, i int) {
 
 type pictureBuilder struct {
 	Picture
-	scan                      *Scan
-	ids                       []id
-	numbers                   map[id]int
+	scan                      *scan.Scan
+	ids                       []dag.ID
+	numbers                   map[dag.ID]int
 	packages, versions, rules map[string]int
 }
 
-func newPictureBuilder(s *Scan) *pictureBuilder {
-	b := &pictureBuilder{Picture: NewPicture(), scan: s, numbers: map[id]int{}, packages: map[string]int{}, versions: map[string]int{}, rules: map[string]int{}}
+func newPictureBuilder(s *scan.Scan) *pictureBuilder {
+	b := &pictureBuilder{Picture: NewPicture(), scan: s, numbers: map[dag.ID]int{}, packages: map[string]int{}, versions: map[string]int{}, rules: map[string]int{}}
 	b.number(&b.Rules, b.rules, "")
 	return b
 }
 
 // add returns the number of a spec, a new one if need be.
-func (b *pictureBuilder) add(at id) int {
+func (b *pictureBuilder) add(at dag.ID) int {
 	if n, ok := b.numbers[at]; ok {
 		return n
 	}
 	s, n := b.scan, len(b.ids)
 	b.numbers[at], b.ids = n, append(b.ids, at)
-	b.Package = append(b.Package, b.number(&b.Packages, b.packages, s.dag.name(at)))
-	b.Version = append(b.Version, b.number(&b.Versions, b.versions, s.dag.version(at)))
-	b.Hash = append(b.Hash, s.dag.hash(at))
+	b.Package = append(b.Package, b.number(&b.Packages, b.packages, s.DAG.Name(at)))
+	b.Version = append(b.Version, b.number(&b.Versions, b.versions, s.DAG.Version(at)))
+	b.Hash = append(b.Hash, s.DAG.Hash(at))
 	size, uploaded := int64(-1), int64(0)
-	if s.present.Has(at) {
-		size, uploaded = 0, days(s.uploaded(at))
-		for _, o := range s.all(at) {
-			size += s.objects.at(o).size
+	if s.Present.Has(at) {
+		size, uploaded = 0, days(s.Uploaded(at))
+		for _, o := range s.All(at) {
+			size += s.Objects.At(o).Size
 		}
 	}
 	b.Bytes, b.Uploaded = append(b.Bytes, size), append(b.Uploaded, uploaded)

@@ -5,6 +5,10 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
+	"github.com/openbraininstitute/spacktainers/janitor/clock"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/room"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // A Plan is what a run would do, and why: a value that can be shown, written
@@ -13,15 +17,15 @@ type Plan struct {
 	Head
 
 	look  *look
-	now   moment
-	room  *room
+	now   clock.Moment
+	room  *room.Room
 	purge *Purge // nil: a prune
 
-	marks *marks    // why specs are live
-	why   []reason  // by spec: why it is not live; past the end: it is
-	needs map[id]id // by dependent that goes: what goes that it needs
-	state []state   // by spec that is condemned
-	held  *marks    // what present specs that are not due need at run time
+	marks *marks            // why specs are live
+	why   []room.Reason     // by spec: why it is not live; past the end: it is
+	needs map[dag.ID]dag.ID // by dependent that goes: what goes that it needs
+	state []state           // by spec that is condemned
+	held  *marks            // what present specs that are not due need at run time
 
 	due     index.Bits // specs that are deleted now
 	objects index.Bits // objects that are deleted now: those of due specs, and lone ones
@@ -29,29 +33,29 @@ type Plan struct {
 	lone    index.Bits // those of them that belong to no spec
 	limits  limits     // what a plan that was reviewed allows
 	stop    string     // why nothing is due
-	steady  roomRun    // the first since which no clock was set
+	steady  room.Run   // the first since which no clock was set
 	let     bool       // the brake was raised
-	prices  map[id]*Priced
+	prices  map[dag.ID]*Priced
 }
 
 // A Head is a plan without its lists.
 type Head struct {
-	Run     string    `json:"run"`
-	Mirror  string    `json:"mirror"`
-	Made    time.Time `json:"made"`
-	Roots   string    `json:"roots"` // digest
-	Policy  Policy    `json:"policy"`
-	Refused string    `json:"refused,omitempty"` // why the plan must not be applied
-	Brake   string    `json:"brake,omitempty"`   // why nothing new is condemned
-	Mend    []string  `json:"mend,omitempty"`    // what is wrong with the indexes and is put right
-	Damage  []Damage  `json:"damage,omitempty"`
-	Notes   []string  `json:"notes,omitempty"` // what a person should know
-	Target  *Target   `json:"target,omitempty"`
-	First   time.Time `json:"first,omitzero"` // when the first of what waits may go
-	Before  Totals    `json:"before"`
-	Room    Totals    `json:"condemned"` // waiting, held and due
-	Due     Totals    `json:"due"`       // deleted now
-	After   Totals    `json:"after"`     // when all that is condemned has gone
+	Run     string        `json:"run"`
+	Mirror  string        `json:"mirror"`
+	Made    time.Time     `json:"made"`
+	Roots   string        `json:"roots"` // digest
+	Policy  Policy        `json:"policy"`
+	Refused string        `json:"refused,omitempty"` // why the plan must not be applied
+	Brake   string        `json:"brake,omitempty"`   // why nothing new is condemned
+	Mend    []string      `json:"mend,omitempty"`    // what is wrong with the indexes and is put right
+	Damage  []scan.Damage `json:"damage,omitempty"`
+	Notes   []string      `json:"notes,omitempty"` // what a person should know
+	Target  *Target       `json:"target,omitempty"`
+	First   time.Time     `json:"first,omitzero"` // when the first of what waits may go
+	Before  Totals        `json:"before"`
+	Room    Totals        `json:"condemned"` // waiting, held and due
+	Due     Totals        `json:"due"`       // deleted now
+	After   Totals        `json:"after"`     // when all that is condemned has gone
 }
 
 // Totals count what a mirror holds of packages; what is foreign does not count.
@@ -87,21 +91,21 @@ func (p *Plan) Empty() bool {
 }
 
 // isDue reports whether a spec is deleted in this run.
-func (p *Plan) isDue(at id) bool { return p.due.Has(at) }
+func (p *Plan) isDue(at dag.ID) bool { return p.due.Has(at) }
 
 // condemned reports whether a spec is not live.
-func (p *Plan) condemned(at id) bool { return int(at) < len(p.why) && p.why[at] != 0 }
+func (p *Plan) condemned(at dag.ID) bool { return int(at) < len(p.why) && p.why[at] != 0 }
 
 // allocate makes room for all specs that are known by now.
 func (p *Plan) allocate() {
-	n := p.look.scan.dag.len()
-	p.why = append(p.why, make([]reason, n-len(p.why))...)
+	n := p.look.scan.DAG.Len()
+	p.why = append(p.why, make([]room.Reason, n-len(p.why))...)
 	p.state = append(p.state, make([]state, n-len(p.state))...)
-	p.needs = map[id]id{}
+	p.needs = map[dag.ID]dag.ID{}
 	p.due = index.NewBits(n)
-	p.objects = index.NewBits(p.look.scan.objects.len())
-	p.all = index.NewBits(p.look.scan.objects.len())
-	p.lone = index.NewBits(p.look.scan.objects.len())
+	p.objects = index.NewBits(p.look.scan.Objects.Len())
+	p.all = index.NewBits(p.look.scan.Objects.Len())
+	p.lone = index.NewBits(p.look.scan.Objects.Len())
 }
 
 func (p *Plan) refuse(err error) (*Plan, error) {
@@ -114,7 +118,7 @@ func (p *Plan) count(objects index.Bits, specs int) Totals {
 	t := Totals{Specs: specs}
 	for i := range objects.All() {
 		t.Objects++
-		t.Bytes += p.look.scan.objects.at(i).size
+		t.Bytes += p.look.scan.Objects.At(i).Size
 	}
 	return t
 }
@@ -122,13 +126,13 @@ func (p *Plan) count(objects index.Bits, specs int) Totals {
 // finish counts.
 func (p *Plan) finish() {
 	s := p.look.scan
-	p.Before = Totals{Specs: s.present.Count()}
-	for i := range s.of(SpecFile, Tarball, Manifest, Blob) {
+	p.Before = Totals{Specs: s.Present.Count()}
+	for i := range s.Of(scan.SpecFile, scan.Tarball, scan.Manifest, scan.Blob) {
 		p.Before.Objects++
-		p.Before.Bytes += s.objects.at(i).size
+		p.Before.Bytes += s.Objects.At(i).Size
 	}
 	specs := 0
-	for at := range s.specs() {
+	for at := range s.InCache() {
 		if p.condemned(at) {
 			specs++
 		}
@@ -145,9 +149,9 @@ func (p *Plan) brake(through index.Bits) {
 	specs, bytes := p.Room.Specs, p.Room.Bytes
 	for at := range through.All() {
 		specs--
-		for _, o := range s.all(at) {
+		for _, o := range s.All(at) {
 			if p.all.Has(o) {
-				bytes -= s.objects.at(o).size
+				bytes -= s.Objects.At(o).Size
 			}
 		}
 	}

@@ -12,6 +12,12 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
+	"github.com/openbraininstitute/spacktainers/janitor/clock"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/listing"
+	"github.com/openbraininstitute/spacktainers/janitor/room"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // Plan looks at the mirror and decides. It only reads. With an error nothing
@@ -27,7 +33,7 @@ func (j *Janitor) plan(ctx context.Context, purge *Purge, limits limits) (*Plan,
 	if err != nil {
 		return nil, err
 	}
-	r, err := readRoom(ctx, j.Store, j.Mirror, l.scan)
+	r, err := room.Read(ctx, j.Store, j.Mirror, l.scan)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +49,7 @@ func (j *Janitor) plan(ctx context.Context, purge *Purge, limits limits) (*Plan,
 
 // decide makes a plan from what was read. It changes nothing, and reads
 // nothing but the clocks.
-func (j *Janitor) decide(l *look, r *room, purge *Purge, limits limits) (*Plan, error) {
+func (j *Janitor) decide(l *look, r *room.Room, purge *Purge, limits limits) (*Plan, error) {
 	now := j.moment()
 	p := &Plan{look: l, now: now, room: r, purge: purge, limits: limits, prices: j.prices, Head: Head{
 		Run: now.Ours.UTC().Format("20060102T150405.000Z"), Mirror: j.Mirror, Made: now.Ours, Policy: j.Policy, Damage: l.scan.Damage, Roots: l.digest}}
@@ -75,7 +81,7 @@ func (j *Janitor) decide(l *look, r *room, purge *Purge, limits limits) (*Plan, 
 // current refuses an inventory that misses pushes which the grace period would
 // have protected.
 func (p *Plan) current() error {
-	if age := p.Made.Sub(p.seen()); age > p.Policy.Grace && !p.look.scan.asOf.IsZero() {
+	if age := p.Made.Sub(p.seen()); age > p.Policy.Grace && !p.look.scan.AsOf.IsZero() {
 		return fmt.Errorf("%w: the inventory is %s old, and the grace period %s: take a newer one, or wait longer with --grace", ErrRefused, age.Round(time.Minute), p.Policy.Grace)
 	}
 	return nil
@@ -90,26 +96,26 @@ func (p *Plan) know() {
 			p.note("nothing is condemned or deleted: %s", what)
 		}
 	}
-	l.notes(p.now.store(), p.note)
-	if n := len(l.scan.unknown); n > 0 {
-		p.note("%d objects could be parts of packages in a form that is not known here, and are kept: the first is %s", n, l.scan.unknown[0])
+	l.notes(p.now.StoreTime(), p.note)
+	if n := len(l.scan.Unknown); n > 0 {
+		p.note("%d objects could be parts of packages in a form that is not known here, and are kept: the first is %s", n, l.scan.Unknown[0])
 	}
-	if len(p.room.tombs) > 0 {
+	if len(p.room.Tombs) > 0 {
 		deleted, _ := open(l.scan, p.room)
 		for _, what := range deleted {
 			p.note("%s", what)
 		}
 	}
-	if p.room.lost != "" {
-		said := p.room.lost
+	if p.room.Lost != "" {
+		said := p.room.Lost
 		for _, s := range l.sets {
-			if s.Repository() && p.room.etag == "" {
+			if s.Repository() && p.room.ETag == "" {
 				said = "the room has vanished since " + s.Written.UTC().Format(time.DateOnly)
 			}
 		}
 		p.note("%s: all that is condemned starts to wait now, and nothing is deleted before it has waited", said)
 	}
-	if back := p.room.backThrice(); back > 0 {
+	if back := p.room.BackThrice(); back > 0 {
 		p.note("%d MB came back in each of the last three runs: something rewrites the cache, and what is rewritten is never freed", back>>20)
 	}
 }
@@ -117,15 +123,15 @@ func (p *Plan) know() {
 // mends says what is wrong with indexes and is put right. The first run
 // changes nothing that is not our own.
 func (p *Plan) mends() {
-	for _, x := range p.look.scan.indexes {
+	for _, x := range p.look.scan.Indexes {
 		var wrong []string
-		if x.stale {
-			wrong = append(wrong, indexHashV2+": it is not the checksum of the index")
+		if x.Stale {
+			wrong = append(wrong, scan.IndexHashV2+": it is not the checksum of the index")
 		}
-		if n := x.dangling.Count(); n > 0 {
-			wrong = append(wrong, fmt.Sprintf("%s: %d of its entries have no spec file or manifest", x.object.Key, n))
+		if n := x.Dangling.Count(); n > 0 {
+			wrong = append(wrong, fmt.Sprintf("%s: %d of its entries have no spec file or manifest", x.Object.Key, n))
 		}
-		if p.room.lost == "" || p.Policy.Wait == 0 {
+		if p.room.Lost == "" || p.Policy.Wait == 0 {
 			p.Mend = append(p.Mend, wrong...)
 			continue
 		}
@@ -138,18 +144,18 @@ func (p *Plan) mends() {
 // rooms decides how far each condemned spec and object is.
 func (p *Plan) rooms(own string) {
 	s, r := p.look.scan, p.room
-	p.steady = r.steady(p.now)
+	p.steady = r.Steady(p.now)
 	if p.stop = p.whyNothingIsDue(own); p.stop != "" {
 		p.note("%s", p.stop)
 	}
-	through := index.NewBits(len(r.specs))
-	for at := range s.specs() {
+	through := index.NewBits(len(r.Specs))
+	for at := range s.InCache() {
 		if !p.condemned(at) {
 			continue
 		}
-		e := r.spec(at)
-		p.state[at] = p.stateOf(e, s.digest(at), s.uploaded(at))
-		if e.let && p.state[at] != fresh {
+		e := r.Spec(at)
+		p.state[at] = p.stateOf(e, s.Digest(at), s.Uploaded(at))
+		if e.Let && p.state[at] != fresh {
 			through.Set(at)
 		}
 	}
@@ -157,7 +163,7 @@ func (p *Plan) rooms(own string) {
 		p.brake(through)
 	}
 	for at, st := range p.state {
-		p.state[at] = p.settle(st, p.limits.allows(id(at), false), p.limits.allows(id(at), true))
+		p.state[at] = p.settle(st, p.limits.allows(dag.ID(at), false), p.limits.allows(dag.ID(at), true))
 	}
 	p.hold()
 	for i := range p.lone.All() {
@@ -168,15 +174,15 @@ func (p *Plan) rooms(own string) {
 }
 
 // stateOf compares a condemned spec or object with what the room says of it.
-func (p *Plan) stateOf(e entry, digest uint64, written time.Time) state {
-	since, known := p.room.when(e.run)
-	changed := e.run == 0 || !known || e.digest != digest || written.After(since.store().Add(-maxJump))
+func (p *Plan) stateOf(e room.Entry, digest uint64, written time.Time) state {
+	since, known := p.room.When(e.Run)
+	changed := e.Run == 0 || !known || e.Digest != digest || written.After(since.StoreTime().Add(-clock.MaxJump))
 	switch {
 	case changed:
 		return fresh
-	case e.taken != 0 && p.stop == "" && p.look.refreshedSince(since), p.stop == "" && p.waited(e.run) && p.look.refreshedSince(since):
+	case e.Taken != 0 && p.stop == "" && p.look.refreshedSince(since), p.stop == "" && p.waited(e.Run) && p.look.refreshedSince(since):
 		return due
-	case p.waited(e.run):
+	case p.waited(e.Run):
 		return holding
 	}
 	return waiting
@@ -185,16 +191,16 @@ func (p *Plan) stateOf(e entry, digest uint64, written time.Time) state {
 // waitsFrom returns from when on time is counted for what a run has condemned. It is that run, or
 // where a clock was set since, the first one behind that: how much time had passed before it nobody
 // knows, since both clocks may be wrong.
-func (p *Plan) waitsFrom(run uint32) (moment, bool) {
+func (p *Plan) waitsFrom(run uint32) (clock.Moment, bool) {
 	if run < p.steady.N {
-		return p.steady.moment, true
+		return p.steady.Moment, true
 	}
-	return p.room.when(run)
+	return p.room.When(run)
 }
 
 func (p *Plan) waited(run uint32) bool {
 	from, known := p.waitsFrom(run)
-	return known && p.now.since(from) >= p.Policy.Wait
+	return known && p.now.Since(from) >= p.Policy.Wait
 }
 
 // settle applies the brake, a wait of 0, and the limits of a plan that was
@@ -212,15 +218,15 @@ func (p *Plan) settle(st state, mayCondemn, mayDelete bool) state {
 	return st
 }
 
-func (p *Plan) loneState(i objectID) state {
-	key := p.look.scan.objects.key(i)
+func (p *Plan) loneState(i listing.ID) state {
+	key := p.look.scan.Objects.Key(i)
 	return p.settle(p.loneFirst(i), p.limits.allowsKey(key, false), p.limits.allowsKey(key, true))
 }
 
 // loneFirst is the state of a lone object before the brake.
-func (p *Plan) loneFirst(i objectID) state {
+func (p *Plan) loneFirst(i listing.ID) state {
 	s := p.look.scan
-	return p.stateOf(p.room.lone.get(s.objects.key(i)), s.digestOf(i), s.objects.at(i).time())
+	return p.stateOf(p.room.Lone.Get(s.Objects.Key(i)), s.DigestOf(i), s.Objects.At(i).Time())
 }
 
 func (p *Plan) freshLone() bool {
@@ -237,12 +243,12 @@ func (p *Plan) freshLone() bool {
 func (p *Plan) hold() {
 	s := p.look.scan
 	p.held = newMarks(s, buildcache.Runtime)
-	for at := range s.specs() {
+	for at := range s.InCache() {
 		if p.state[at] != due {
 			p.held.keep("", at)
 		}
 	}
-	for at := range s.specs() {
+	for at := range s.InCache() {
 		if p.state[at] != due {
 			continue
 		}
@@ -257,36 +263,36 @@ func (p *Plan) hold() {
 // whyNothingIsDue returns why this run deletes nothing, or "".
 func (p *Plan) whyNothingIsDue(own string) string {
 	l, r := p.look, p.room
-	last, ran := r.last()
+	last, ran := r.Last()
 	switch {
 	case p.Policy.CondemnOnly != "":
 		return p.Policy.CondemnOnly
 	case p.Policy.Hold != "":
 		return p.Policy.Hold
-	case !l.scan.asOf.IsZero():
+	case !l.scan.AsOf.IsZero():
 		return "an inventory is no look at what is there now: it only condemns"
-	case l.scan.opaque != "":
-		return l.scan.opaque + " may not be rewritten by this version: nothing is deleted"
-	case ran && p.now.jumped(last.moment):
+	case l.scan.Opaque != "":
+		return l.scan.Opaque + " may not be rewritten by this version: nothing is deleted"
+	case ran && p.now.Jumped(last.Moment):
 		return "the clock here or that of the store was set by more than an hour since the last run: nothing is deleted, and what is condemned waits anew from now on"
 	}
-	return l.problem(p.now.store(), own)
+	return l.problem(p.now.StoreTime(), own)
 }
 
 // fill adds the objects of specs that some manifests of other specs do not
 // name.
-func (p *Plan) fill(to index.Bits, goes func(id) bool) {
+func (p *Plan) fill(to index.Bits, goes func(dag.ID) bool) {
 	s := p.look.scan
-	used := s.usedBlobs(func(manifest objectID) bool {
-		of := s.objects.at(manifest).of
+	used := s.UsedBlobs(func(manifest listing.ID) bool {
+		of := s.Objects.At(manifest).Of
 		return of != 0 && goes(of-1)
 	})
-	for at := range s.specs() {
+	for at := range s.InCache() {
 		if !goes(at) {
 			continue
 		}
-		for _, o := range s.all(at) {
-			if of := s.objects.at(o); of.kind != Blob || !used.Has(of.of-1) {
+		for _, o := range s.All(at) {
+			if of := s.Objects.At(o); of.Kind != scan.Blob || !used.Has(of.Of-1) {
 				to.Set(o)
 			}
 		}
@@ -298,12 +304,12 @@ func (p *Plan) fill(to index.Bits, goes func(id) bool) {
 // live stays, even if its spec file was lost.
 func (p *Plan) findLone(m *marks) {
 	s := p.look.scan
-	for i := range s.of(Tarball, Blob) {
-		o := s.objects.at(i)
-		if o.kind == Blob && (o.of != 0 || s.unnamed) || o.kind == Tarball && (m.has(o.of-1) || s.owned(i) || s.odd[o.of-1]) {
+	for i := range s.Of(scan.Tarball, scan.Blob) {
+		o := s.Objects.At(i)
+		if o.Kind == scan.Blob && (o.Of != 0 || s.Unnamed) || o.Kind == scan.Tarball && (m.has(o.Of-1) || s.Owned(i) || s.Odd[o.Of-1]) {
 			continue
 		}
-		if p.seen().Sub(o.time()) >= p.Policy.Grace {
+		if p.seen().Sub(o.Time()) >= p.Policy.Grace {
 			p.lone.Set(i)
 			p.all.Set(i)
 		}
@@ -311,18 +317,18 @@ func (p *Plan) findLone(m *marks) {
 }
 
 // rootsDigest names roots and root sets: where it is the same, so are they.
-func rootsDigest(roots Roots) string {
+func rootsDigest(roots rootset.Roots) string {
 	h := sha256.New()
 	var lines []string
 	for _, l := range roots.Locks {
 		sum := fnv.New64a()
 		var n uint64
-		for _, i := range l.lock.Entries() {
+		for _, i := range l.File.Entries() {
 			sum.Reset()
-			_, _ = sum.Write([]byte(l.lock.Hash(i)))
+			_, _ = sum.Write([]byte(l.File.Hash(i)))
 			n += sum.Sum64()
 		}
-		lines = append(lines, fmt.Sprintf("lock %d %x %d", len(l.lock.Entries()), n, len(l.lock.Roots)))
+		lines = append(lines, fmt.Sprintf("lock %d %x %d", len(l.File.Entries()), n, len(l.File.Roots)))
 	}
 	for _, pin := range roots.Pins {
 		lines = append(lines, "pin "+string(pin))

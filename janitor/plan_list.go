@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/room"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // A Condemned is a spec, or an object that belongs to none, that is not live or
@@ -53,18 +56,18 @@ type Deletion struct {
 // and hash.
 func (p *Plan) Specs() iter.Seq[Condemned] {
 	s := p.look.scan
-	var all []id
-	for at := range s.specs() {
-		if p.condemned(at) || p.room.spec(at).run != 0 {
+	var all []dag.ID
+	for at := range s.InCache() {
+		if p.condemned(at) || p.room.Spec(at).Run != 0 {
 			all = append(all, at)
 		}
 	}
-	d := s.dag
-	slices.SortFunc(all, func(a, b id) int {
-		if c := cmp.Or(strings.Compare(d.name(a), d.name(b)), strings.Compare(d.version(a), d.version(b))); c != 0 {
+	d := s.DAG
+	slices.SortFunc(all, func(a, b dag.ID) int {
+		if c := cmp.Or(strings.Compare(d.Name(a), d.Name(b)), strings.Compare(d.Version(a), d.Version(b))); c != 0 {
 			return c
 		}
-		return cmp.Compare(d.hash(a), d.hash(b))
+		return cmp.Compare(d.Hash(a), d.Hash(b))
 	})
 	return func(yield func(Condemned) bool) {
 		for _, at := range all {
@@ -75,13 +78,13 @@ func (p *Plan) Specs() iter.Seq[Condemned] {
 	}
 }
 
-func (p *Plan) spec(at id) Condemned {
+func (p *Plan) spec(at dag.ID) Condemned {
 	s := p.look.scan
-	e := p.room.spec(at)
-	c := Condemned{Hash: s.dag.hash(at), Name: s.dag.name(at), Version: s.dag.version(at)}
-	for _, o := range s.all(at) {
+	e := p.room.Spec(at)
+	c := Condemned{Hash: s.DAG.Hash(at), Name: s.DAG.Name(at), Version: s.DAG.Version(at)}
+	for _, o := range s.All(at) {
 		if p.all.Has(o) || !p.condemned(at) {
-			c.Bytes += s.objects.at(o).size
+			c.Bytes += s.Objects.At(o).Size
 		}
 	}
 	if !p.condemned(at) {
@@ -94,7 +97,7 @@ func (p *Plan) spec(at id) Condemned {
 		c.Seconds, c.Guess = price.Seconds, price.Estimated
 	}
 	if n, ok := p.needs[at]; ok {
-		c.Needs = s.dag.text(n)
+		c.Needs = s.DAG.Text(n)
 	}
 	if p.state[at] == holding {
 		c.HeldBy = p.whyHeld(at, e)
@@ -104,8 +107,8 @@ func (p *Plan) spec(at id) Condemned {
 }
 
 // times says since when something is condemned, and until when it waits.
-func (p *Plan) times(c *Condemned, e entry, st state) {
-	since, ok := p.room.when(e.run)
+func (p *Plan) times(c *Condemned, e room.Entry, st state) {
+	since, ok := p.room.When(e.Run)
 	if !ok || st == fresh {
 		since = p.now
 	}
@@ -116,13 +119,13 @@ func (p *Plan) times(c *Condemned, e entry, st state) {
 	if st != live {
 		from := p.now
 		if st != fresh {
-			from, _ = p.waitsFrom(e.run)
+			from, _ = p.waitsFrom(e.Run)
 		}
 		c.Due = from.Ours.Add(p.Policy.Wait)
 	}
 }
 
-func (p *Plan) whyBack(at id) string {
+func (p *Plan) whyBack(at dag.ID) string {
 	if p.marks != nil && p.marks.has(at) {
 		rule, _ := p.marks.chain(at)
 		return rule
@@ -131,15 +134,15 @@ func (p *Plan) whyBack(at id) string {
 }
 
 // whyHeld says what keeps a spec that has waited.
-func (p *Plan) whyHeld(at id, e entry) string {
+func (p *Plan) whyHeld(at dag.ID, e room.Entry) string {
 	s := p.look.scan
 	switch {
 	case p.stop != "":
 		return p.stop
 	case p.held.has(at) && p.held.from[at] != 0:
-		return s.dag.text(p.held.from[at] - 1)
+		return s.DAG.Text(p.held.from[at] - 1)
 	}
-	if since, ok := p.room.when(e.run); ok && !p.look.refreshedSince(since) {
+	if since, ok := p.room.When(e.Run); ok && !p.look.refreshedSince(since) {
 		return "the root set " + p.look.slowest + ", which was not refreshed since " + p.look.oldest.UTC().Format(time.DateOnly)
 	}
 	return "the plan that was reviewed"
@@ -150,8 +153,8 @@ func (p *Plan) Orphans() iter.Seq[Condemned] {
 	return func(yield func(Condemned) bool) {
 		s := p.look.scan
 		for i := range p.lone.All() {
-			st, e := p.loneState(i), p.room.lone.get(s.objects.key(i))
-			c := Condemned{State: st.String(), Key: s.objects.key(i), Reason: orphan.String(), Bytes: s.objects.at(i).size}
+			st, e := p.loneState(i), p.room.Lone.Get(s.Objects.Key(i))
+			c := Condemned{State: st.String(), Key: s.Objects.Key(i), Reason: room.Orphan.String(), Bytes: s.Objects.At(i).Size}
 			if st == holding {
 				c.HeldBy = p.whyHeldLone(e)
 			}
@@ -163,7 +166,7 @@ func (p *Plan) Orphans() iter.Seq[Condemned] {
 	}
 }
 
-func (p *Plan) whyHeldLone(e entry) string {
+func (p *Plan) whyHeldLone(e room.Entry) string {
 	if p.stop != "" {
 		return p.stop
 	}
@@ -174,13 +177,13 @@ func (p *Plan) whyHeldLone(e entry) string {
 func (p *Plan) Kept() iter.Seq[Kept] {
 	return func(yield func(Kept) bool) {
 		s := p.look.scan
-		for at := range s.specs() {
+		for at := range s.InCache() {
 			if p.condemned(at) {
 				continue
 			}
-			k := Kept{Hash: s.dag.hash(at), Name: s.dag.name(at), Rule: keepYoung, Chain: []string{s.dag.text(at)}}
-			for _, o := range s.all(at) {
-				k.Bytes += s.objects.at(o).size
+			k := Kept{Hash: s.DAG.Hash(at), Name: s.DAG.Name(at), Rule: keepYoung, Chain: []string{s.DAG.Text(at)}}
+			for _, o := range s.All(at) {
+				k.Bytes += s.Objects.At(o).Size
 			}
 			if p.marks != nil && p.marks.has(at) {
 				k.Rule, k.Chain = p.marks.chain(at)
@@ -196,28 +199,28 @@ func (p *Plan) Kept() iter.Seq[Kept] {
 func (p *Plan) Deletions() iter.Seq[Deletion] {
 	return func(yield func(Deletion) bool) {
 		s := p.look.scan
-		owners := make([]uint32, len(s.blobs)) // the first spec that goes and names a blob, + 1
+		owners := make([]uint32, len(s.Blobs)) // the first spec that goes and names a blob, + 1
 		for at := range p.due.All() {
-			for _, o := range s.own(at) {
-				for _, b := range s.blobsNamed(o) {
+			for _, o := range s.Own(at) {
+				for _, b := range s.BlobsNamed(o) {
 					if owners[b] == 0 {
 						owners[b] = at + 1
 					}
 				}
 			}
 		}
-		for i, key := range s.objects.all() {
+		for i, key := range s.Objects.All() {
 			if !p.objects.Has(i) {
 				continue
 			}
-			o := s.objects.at(i)
-			of := o.of
-			if o.kind == Blob && of != 0 {
+			o := s.Objects.At(i)
+			of := o.Of
+			if o.Kind == scan.Blob && of != 0 {
 				of = owners[of-1]
 			}
-			d := Deletion{Key: string(key), Size: o.size, ETag: s.objects.etag(o.etag), ModTime: o.time(), Kind: o.kind.String(), Reason: orphan.String()}
+			d := Deletion{Key: string(key), Size: o.Size, ETag: s.Objects.ETag(o.ETag), ModTime: o.Time(), Kind: o.Kind.String(), Reason: room.Orphan.String()}
 			if of != 0 && p.isDue(of-1) {
-				d.Spec, d.Hash, d.Reason = s.dag.text(of-1), s.dag.hash(of-1), p.why[of-1].String()
+				d.Spec, d.Hash, d.Reason = s.DAG.Text(of-1), s.DAG.Hash(of-1), p.why[of-1].String()
 			}
 			if !yield(d) {
 				return

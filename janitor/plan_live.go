@@ -6,18 +6,23 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/openbraininstitute/spacktainers/janitor/clock"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/room"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // What follows decides what is live: what roots, pins, root sets or a rule
 // keep, with all that it needs.
 
 // live marks what is live in a look.
-func (p *Plan) live(now moment) *marks {
+func (p *Plan) live(now clock.Moment) *marks {
 	l, policy := p.look, p.Policy
-	s, age := l.scan, now.earlier()
+	s, age := l.scan, now.Earlier()
 	m := p.markRoots()
-	m.keep(keepNewer, s.newer...)
-	m.keep(keepOdd, slices.Collect(maps.Keys(s.odd))...)
+	m.keep(keepNewer, s.Newer...)
+	m.keep(keepOdd, slices.Collect(maps.Keys(s.Odd))...)
 	markPushes(m, policy.Grace, p.seen())
 	if !l.partial {
 		markUsed(m, policy, age)
@@ -30,33 +35,33 @@ func (p *Plan) live(now moment) *marks {
 	return m
 }
 
-func (p *Plan) stale(at id) bool {
-	return p.Policy.Packages != nil && !p.Policy.Packages.Has(p.look.scan.dag.name(at))
+func (p *Plan) stale(at dag.ID) bool {
+	return p.Policy.Packages != nil && !p.Policy.Packages.Has(p.look.scan.DAG.Name(at))
 }
 
 // seen returns when the mirror was looked at: what an inventory does not have
 // may have needed what was old then.
 func (p *Plan) seen() time.Time {
-	if asOf := p.look.scan.asOf; !asOf.IsZero() {
+	if asOf := p.look.scan.AsOf; !asOf.IsZero() {
 		return asOf
 	}
-	return p.now.earlier()
+	return p.now.Earlier()
 }
 
 // markRoots marks what lockfiles, pins and root sets keep.
 func (p *Plan) markRoots() *marks {
 	l, types := p.look, p.Policy.edges()
 	s := l.scan
-	direct, needed := make([][]id, len(l.roots.Locks)), make([][]id, len(l.roots.Locks))
+	direct, needed := make([][]dag.ID, len(l.roots.Locks)), make([][]dag.ID, len(l.roots.Locks))
 	for i, lock := range l.roots.Locks {
-		direct[i], needed[i] = learn(s.dag, lock, types)
+		direct[i], needed[i] = learn(s.DAG, lock, types)
 	}
 	m := newMarks(s, types)
 	for i, lock := range l.roots.Locks {
 		m.keep("lock "+lock.Name, direct[i]...)
 		m.keep("lock "+lock.Name, needed[i]...)
-		if absent := len(s.absent(lock)); absent > 0 {
-			p.note("lock %s: %d of its %d specs are not in the cache", lock.Name, absent, len(lock.lock.Entries()))
+		if absent := len(s.Absent(lock)); absent > 0 {
+			p.note("lock %s: %d of its %d specs are not in the cache", lock.Name, absent, len(lock.File.Entries()))
 		}
 	}
 	for _, pin := range l.roots.Pins {
@@ -76,16 +81,16 @@ func (p *Plan) note(format string, args ...any) {
 
 // markSets marks what root sets in force keep, with all that it needs.
 func (p *Plan) markSets(m *marks) {
-	s, now := p.look.scan, p.now.store()
+	s, now := p.look.scan, p.now.StoreTime()
 	for i := range p.look.sets {
 		set := &p.look.sets[i]
-		if set.Problem != "" || !set.inForce(now) {
+		if set.Problem != "" || !set.InForce(now) {
 			continue
 		}
 		for _, o := range set.Origins {
-			var ids []id
+			var ids []dag.ID
 			for _, h := range o.Specs {
-				if at, ok := s.dag.lookup(h); ok {
+				if at, ok := s.DAG.Lookup(h); ok {
 					ids = append(ids, at)
 				}
 			}
@@ -99,46 +104,46 @@ func (p *Plan) markSets(m *marks) {
 // manifest what it says.
 func markPushes(m *marks, grace time.Duration, now time.Time) {
 	s := m.scan
-	for i := range s.of(Tarball) {
-		o := s.objects.at(i)
-		if now.Sub(o.time()) < grace && !s.owned(i) {
-			m.keep(keepPush, o.of-1)
+	for i := range s.Of(scan.Tarball) {
+		o := s.Objects.At(i)
+		if now.Sub(o.Time()) < grace && !s.Owned(i) {
+			m.keep(keepPush, o.Of-1)
 		}
 	}
-	for _, push := range s.pushes {
-		if now.Sub(push.at) < grace {
-			m.keep(keepPush, push.spec)
+	for _, push := range s.Pushes {
+		if now.Sub(push.At) < grace {
+			m.keep(keepPush, push.Spec)
 		}
 	}
 }
 
 // markYoung marks what was written less than age ago, except.
-func markYoung(m *marks, rule string, age time.Duration, now time.Time, except func(id) bool) {
+func markYoung(m *marks, rule string, age time.Duration, now time.Time, except func(dag.ID) bool) {
 	if age == 0 {
 		return
 	}
-	for at := range m.scan.specs() {
-		if now.Sub(m.scan.uploaded(at)) < age && (except == nil || !except(at)) {
+	for at := range m.scan.InCache() {
+		if now.Sub(m.scan.Uploaded(at)) < age && (except == nil || !except(at)) {
 			m.keep(rule, at)
 		}
 	}
 }
 
 // markLast marks every spec of the n newest versions of each package, except.
-func markLast(m *marks, n int, except func(id) bool) {
+func markLast(m *marks, n int, except func(dag.ID) bool) {
 	if n == 0 {
 		return
 	}
-	d := m.scan.dag
+	d := m.scan.DAG
 	isLast := LastVersions(n, func(yield func(name, version string) bool) {
-		for at := range m.scan.specs() {
-			if !yield(d.name(at), d.version(at)) {
+		for at := range m.scan.InCache() {
+			if !yield(d.Name(at), d.Version(at)) {
 				return
 			}
 		}
 	})
-	for at := range m.scan.specs() {
-		if !except(at) && isLast(d.name(at), d.version(at)) {
+	for at := range m.scan.InCache() {
+		if !except(at) && isLast(d.Name(at), d.Version(at)) {
 			m.keep(keepLast, at)
 		}
 	}
@@ -179,11 +184,11 @@ func (p *Plan) unneeded(m *marks) {
 		p.tooOld(m)
 		return
 	}
-	for at := range p.look.scan.specs() {
+	for at := range p.look.scan.InCache() {
 		if !m.has(at) && p.stale(at) {
-			p.why[at] = staleSpec
+			p.why[at] = room.Stale
 		} else if !m.has(at) {
-			p.why[at] = unneeded
+			p.why[at] = room.Unneeded
 		}
 	}
 }
@@ -192,20 +197,20 @@ func (p *Plan) unneeded(m *marks) {
 // needs it at run time goes too, as it could not be installed any more. What
 // stays by a rule stays with all that it needs, so that none of it is hit.
 func (p *Plan) tooOld(m *marks) {
-	var queue []id
-	s, age := p.look.scan, p.now.earlier()
-	for at := range s.specs() {
+	var queue []dag.ID
+	s, age := p.look.scan, p.now.Earlier()
+	for at := range s.InCache() {
 		switch {
 		case m.has(at):
 			continue
-		case age.Sub(s.uploaded(at)) >= p.Policy.MaxAge:
-			p.why[at] = tooOld
+		case age.Sub(s.Uploaded(at)) >= p.Policy.MaxAge:
+			p.why[at] = room.TooOld
 		case p.stale(at):
-			p.why[at] = staleSpec
+			p.why[at] = room.Stale
 		default:
 			continue
 		}
 		queue = append(queue, at)
 	}
-	p.spread(queue, func(at id) bool { return !m.has(at) })
+	p.spread(queue, func(at dag.ID) bool { return !m.has(at) })
 }

@@ -6,11 +6,15 @@ import (
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/room"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // A Purge names specs that are deleted at once, whatever their age.
 type Purge struct {
-	Pin          Pin
+	Pin          rootset.Pin
 	Substring    bool // the pin is part of name@version/hash
 	Dependents   bool // what needs them at run time goes too; else that is an error
 	EvenIfNeeded bool // though a root, a pin or a root set needs them
@@ -36,10 +40,10 @@ func (p *Plan) decidePurge() (*Plan, error) {
 		return p.refuse(fmt.Errorf("%q: %w: give a hash, the beginning of one, a name, or name@version", purge.Pin, ErrNothingFor))
 	}
 	for _, at := range named {
-		p.why[at] = purged
+		p.why[at] = room.Purged
 	}
-	p.spread(named, func(id) bool { return true })
-	for at := range s.specs() {
+	p.spread(named, func(dag.ID) bool { return true })
+	for at := range s.InCache() {
 		if p.condemned(at) {
 			p.state[at] = due
 			p.due.Set(at)
@@ -53,18 +57,18 @@ func (p *Plan) decidePurge() (*Plan, error) {
 		return p.refuse(fmt.Errorf("%w: %d specs need it at run time, such as %s: they go too with --dependents", ErrRefused, len(also), strings.Join(also[:min(3, len(also))], ", ")))
 	}
 	for at := range p.due.All() {
-		if s.odd[at] {
-			return p.refuse(fmt.Errorf("%w: %s is %s: remove it by hand", ErrRefused, s.dag.text(at), keepOdd))
+		if s.Odd[at] {
+			return p.refuse(fmt.Errorf("%w: %s is %s: remove it by hand", ErrRefused, s.DAG.Text(at), keepOdd))
 		}
 		if needed.has(at) {
 			rule, chain := needed.chain(at)
-			return p.refuse(fmt.Errorf("%w: %s needs %s: %s: say --even-if-needed if it shall go all the same", ErrRefused, rule, s.dag.text(at), strings.Join(chain, " → ")))
+			return p.refuse(fmt.Errorf("%w: %s needs %s: %s: say --even-if-needed if it shall go all the same", ErrRefused, rule, s.DAG.Text(at), strings.Join(chain, " → ")))
 		}
 	}
-	if s.opaque != "" {
-		return p.refuse(fmt.Errorf("%w: %s", ErrRefused, s.opaque))
+	if s.Opaque != "" {
+		return p.refuse(fmt.Errorf("%w: %s", ErrRefused, s.Opaque))
 	}
-	if problem := p.look.problem(p.now.store(), ""); problem != "" && !purge.EvenIfNeeded {
+	if problem := p.look.problem(p.now.StoreTime(), ""); problem != "" && !purge.EvenIfNeeded {
 		return p.refuse(fmt.Errorf("%w: %s", ErrRefused, problem))
 	}
 	if unknown := p.look.roots.Unknown; len(unknown) > 0 && !purge.EvenIfNeeded {
@@ -87,18 +91,18 @@ func (p *Plan) decidePurge() (*Plan, error) {
 // needed marks what a purge refuses.
 func (p *Plan) needed() *marks {
 	if p.purge.EvenIfNeeded {
-		return newMarks(p.look.scan, everything)
+		return newMarks(p.look.scan, rootset.Everything)
 	}
 	return p.markRoots()
 }
 
-func (u Purge) match(s *Scan) []id {
+func (u Purge) match(s *scan.Scan) []dag.ID {
 	if !u.Substring {
 		return match(s, u.Pin)
 	}
-	var found []id
-	for at := range s.specs() {
-		if strings.Contains(s.dag.name(at)+"@"+s.dag.version(at)+"/"+string(s.dag.hash(at)), string(u.Pin)) {
+	var found []dag.ID
+	for at := range s.InCache() {
+		if strings.Contains(s.DAG.Name(at)+"@"+s.DAG.Version(at)+"/"+string(s.DAG.Hash(at)), string(u.Pin)) {
 			found = append(found, at)
 		}
 	}
@@ -108,7 +112,7 @@ func (u Purge) match(s *Scan) []id {
 // dependents returns the names of what goes for needing something that goes.
 func (p *Plan) dependents() (names []string) {
 	for c := range p.Specs() {
-		if c.Reason == dependent.String() {
+		if c.Reason == room.Dependent.String() {
 			names = append(names, c.Name+"@"+c.Version)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
 )
 
 // A Reviewed plan is one that was written down, and read again.
@@ -65,9 +66,9 @@ func (j Janitor) PlanReviewed(ctx context.Context, p *Reviewed) (*Plan, error) {
 	if err != nil {
 		return q, err
 	}
-	d := q.look.scan.dag
+	d := q.look.scan.DAG
 	return j.decide(q.look, q.room, nil, limits{
-		spec: func(at id, isDue bool) bool { may, ok := specs[d.hash(at)]; return ok && (may || !isDue) },
+		spec: func(at dag.ID, isDue bool) bool { may, ok := specs[d.Hash(at)]; return ok && (may || !isDue) },
 		key:  func(key string, isDue bool) bool { may, ok := keys[key]; return ok && (may || !isDue) },
 	})
 }

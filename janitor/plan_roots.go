@@ -4,18 +4,21 @@ import (
 	"fmt"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // match returns the specs of the cache that a pin names.
-func match(s *Scan, p Pin) []id {
-	return Pinned(p, s.specs(), func(at id) (name, version string, hash buildcache.Hash) {
-		return s.dag.name(at), s.dag.version(at), s.dag.hash(at)
+func match(s *scan.Scan, p rootset.Pin) []dag.ID {
+	return rootset.Pinned(p, s.InCache(), func(at dag.ID) (name, version string, hash buildcache.Hash) {
+		return s.DAG.Name(at), s.DAG.Version(at), s.DAG.Hash(at)
 	})
 }
 
 // checkRoots refuses roots that say nothing: an empty lockfile makes everything
 // look unused, and so do lockfiles of which nothing is in the cache.
-func checkRoots(s *Scan, r Roots, noRoots bool) error {
+func checkRoots(s *scan.Scan, r rootset.Roots, noRoots bool) error {
 	switch {
 	case noRoots && len(r.Locks) > 0:
 		return fmt.Errorf("%w: lockfiles are given, and also that there are none", ErrRefused)
@@ -28,15 +31,15 @@ func checkRoots(s *Scan, r Roots, noRoots bool) error {
 	}
 	present := false
 	for _, l := range r.Locks {
-		if len(l.lock.Roots) == 0 {
+		if len(l.File.Roots) == 0 {
 			return fmt.Errorf("%w: lockfile %s holds no specs: if its environment is gone leave the file out", ErrRefused, l.Name)
 		}
-		for range s.held(l) {
+		for range s.Held(l) {
 			present = true
 			break
 		}
 	}
-	if !present && s.present.Count() > 0 {
+	if !present && s.Present.Count() > 0 {
 		return fmt.Errorf("%w: not one spec of the %d lockfiles is in the cache: are they those of another mirror?", ErrRefused, len(r.Locks))
 	}
 	return nil
@@ -45,12 +48,12 @@ func checkRoots(s *Scan, r Roots, noRoots bool) error {
 // learn puts what a lockfile says of its specs into the dag, and returns its
 // roots, and all that it needs: all its nodes, or what its roots need by edges
 // of some types.
-func learn(d *dag, l Lock, types buildcache.DepTypes) (roots, needed []id) {
-	ids := d.addGraph(l.lock.Graph, false)
-	for _, i := range l.lock.Roots {
+func learn(d *dag.DAG, l rootset.Lock, types buildcache.DepTypes) (roots, needed []dag.ID) {
+	ids := d.AddGraph(l.File.Graph, false)
+	for _, i := range l.File.Roots {
 		roots = append(roots, ids[i])
 	}
-	for i := range l.needs(types) {
+	for i := range l.Needs(types) {
 		needed = append(needed, ids[i])
 	}
 	return roots, needed

@@ -7,7 +7,11 @@ import (
 	"iter"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/listing"
 	"github.com/openbraininstitute/spacktainers/janitor/retain"
+	"github.com/openbraininstitute/spacktainers/janitor/room"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // keepDear is the rule that keeps what no root needs, as long as there is room for it.
@@ -53,8 +57,8 @@ func (t Target) String() string {
 func (j *Janitor) price(ctx context.Context, p *Plan) error {
 	s := p.look.scan
 	var all []*Priced
-	prices := map[id]*Priced{}
-	for at := range s.specs() {
+	prices := map[dag.ID]*Priced{}
+	for at := range s.InCache() {
 		if p.condemned(at) {
 			prices[at] = priced(s, at)
 			all = append(all, prices[at])
@@ -71,22 +75,22 @@ func (j *Janitor) price(ctx context.Context, p *Plan) error {
 }
 
 // AllPriced returns all specs that are in the cache, without what they take to build.
-func AllPriced(s *Scan) (all []*Priced) {
-	for at := range s.specs() {
+func AllPriced(s *scan.Scan) (all []*Priced) {
+	for at := range s.InCache() {
 		all = append(all, priced(s, at))
 	}
 	return all
 }
 
-func priced(s *Scan, at id) *Priced {
-	p := &Priced{Spec: buildcache.Spec{Name: s.dag.name(at), Version: s.dag.version(at), Hash: s.dag.hash(at)}}
-	for _, o := range s.all(at) {
-		switch x := s.objects.at(o); {
-		case x.kind == Tarball:
-			p.Key, p.Size, p.Digest = s.objects.key(o), x.size, s.objects.etag(x.etag)
-		case x.kind == Blob && x.of != 0 && s.blobs[x.of-1].form&specBlob == 0:
-			sum := s.blobs[x.of-1].sum
-			p.Key, p.Size, p.Digest = s.objects.key(o), x.size, "sha256:"+hex.EncodeToString(sum[:])
+func priced(s *scan.Scan, at dag.ID) *Priced {
+	p := &Priced{Spec: buildcache.Spec{Name: s.DAG.Name(at), Version: s.DAG.Version(at), Hash: s.DAG.Hash(at)}}
+	for _, o := range s.All(at) {
+		switch x := s.Objects.At(o); {
+		case x.Kind == scan.Tarball:
+			p.Key, p.Size, p.Digest = s.Objects.Key(o), x.Size, s.Objects.ETag(x.ETag)
+		case x.Kind == scan.Blob && x.Of != 0 && s.Blobs[x.Of-1].Form&scan.SpecBlob == 0:
+			sum := s.Blobs[x.Of-1].Sum
+			p.Key, p.Size, p.Digest = s.Objects.Key(o), x.Size, "sha256:"+hex.EncodeToString(sum[:])
 			return p // v3 goes before v2, as it says what the bytes are
 		}
 	}
@@ -95,23 +99,23 @@ func priced(s *Scan, at id) *Priced {
 
 // keepWhatIsDear keeps, of what would be condemned, what is dear to build again, as far as the target
 // size has room. It only ever condemns less.
-func (p *Plan) keepWhatIsDear(m *marks, prices map[id]*Priced) {
+func (p *Plan) keepWhatIsDear(m *marks, prices map[dag.ID]*Priced) {
 	s := p.look.scan
-	var specs []id
-	number := map[id]int{}
-	for at := range s.specs() {
+	var specs []dag.ID
+	number := map[dag.ID]int{}
+	for at := range s.InCache() {
 		if p.condemned(at) {
 			number[at] = len(specs)
 			specs = append(specs, at)
 		}
 	}
-	used := s.usedBlobs(func(manifest objectID) bool {
-		of := s.objects.at(manifest).of
+	used := s.UsedBlobs(func(manifest listing.ID) bool {
+		of := s.Objects.At(manifest).Of
 		return of != 0 && p.condemned(of-1)
 	})
-	needed := func(at id) iter.Seq[id] { // but what stays anyhow, and with it all that this needs
-		return func(yield func(id) bool) {
-			for to, types := range s.dag.edges(at) {
+	needed := func(at dag.ID) iter.Seq[dag.ID] { // but what stays anyhow, and with it all that this needs
+		return func(yield func(dag.ID) bool) {
+			for to, types := range s.DAG.Edges(at) {
 				if types&m.types != 0 && !m.has(to) && !yield(to) {
 					return
 				}
@@ -122,20 +126,20 @@ func (p *Plan) keepWhatIsDear(m *marks, prices map[id]*Priced) {
 	t := &Target{Size: p.Policy.TargetSize, Needed: p.wholeSize()}
 	for i, at := range specs {
 		item := &items[i]
-		for _, o := range s.all(at) {
-			if x := s.objects.at(o); x.kind != Blob || !used.Has(x.of-1) {
-				item.Size += x.size
+		for _, o := range s.All(at) {
+			if x := s.Objects.At(o); x.Kind != scan.Blob || !used.Has(x.Of-1) {
+				item.Size += x.Size
 			}
 		}
 		item.Needs = retain.Needs(at, needed, number)
-		if price := prices[at]; price != nil && p.why[at] != staleSpec { // what has no recipe cannot be built again
+		if price := prices[at]; price != nil && p.why[at] != room.Stale { // what has no recipe cannot be built again
 			lost[i] = price.Seconds
-			item.Seconds = price.Seconds * retain.Fade(p.seen().Sub(s.uploaded(at)), p.Policy.HalfLife)
+			item.Seconds = price.Seconds * retain.Fade(p.seen().Sub(s.Uploaded(at)), p.Policy.HalfLife)
 			if price.Estimated {
 				t.Estimated++
 			}
 		}
-		item.Marked = p.room.spec(at).run != 0
+		item.Marked = p.room.Spec(at).Run != 0
 		t.Needed -= item.Size
 	}
 	free := t.Needed - t.Size
@@ -157,9 +161,9 @@ func (p *Plan) keepWhatIsDear(m *marks, prices map[id]*Priced) {
 // wholeSize is what packages take in bytes, but for the lone objects that are condemned.
 func (p *Plan) wholeSize() (bytes int64) {
 	s := p.look.scan
-	for i := range s.of(SpecFile, Tarball, Manifest, Blob) {
+	for i := range s.Of(scan.SpecFile, scan.Tarball, scan.Manifest, scan.Blob) {
 		if !p.lone.Has(i) {
-			bytes += s.objects.at(i).size
+			bytes += s.Objects.At(i).Size
 		}
 	}
 	return bytes

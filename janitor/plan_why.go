@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // An Answer says what a plan does with a spec, and why.
@@ -18,11 +20,11 @@ type Answer struct {
 
 // Why explains what a plan does with the specs that a pin names. One that was
 // deleted in the last 30 days is named by its hash.
-func (p *Plan) Why(pin Pin) ([]Answer, error) {
+func (p *Plan) Why(pin rootset.Pin) ([]Answer, error) {
 	s := p.look.scan
 	var answers []Answer
 	for _, at := range match(s, pin) {
-		a := Answer{Spec: s.dag.text(at), Hash: string(s.dag.hash(at)), State: live.String()}
+		a := Answer{Spec: s.DAG.Text(at), Hash: string(s.DAG.Hash(at)), State: live.String()}
 		if !p.condemned(at) {
 			a.Rule, a.Chain = keepYoung, []string{a.Spec}
 			if p.marks.has(at) {
@@ -34,10 +36,10 @@ func (p *Plan) Why(pin Pin) ([]Answer, error) {
 		}
 		answers = append(answers, a)
 	}
-	for _, t := range p.room.tombs {
-		if at, ok := s.dag.lookup(t.hash); strings.TrimPrefix(string(pin), "/") == string(t.hash) && !(ok && s.present.Has(at)) {
-			when, _ := p.room.when(t.run)
-			answers = append(answers, Answer{Spec: "/" + string(t.hash), Hash: string(t.hash), State: "deleted", Rule: "by the run of " + when.Ours.Format(time.DateOnly)})
+	for _, t := range p.room.Tombs {
+		if at, ok := s.DAG.Lookup(t.Hash); strings.TrimPrefix(string(pin), "/") == string(t.Hash) && !(ok && s.Present.Has(at)) {
+			when, _ := p.room.When(t.Run)
+			answers = append(answers, Answer{Spec: "/" + string(t.Hash), Hash: string(t.Hash), State: "deleted", Rule: "by the run of " + when.Ours.Format(time.DateOnly)})
 		}
 	}
 	if len(answers) == 0 {

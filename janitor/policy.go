@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // A Policy says what may go. A duration or number of 0 means that there is no
@@ -38,7 +39,7 @@ func (y Policy) edges() buildcache.DepTypes {
 	if y.DropBuild {
 		return buildcache.Runtime
 	}
-	return everything
+	return rootset.Everything
 }
 
 func (y Policy) check() error {

@@ -11,13 +11,14 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // A scene is a random cache with everything that comes with years of use.
 type scene struct {
 	*world
 	roots []*node
-	locks []janitor.Lock
+	locks []rootset.Lock
 	age   map[string]time.Duration // of what is in the cache
 }
 
@@ -101,7 +102,7 @@ func TestPromisesHoldInRandomCaches(t *testing.T) {
 			policy := s.policy()
 			before := view(t, s.m.contents())
 			young := s.youngerThan(policy.Grace)
-			roots := janitor.Roots{Locks: s.locks}
+			roots := rootset.Roots{Locks: s.locks}
 			p, err := planned(t, s.m, roots, policy)
 			if err != nil {
 				if strings.Contains(err.Error(), "not one spec") {
@@ -210,7 +211,7 @@ func TestPromisesHoldWhileOthersPush(t *testing.T) {
 		s := newScene(t, 1000+seed)
 		policy := s.policy()
 		policy.Grace = max(policy.Grace, time.Hour)
-		roots := janitor.Roots{Locks: s.locks}
+		roots := rootset.Roots{Locks: s.locks}
 		p, err := planned(t, s.m, roots, policy)
 		if err != nil {
 			continue
@@ -298,7 +299,7 @@ func TestRegression1OnePlanEnds(t *testing.T) {
 			w.push(x, old)
 		}
 		w.updateIndex(old)
-		roots := janitor.Roots{Locks: []janitor.Lock{w.lock("env", root)}}
+		roots := rootset.Roots{Locks: []rootset.Lock{w.lock("env", root)}}
 		p := plan(t, w.m, roots, bold)
 		if len(list(p.Specs())) != n {
 			t.Fatalf("%d go, want %d", len(list(p.Specs())), n)
@@ -336,7 +337,7 @@ func TestRegression2DeadBuildToolDoomsNobody(t *testing.T) {
 		w.push(app, now.Add(-10*day))
 		w.updateIndex(old)
 		policy := janitor.Policy{NoRoots: true, MaxAge: 90 * day, MaxFraction: 1}
-		apply(t, w.m, plan(t, w.m, janitor.Roots{}, policy))
+		apply(t, w.m, plan(t, w.m, rootset.Roots{}, policy))
 		got := view(t, w.m.contents()).installable
 		if !got[app.Hash] || !got[lib.Hash] || got[tool.Hash] {
 			t.Errorf("layout %d: got %v", layout, got)
@@ -347,7 +348,7 @@ func TestRegression2DeadBuildToolDoomsNobody(t *testing.T) {
 		}
 		w.updateIndex(old)
 		policy = janitor.Policy{DropBuild: true, MaxFraction: 1, Packages: janitor.Packages{"other": true}}
-		apply(t, w.m, plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", app)}}, policy))
+		apply(t, w.m, plan(t, w.m, rootset.Roots{Locks: []rootset.Lock{w.lock("env", app)}}, policy))
 		got = view(t, w.m.contents()).installable
 		if !got[app.Hash] || !got[lib.Hash] || got[tool.Hash] {
 			t.Errorf("layout %d, a root of a package that no repository has: got %v", layout, got)
@@ -362,7 +363,7 @@ func TestDependentsOfWhatGoesGo(t *testing.T) {
 	w.push(app, now.Add(-10*day))
 	w.updateIndex(old)
 	policy := janitor.Policy{NoRoots: true, MaxAge: 90 * day, MaxFraction: 1}
-	p := plan(t, w.m, janitor.Roots{}, policy)
+	p := plan(t, w.m, rootset.Roots{}, policy)
 	var got []string
 	for g := range p.Specs() {
 		got = append(got, g.Name+" "+g.Reason)
@@ -371,7 +372,7 @@ func TestDependentsOfWhatGoesGo(t *testing.T) {
 		t.Error(diff)
 	}
 	policy.Grace = 20 * day
-	if p = plan(t, w.m, janitor.Roots{}, policy); len(list(p.Specs())) != 0 {
+	if p = plan(t, w.m, rootset.Roots{}, policy); len(list(p.Specs())) != 0 {
 		t.Errorf("what young specs need goes: %v", list(p.Specs()))
 	}
 	apply(t, w.m, p)

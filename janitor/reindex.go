@@ -17,6 +17,9 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
+	"github.com/openbraininstitute/spacktainers/janitor/lease"
+	"github.com/openbraininstitute/spacktainers/janitor/listing"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // Reindex writes the index of each layout anew from the spec files, as spack
@@ -31,7 +34,7 @@ func (j Janitor) Reindex(ctx context.Context, dry bool) (specs map[string]int, e
 	if dry {
 		return j.reindex(ctx, nil)
 	}
-	err = j.leased(ctx, "reindex", func(ctx context.Context, l *lease) error {
+	err = j.leased(ctx, "reindex", func(ctx context.Context, l *lease.Lease) error {
 		for try := 0; ; try++ {
 			specs, err = j.reindex(ctx, l)
 			if !errors.Is(err, buildcache.ErrChanged) || try == tries {
@@ -44,16 +47,16 @@ func (j Janitor) Reindex(ctx context.Context, dry bool) (specs map[string]int, e
 
 // reindex reads the spec files once, and writes the indexes if there is a
 // lease.
-func (j *Janitor) reindex(ctx context.Context, l *lease) (map[string]int, error) {
+func (j *Janitor) reindex(ctx context.Context, l *lease.Lease) (map[string]int, error) {
 	specs := map[string]int{}
-	s, err := NewScan(ctx, j.Store, j.Scan)
+	s, err := scan.New(ctx, j.Store, j.Scan)
 	if err != nil {
 		return specs, err
 	}
-	if s.opaque != "" {
-		return specs, fmt.Errorf("%w: %s", ErrRefused, s.opaque)
+	if s.Opaque != "" {
+		return specs, fmt.Errorf("%w: %s", ErrRefused, s.Opaque)
 	}
-	for layout, key := range map[int]string{2: indexV2, 3: indexV3} {
+	for layout, key := range map[int]string{2: scan.IndexV2, 3: scan.IndexV3} {
 		if err := j.reindexLayout(ctx, l, s, layout, key, specs); err != nil {
 			return specs, err
 		}
@@ -63,7 +66,7 @@ func (j *Janitor) reindex(ctx context.Context, l *lease) (map[string]int, error)
 
 // reindexLayout writes what names a layout's indexes, one for each version of Spack's database that
 // it has now.
-func (j *Janitor) reindexLayout(ctx context.Context, l *lease, s *Scan, layout int, key string, specs map[string]int) (err error) {
+func (j *Janitor) reindexLayout(ctx context.Context, l *lease.Lease, s *scan.Scan, layout int, key string, specs map[string]int) (err error) {
 	var texts []*text
 	defer func() {
 		for _, t := range texts {
@@ -80,7 +83,7 @@ func (j *Janitor) reindexLayout(ctx context.Context, l *lease, s *Scan, layout i
 	if l == nil {
 		return nil
 	}
-	if err := l.hold(ctx); err != nil {
+	if err := l.Hold(ctx); err != nil {
 		return err
 	}
 	return j.replace(ctx, s, key, layout, texts)
@@ -88,9 +91,9 @@ func (j *Janitor) reindexLayout(ctx context.Context, l *lease, s *Scan, layout i
 
 // databaseVersions are those of a layout's indexes, or where it has none that which every Spack
 // with this layout reads.
-func databaseVersions(s *Scan, layout int) (versions []string) {
-	for _, x := range s.indexes {
-		if version := x.graph.Version(); x.layout == layout && !slices.Contains(versions, version) {
+func databaseVersions(s *scan.Scan, layout int) (versions []string) {
+	for _, x := range s.Indexes {
+		if version := x.Graph.Version(); x.Layout == layout && !slices.Contains(versions, version) {
 			versions = append(versions, version)
 		}
 	}
@@ -102,14 +105,14 @@ func databaseVersions(s *Scan, layout int) (versions []string) {
 
 // replace puts indexes in place of those that a scan has seen, or where it has
 // seen none.
-func (j *Janitor) replace(ctx context.Context, s *Scan, key string, layout int, texts []*text) error {
+func (j *Janitor) replace(ctx context.Context, s *scan.Scan, key string, layout int, texts []*text) error {
 	cond := buildcache.Condition{IfNoneMatch: true}
-	if i, ok := s.objects.find(key); ok { // a manifest whose blob is missing is there, and of no use
-		cond = buildcache.Condition{IfMatch: s.objects.etag(s.objects.at(i).etag)}
+	if i, ok := s.Objects.Find(key); ok { // a manifest whose blob is missing is there, and of no use
+		cond = buildcache.Condition{IfMatch: s.Objects.ETag(s.Objects.At(i).ETag)}
 	}
-	for _, x := range s.indexes {
-		if x.object.Key == key {
-			cond = buildcache.Condition{IfMatch: x.object.ETag}
+	for _, x := range s.Indexes {
+		if x.Object.Key == key {
+			cond = buildcache.Condition{IfMatch: x.Object.ETag}
 		}
 	}
 	if layout == 2 {
@@ -128,10 +131,10 @@ func (j *Janitor) replace(ctx context.Context, s *Scan, key string, layout int, 
 
 // fromSpecFiles makes the text of a layout's index in a version of the database, and says how many
 // specs it has as cached; without any specs it is nil.
-func (j *Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int, version string) (_ *text, cached int, err error) {
-	var files []objectID
-	for at := range s.specs() {
-		if file, ok := s.file(at, layout); ok {
+func (j *Janitor) fromSpecFiles(ctx context.Context, s *scan.Scan, layout int, version string) (_ *text, cached int, err error) {
+	var files []listing.ID
+	for at := range s.InCache() {
+		if file, ok := s.SpecFile(at, layout); ok {
 			files = append(files, file)
 		}
 	}
@@ -148,8 +151,8 @@ func (j *Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int, versio
 	defer all.Close()
 	keep := index.NewBits(all.graph.Len())
 	for _, file := range files {
-		at := s.objects.at(file).of - 1
-		if i, ok := all.graph.Lookup(s.dag.hash(at)); ok && s.whole(at, layout) {
+		at := s.Objects.At(file).Of - 1
+		if i, ok := all.graph.Lookup(s.DAG.Hash(at)); ok && s.Whole(at, layout) {
 			keep.Set(i)
 		}
 	}
@@ -159,14 +162,14 @@ func (j *Janitor) fromSpecFiles(ctx context.Context, s *Scan, layout int, versio
 
 // A specReader reads spec files that a scan has found.
 type specReader struct {
-	*Scan
+	*scan.Scan
 	store buildcache.Store
-	opts  ScanOptions
+	opts  scan.Options
 }
 
 // textOf makes the text of an index in a version of the database, that has all
 // nodes of some spec files as cached.
-func (r *specReader) textOf(ctx context.Context, version string, files []objectID) (*text, error) {
+func (r *specReader) textOf(ctx context.Context, version string, files []listing.ID) (*text, error) {
 	database, err := strconv.Atoi(version)
 	if err != nil {
 		return nil, err
@@ -183,11 +186,11 @@ func (r *specReader) textOf(ctx context.Context, version string, files []objectI
 
 // writeNodes writes a record for each node of some spec files, each once, in
 // their order.
-func (r *specReader) writeNodes(ctx context.Context, w io.Writer, files []objectID, database int) error {
+func (r *specReader) writeNodes(ctx context.Context, w io.Writer, files []listing.ID, database int) error {
 	seen := map[buildcache.Hash]bool{}
 	for chunk := range slices.Chunk(files, 256) {
 		dags := make([]rawDAG, len(chunk))
-		err := r.opts.each(ctx, "read spec files for the index", len(chunk), func(ctx context.Context, i int) (err error) {
+		err := r.opts.Each(ctx, "read spec files for the index", len(chunk), func(ctx context.Context, i int) (err error) {
 			dags[i], err = r.readDAG(ctx, chunk[i])
 			return err
 		})
@@ -197,7 +200,7 @@ func (r *specReader) writeNodes(ctx context.Context, w io.Writer, files []object
 		for i, dag := range dags {
 			for _, raw := range dag.nodes {
 				if err := writeNode(w, raw, dag.version, database, seen); err != nil {
-					return unreadable(r.objects.key(chunk[i]), err)
+					return scan.Unreadable(r.Objects.Key(chunk[i]), err)
 				}
 			}
 		}
@@ -225,8 +228,8 @@ type rawDAG struct {
 	nodes   []json.RawMessage
 }
 
-func (r *specReader) readDAG(ctx context.Context, file objectID) (d rawDAG, err error) {
-	key, hash := r.objects.key(file), r.dag.hash(r.objects.at(file).of-1)
+func (r *specReader) readDAG(ctx context.Context, file listing.ID) (d rawDAG, err error) {
+	key, hash := r.Objects.Key(file), r.DAG.Hash(r.Objects.At(file).Of-1)
 	text, err := r.specText(ctx, file)
 	if err != nil {
 		return d, err
@@ -238,63 +241,63 @@ func (r *specReader) readDAG(ctx context.Context, file objectID) (d rawDAG, err 
 		}
 	}
 	if err := json.Unmarshal(text, &f); err != nil {
-		return d, unreadable(key, err)
+		return d, scan.Unreadable(key, err)
 	}
 	if len(f.Spec.Nodes) == 0 {
-		return d, unreadable(key, fmt.Errorf("%w: no nodes", buildcache.ErrFormat))
+		return d, scan.Unreadable(key, fmt.Errorf("%w: no nodes", buildcache.ErrFormat))
 	}
 	first, err := buildcache.ParseSpec(f.Spec.Nodes[0])
 	if err != nil || first.Hash != hash {
-		return d, unreadable(key, fmt.Errorf("%w: it is not about %s: %w", buildcache.ErrFormat, hash, err))
+		return d, scan.Unreadable(key, fmt.Errorf("%w: it is not about %s: %w", buildcache.ErrFormat, hash, err))
 	}
 	if note := buildcache.SpecFileFormat.Note(f.Spec.Meta.Version); note != "" {
-		return d, unreadable(key, fmt.Errorf("%w: %s", buildcache.ErrFormat, note))
+		return d, scan.Unreadable(key, fmt.Errorf("%w: %s", buildcache.ErrFormat, note))
 	}
 	return rawDAG{f.Spec.Meta.Version, f.Spec.Nodes}, nil
 }
 
 // specText returns the JSON of a spec file, without its signature, or of the
 // spec blob that a manifest names.
-func (r *specReader) specText(ctx context.Context, file objectID) ([]byte, error) {
-	key := r.objects.key(file)
-	if r.objects.at(file).kind == SpecFile {
+func (r *specReader) specText(ctx context.Context, file listing.ID) ([]byte, error) {
+	key := r.Objects.Key(file)
+	if r.Objects.At(file).Kind == scan.SpecFile {
 		data, _, err := buildcache.ReadAll(ctx, r.store, key)
 		if err == nil && strings.HasSuffix(key, ".sig") {
 			block, _ := clearsign.Decode(data)
 			if block == nil {
-				return nil, unreadable(key, buildcache.ErrFormat)
+				return nil, scan.Unreadable(key, buildcache.ErrFormat)
 			}
 			data = block.Plaintext
 		}
 		return data, err
 	}
-	for _, b := range r.blobsNamed(file) {
-		if b := &r.blobs[b]; b.form&specBlob != 0 {
+	for _, b := range r.BlobsNamed(file) {
+		if b := &r.Blobs[b]; b.Form&scan.SpecBlob != 0 {
 			return r.unpacked(ctx, b)
 		}
 	}
-	return nil, unreadable(key, fmt.Errorf("%w: it names no spec", buildcache.ErrFormat))
+	return nil, scan.Unreadable(key, fmt.Errorf("%w: it names no spec", buildcache.ErrFormat))
 }
 
-func (r *specReader) unpacked(ctx context.Context, b *blob) ([]byte, error) {
-	key := b.key()
+func (r *specReader) unpacked(ctx context.Context, b *scan.NamedBlob) ([]byte, error) {
+	key := b.Key()
 	data, _, err := buildcache.ReadAll(ctx, r.store, key)
 	if err != nil {
 		return nil, err
 	}
-	if sha256.Sum256(data) != b.sum {
-		return nil, unreadable(key, buildcache.ErrChecksum)
+	if sha256.Sum256(data) != b.Sum {
+		return nil, scan.Unreadable(key, buildcache.ErrChecksum)
 	}
-	if b.form&zippedBlob == 0 {
+	if b.Form&scan.ZippedBlob == 0 {
 		return data, nil
 	}
 	z, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
-		return nil, unreadable(key, err)
+		return nil, scan.Unreadable(key, err)
 	}
 	text, err := io.ReadAll(z)
 	if err != nil {
-		return nil, unreadable(key, err)
+		return nil, scan.Unreadable(key, err)
 	}
 	return text, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // records returns an index's records by hash, compact, with what stands around
@@ -137,10 +138,10 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 	size.Need(t, size.All) // some seconds
 	for _, name := range bundled {
 		clean := loaded(t, name)
-		if f := janitor.Verify(scan(t, clean)); !f.Sound() {
+		if f := janitor.Verify(scanned(t, clean)); !f.Sound() {
 			t.Errorf("%s: %+v", name, f)
 		}
-		if f, err := janitor.VerifyDeep(t.Context(), clean, scan(t, clean), nil, janitor.ScanOptions{Parallel: 4}); err != nil || !f.Sound() || f.Checked < 30 {
+		if f, err := janitor.VerifyDeep(t.Context(), clean, scanned(t, clean), nil, scan.Options{Parallel: 4}); err != nil || !f.Sound() || f.Checked < 30 {
 			t.Errorf("%s: %+v, %v", name, f, err)
 		}
 		for key, data := range clean.contents() {
@@ -149,7 +150,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 			}
 			gone := clean.clone()
 			gone.remove(key)
-			if s, err := janitor.NewScan(t.Context(), gone, janitor.ScanOptions{}); err == nil && janitor.Verify(s).Sound() && len(janitor.Verify(s).Orphans) == 0 {
+			if s, err := scan.New(t.Context(), gone, scan.Options{}); err == nil && janitor.Verify(s).Sound() && len(janitor.Verify(s).Orphans) == 0 {
 				t.Errorf("%s: sound without %s", name, key)
 			}
 			if strings.HasSuffix(key, ".spec.json") {
@@ -159,11 +160,11 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 			bad := []byte(data)
 			bad[len(bad)/2] ^= 1
 			spoiled.set(key, bad, old)
-			s, err := janitor.NewScan(t.Context(), spoiled, janitor.ScanOptions{})
+			s, err := scan.New(t.Context(), spoiled, scan.Options{})
 			if err != nil {
 				continue
 			}
-			if f, err := janitor.VerifyDeep(t.Context(), spoiled, s, nil, janitor.ScanOptions{Parallel: 4}); err == nil && f.Sound() && name[3:] == "unsigned" {
+			if f, err := janitor.VerifyDeep(t.Context(), spoiled, s, nil, scan.Options{Parallel: 4}); err == nil && f.Sound() && name[3:] == "unsigned" {
 				t.Errorf("%s: sound with a flipped bit in %s", name, key)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/listing"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // A Report is the picture of a mirror: what takes the space. Blobs that
@@ -71,7 +73,7 @@ var ages = []age{
 
 // NewReport describes a mirror that was scanned, with so many of the biggest
 // specs. It lists what is our own, which a scan need not have.
-func NewReport(ctx context.Context, store buildcache.Store, s *Scan, biggest int, now time.Time) (Report, error) {
+func NewReport(ctx context.Context, store buildcache.Store, s *scan.Scan, biggest int, now time.Time) (Report, error) {
 	r := Report{Biggest: []SpecShare{}, Packages: []PackageShare{}, Unindexed: []string{}}
 	for o, err := range store.List(ctx, ".spacktainers/") {
 		if err != nil {
@@ -86,7 +88,7 @@ func NewReport(ctx context.Context, store buildcache.Store, s *Scan, biggest int
 	return r, nil
 }
 
-func (r *Report) specs(s *Scan, now time.Time) {
+func (r *Report) specs(s *scan.Scan, now time.Time) {
 	for _, a := range ages {
 		r.Ages = append(r.Ages, Share{Name: a.name})
 	}
@@ -123,15 +125,15 @@ func (r *Report) specs(s *Scan, now time.Time) {
 }
 
 // objects counts them by kind, and those that belong to nothing.
-func (r *Report) objects(s *Scan) {
-	kinds := map[Kind]*Share{}
-	for i := range objectID(s.objects.len()) {
-		o := Object{s.objects.get(i), s.objects.at(i).kind}
+func (r *Report) objects(s *scan.Scan) {
+	kinds := map[scan.Kind]*Share{}
+	for i := range listing.ID(s.Objects.Len()) {
+		o := scan.Object{Object: s.Objects.Get(i), Kind: s.Objects.At(i).Kind}
 		if kinds[o.Kind] == nil {
 			kinds[o.Kind] = &Share{Name: o.Kind.String()}
 		}
 		kinds[o.Kind].add(o.Object)
-		if part(o.Kind) {
+		if scan.IsPart(o.Kind) {
 			r.Totals.Objects++
 			r.Totals.Bytes += o.Size
 		}
@@ -149,7 +151,7 @@ func (r *Report) objects(s *Scan) {
 	r.Damaged = len(findings.Damage)
 }
 
-func shareOf(s *Spec) SpecShare {
+func shareOf(s *scan.Spec) SpecShare {
 	share := SpecShare{Spec: (&buildcache.Spec{Hash: s.Hash, Name: s.Name, Version: s.Version}).String(), Hash: s.Hash}
 	for _, o := range s.Objects {
 		share.Bytes += o.Size

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 func TestReport(t *testing.T) {
@@ -24,12 +25,12 @@ func TestReport(t *testing.T) {
 		w.m.set(janitor.Prefix+"runs/x/plan.json", []byte("{}"), old)
 		w.m.set("README", []byte("foreign"), old)
 
-		s := scan(t, w.m)
+		s := scanned(t, w.m)
 		r, err := janitor.NewReport(t.Context(), w.m, s, 2, now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", one)}}, bold); r.Totals != p.Before {
+		if p := plan(t, w.m, rootset.Roots{Locks: []rootset.Lock{w.lock("env", one)}}, bold); r.Totals != p.Before {
 			t.Errorf("got %+v, a plan says %+v", r.Totals, p.Before)
 		}
 		if len(r.Unindexed) != 1 || r.Own.Objects != 1 || r.Own.Bytes != 2 || r.Damaged != 0 || len(r.Biggest) != 2 || r.Biggest[0].Bytes < r.Biggest[1].Bytes {

@@ -12,6 +12,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // Two repositories prune one bucket on alternate nights for a year: each gets a
@@ -44,8 +45,8 @@ func TestTwoRepositoriesShareAMirrorForAYear(t *testing.T) {
 			}
 			j := s.janitor()
 			j.Repository, j.Policy.MaxFraction = r.name, 0.5
-			j.Roots = func(context.Context) (janitor.Roots, error) {
-				return janitor.Roots{Locks: []janitor.Lock{s.lock(r.name, r.live...)}}, nil
+			j.Roots = func(context.Context) (rootset.Roots, error) {
+				return rootset.Roots{Locks: []rootset.Lock{s.lock(r.name, r.live...)}}, nil
 			}
 			if night < 2 && len(r.live) == 0 {
 				continue
@@ -85,7 +86,7 @@ func TestARepositoryThatWasNotHeardOfHolds(t *testing.T) {
 		s.push(root, old)
 		s.push(d, old)
 		s.updateIndex(old)
-		s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+		s.roots.Locks = []rootset.Lock{s.lock("env", root)}
 		other := s.janitor()
 		other.Repository = "other"
 		if _, err := other.PublishRoots(t.Context()); err != nil {
@@ -124,9 +125,9 @@ func TestRootSetsKeepUntilTheyEnd(t *testing.T) {
 			s.push(n, old)
 		}
 		s.updateIndex(old)
-		s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+		s.roots.Locks = []rootset.Lock{s.lock("env", root)}
 		s.prune()
-		if _, err := s.janitor().Spare(t.Context(), []janitor.Pin{"app"}); err != nil {
+		if _, err := s.janitor().Spare(t.Context(), []rootset.Pin{"app"}); err != nil {
 			t.Fatal(err)
 		}
 		for range 8 { // 80 days
@@ -160,8 +161,8 @@ func TestRootSetsAreRemovedWhenTheyHaveEndedLongAgo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.m.set(janitor.RootsPrefix+"repositories/unreadable", []byte("{"), s.now())
-	there := func(name string) bool { return s.m.data(janitor.RootsPrefix+name) != nil }
+	s.m.set(rootset.Prefix+"repositories/unreadable", []byte("{"), s.now())
+	there := func(name string) bool { return s.m.data(rootset.Prefix+name) != nil }
 	began := s.now()
 	for _, step := range []struct {
 		days             int
@@ -202,7 +203,7 @@ func TestARootSetThatIsRefreshedIsNotRemoved(t *testing.T) {
 		return nil
 	}
 	s.prune()
-	if s.m.data(janitor.RootsPrefix+"repositories/other") == nil {
+	if s.m.data(rootset.Prefix+"repositories/other") == nil {
 		t.Error("a set was removed that somebody had just refreshed")
 	}
 }
@@ -221,14 +222,14 @@ func TestRootSetsThatCannotBeReadStopDeleting(t *testing.T) {
 		if tt.deletes {
 			at = at.Add(-3 * day)
 		}
-		s.m.set(janitor.RootsPrefix+tt.key, []byte(tt.text), at)
+		s.m.set(rootset.Prefix+tt.key, []byte(tt.text), at)
 		r := s.prune()
 		if s.installs(d) == tt.deletes || (r.Specs == 1) != tt.deletes {
 			t.Errorf("%s: got %+v", name, r)
 		}
 	}
 	s, _, d := condemnedStage(t, 3)
-	s.m.set(janitor.RootsPrefix+"repositories/big", bytes.Repeat([]byte(" "), 17<<20), s.now())
+	s.m.set(rootset.Prefix+"repositories/big", bytes.Repeat([]byte(" "), 17<<20), s.now())
 	if s.prune(); !s.installs(d) {
 		t.Error("a set that is too big did not count")
 	}
@@ -243,7 +244,7 @@ func TestWhatIsHeldGoesWithWhatNeedsIt(t *testing.T) {
 		s.push(root, old)
 		s.push(lib, old)
 		s.updateIndex(old)
-		s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+		s.roots.Locks = []rootset.Lock{s.lock("env", root)}
 		s.prune()
 		s.pass(3 * day)
 		s.push(app, s.now().Add(-3*day)) // with its time kept, as rsync does
@@ -280,7 +281,7 @@ func TestBothClocksMustSayThatItHasWaited(t *testing.T) {
 		s.push(root, old)
 		s.push(d, old)
 		s.updateIndex(old)
-		s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+		s.roots.Locks = []rootset.Lock{s.lock("env", root)}
 		s.prune()
 		jump := s.now().Add(7 * day)
 		for range 3 { // the first run notices the jump, the others count
@@ -308,7 +309,7 @@ func TestWhatWaitedBeforeAClockWasSetDoesNotCount(t *testing.T) {
 	s.push(root, old)
 	s.push(d, old)
 	s.updateIndex(old)
-	s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+	s.roots.Locks = []rootset.Lock{s.lock("env", root)}
 	s.prune()
 	start := s.now()
 	prune := func(passed time.Duration) {
@@ -364,7 +365,7 @@ func TestTheBrakeIsAskedOnce(t *testing.T) {
 		s.push(s.named(fmt.Sprint("d", i)), old)
 	}
 	s.updateIndex(old)
-	s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+	s.roots.Locks = []rootset.Lock{s.lock("env", root)}
 	run := func(raise float64) (janitor.Result, error) {
 		j := s.janitor()
 		j.Policy.MaxFraction, j.Policy.Raise = 0.5, raise

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // list collects what a plan yields.
@@ -27,7 +29,7 @@ func going(p *janitor.Plan) string {
 }
 
 // A shelf holds versions of one package and another that is a root.
-func shelf(t *testing.T, versions ...string) (*world, janitor.Roots) {
+func shelf(t *testing.T, versions ...string) (*world, rootset.Roots) {
 	w := newWorld(t, 11, 3)
 	root := w.add(0)
 	root.External, root.Name = nil, "root"
@@ -38,17 +40,17 @@ func shelf(t *testing.T, versions ...string) (*world, janitor.Roots) {
 		w.push(n, now.Add(-time.Duration(10*(i+1))*day))
 	}
 	w.updateIndex(old)
-	return w, janitor.Roots{Locks: []janitor.Lock{w.lock("env", root)}}
+	return w, rootset.Roots{Locks: []rootset.Lock{w.lock("env", root)}}
 }
 
 func TestRules(t *testing.T) {
 	w, roots := shelf(t, "1.9", "1.10", "1.10-rc1", "develop", "2.0")
 	pinned := roots
-	pinned.Pins = []janitor.Pin{"tool@1.9", "nothing"}
+	pinned.Pins = []rootset.Pin{"tool@1.9", "nothing"}
 	byHash := roots
-	byHash.Pins = []janitor.Pin{janitor.Pin(w.nodes[1].Hash), janitor.Pin("/" + w.nodes[2].Hash[:5]), janitor.Pin(w.nodes[3].Hash[:8])}
+	byHash.Pins = []rootset.Pin{rootset.Pin(w.nodes[1].Hash), rootset.Pin("/" + w.nodes[2].Hash[:5]), rootset.Pin(w.nodes[3].Hash[:8])}
 	for name, tt := range map[string]struct {
-		roots  janitor.Roots
+		roots  rootset.Roots
 		policy janitor.Policy
 		want   string
 	}{
@@ -62,8 +64,8 @@ func TestRules(t *testing.T) {
 		"stale":                   {roots, janitor.Policy{MaxAge: 300 * day, KeepLast: 1, Packages: janitor.Packages{"root": true}}, "tool@1.10 stale, tool@1.10-rc1 stale, tool@1.9 stale, tool@2.0 stale, tool@develop stale"},
 		"stale but within grace":  {roots, janitor.Policy{Grace: 45 * day, Packages: janitor.Packages{"root": true}}, "tool@2.0 stale"},
 		"a root is never stale":   {roots, janitor.Policy{MaxAge: 300 * day, Packages: janitor.Packages{"tool": true}}, ""},
-		"no roots":                {janitor.Roots{}, janitor.Policy{NoRoots: true, MaxAge: 45 * day}, "root@" + w.nodes[0].Version + " too old, tool@2.0 too old"},
-		"no roots but the newest": {janitor.Roots{}, janitor.Policy{NoRoots: true, MaxAge: 35 * day, KeepLast: 1}, "tool@2.0 too old"},
+		"no roots":                {rootset.Roots{}, janitor.Policy{NoRoots: true, MaxAge: 45 * day}, "root@" + w.nodes[0].Version + " too old, tool@2.0 too old"},
+		"no roots but the newest": {rootset.Roots{}, janitor.Policy{NoRoots: true, MaxAge: 35 * day, KeepLast: 1}, "tool@2.0 too old"},
 	} {
 		tt.policy.MaxFraction = 1
 		p := plan(t, w.m, tt.roots, tt.policy)
@@ -119,10 +121,10 @@ func TestPurge(t *testing.T) {
 			w.push(n, now)
 		}
 		w.updateIndex(now)
-		var roots janitor.Roots
+		var roots rootset.Roots
 		purge := func(u janitor.Purge) (*janitor.Plan, error) {
 			j := clean(w.m)
-			j.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
+			j.Roots = func(context.Context) (rootset.Roots, error) { return roots, nil }
 			p, err := j.PlanPurge(t.Context(), u)
 			made.Store(p, j)
 			return p, err
@@ -130,15 +132,15 @@ func TestPurge(t *testing.T) {
 		if _, err := purge(janitor.Purge{Pin: "lib"}); !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), "app@") {
 			t.Errorf("with a dependent: %v", err)
 		}
-		roots = janitor.Roots{Locks: []janitor.Lock{w.lock("env", app)}}
+		roots = rootset.Roots{Locks: []rootset.Lock{w.lock("env", app)}}
 		if _, err := purge(janitor.Purge{Pin: "lib", Dependents: true}); !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), "lock env needs") {
 			t.Errorf("what a root needs: %v", err)
 		}
-		roots = janitor.Roots{Pins: []janitor.Pin{"app"}}
+		roots = rootset.Roots{Pins: []rootset.Pin{"app"}}
 		if _, err := purge(janitor.Purge{Pin: "lib", Dependents: true}); !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), "pin app needs") {
 			t.Errorf("what a pin needs: %v", err)
 		}
-		roots = janitor.Roots{Unknown: []string{"the images of app cannot be read"}}
+		roots = rootset.Roots{Unknown: []string{"the images of app cannot be read"}}
 		if _, err := purge(janitor.Purge{Pin: "lib", Dependents: true}); !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), "images of app") {
 			t.Errorf("where it is not known what roots need: %v", err)
 		}
@@ -152,7 +154,7 @@ func TestPurge(t *testing.T) {
 		if got := v.installable; got[app.Hash] || got[lib.Hash] || !got[tool.Hash] {
 			t.Errorf("layout %d: got %v", layout, got)
 		}
-		roots = janitor.Roots{}
+		roots = rootset.Roots{}
 		if _, err := purge(janitor.Purge{Pin: "lib"}); !errors.Is(err, janitor.ErrNothingFor) {
 			t.Errorf("gone already: %v", err)
 		}
@@ -176,7 +178,7 @@ func TestBothLayoutsInOneMirror(t *testing.T) {
 	}
 	policy := bold
 	policy.DropBuild = true
-	p := plan(t, w.m, janitor.Roots{Locks: []janitor.Lock{w.lock("env", app)}}, policy)
+	p := plan(t, w.m, rootset.Roots{Locks: []rootset.Lock{w.lock("env", app)}}, policy)
 	if got, want := len(list(p.Deletions())), 2*(2+3); got != want { // two specs
 		t.Errorf("%d objects go, want %d: %v", got, want, list(p.Deletions()))
 	}
@@ -214,7 +216,7 @@ func TestViewsAreIndexesToo(t *testing.T) {
 		}
 		return key == view1 && hidden%2 == 0
 	}
-	if _, err := janitor.NewScan(t.Context(), m, janitor.ScanOptions{}); !errors.Is(err, janitor.ErrIncomplete) {
+	if _, err := scan.New(t.Context(), m, scan.Options{}); !errors.Is(err, scan.ErrIncomplete) {
 		t.Errorf("a view that was listed once only: %v", err)
 	}
 }
@@ -222,7 +224,7 @@ func TestViewsAreIndexesToo(t *testing.T) {
 func TestLayoutsFromTheFutureStopTheRun(t *testing.T) {
 	m := loaded(t, "v3-unsigned")
 	m.set("v4/manifests/spec/x.json", []byte("{}"), old)
-	if _, err := janitor.NewScan(t.Context(), m, janitor.ScanOptions{}); err == nil || !strings.Contains(err.Error(), "v4/") {
+	if _, err := scan.New(t.Context(), m, scan.Options{}); err == nil || !strings.Contains(err.Error(), "v4/") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -11,6 +11,11 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/lease"
+	"github.com/openbraininstitute/spacktainers/janitor/listing"
+	"github.com/openbraininstitute/spacktainers/janitor/room"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // A Result is what a run did.
@@ -45,11 +50,11 @@ func (j Janitor) Apply(ctx context.Context, p *Plan) (res Result, err error) {
 		return res, fmt.Errorf("plan %s: %w: %s", p.Run, ErrRefused, strings.TrimPrefix(p.Refused, ErrRefused.Error()+": "))
 	}
 	j = j.ready()
-	j.Scan.Known = p.look.scan.known // specs have the same numbers in both
+	j.Scan.Known = p.look.scan.Known // specs have the same numbers in both
 	j.prices = p.prices
-	err = j.leased(ctx, p.Run, func(ctx context.Context, l *lease) error {
+	err = j.leased(ctx, p.Run, func(ctx context.Context, l *lease.Lease) error {
 		r := &run{Janitor: j, lease: l, res: &res}
-		r.Scan.deleted = r.hasDeleted
+		r.Scan.Deleted = r.hasDeleted
 		return r.apply(ctx, p)
 	})
 	return res, err
@@ -58,19 +63,19 @@ func (j Janitor) Apply(ctx context.Context, p *Plan) (res Result, err error) {
 // A run applies one plan.
 type run struct {
 	Janitor
-	lease *lease
+	lease *lease.Lease
 	res   *Result
-	plan  *Plan // of the first look of this run
-	next  *room // as it is in the mirror
-	look  *look // the newest
+	plan  *Plan      // of the first look of this run
+	next  *room.Room // as it is in the mirror
+	look  *look      // the newest
 
-	going   index.Bits    // specs that are still to be deleted
-	needed  index.Bits    // what was live in any look
-	deleted index.Bits    // specs of which all spec files and manifests are deleted
-	objects index.Bits    // objects of plan.look that were deleted
-	late    map[id]string // deleted before it was seen that a push needs it, and what needs it
-	swapped time.Time     // when an index was changed, by our clock
-	handed  int           // steps that another process does
+	going   index.Bits        // specs that are still to be deleted
+	needed  index.Bits        // what was live in any look
+	deleted index.Bits        // specs of which all spec files and manifests are deleted
+	objects index.Bits        // objects of plan.look that were deleted
+	late    map[dag.ID]string // deleted before it was seen that a push needs it, and what needs it
+	swapped time.Time         // when an index was changed, by our clock
+	handed  int               // steps that another process does
 }
 
 func (r *run) apply(ctx context.Context, p *Plan) error {
@@ -103,7 +108,7 @@ func (r *run) apply(ctx context.Context, p *Plan) error {
 func (r *run) begin(ctx context.Context, p *Plan) (err error) {
 	l := p.look
 	if p.purge == nil && r.Repository != "" && len(l.roots.Locks) > 0 {
-		if err := r.lease.hold(ctx); err != nil {
+		if err := r.lease.Hold(ctx); err != nil {
 			return err
 		}
 		if _, err := r.publish(ctx, l.roots, l.scan); err != nil {
@@ -116,7 +121,7 @@ func (r *run) begin(ctx context.Context, p *Plan) (err error) {
 		}
 	}
 	r.look, r.Scan.Inventory = l, nil
-	room, err := readRoom(ctx, r.Store, r.Mirror, l.scan)
+	room, err := room.Read(ctx, r.Store, r.Mirror, l.scan)
 	if err != nil {
 		return err
 	}
@@ -124,10 +129,10 @@ func (r *run) begin(ctx context.Context, p *Plan) (err error) {
 		return err
 	}
 	r.plan.Run = p.Run
-	n := l.scan.dag.len()
+	n := l.scan.DAG.Len()
 	r.going = slices.Clone(r.plan.due)
 	r.needed, r.deleted = index.NewBits(n), index.NewBits(n)
-	r.objects = index.NewBits(l.scan.objects.len())
+	r.objects = index.NewBits(l.scan.Objects.Len())
 	return nil
 }
 
@@ -136,10 +141,10 @@ func (r *run) begin(ctx context.Context, p *Plan) (err error) {
 func (r *run) condemn(ctx context.Context) error {
 	p := r.plan
 	r.next, r.res.Condemned, r.res.Back = p.nextRoom(r.moment(), r.Mirror)
-	if err := r.lease.hold(ctx); err != nil {
+	if err := r.lease.Hold(ctx); err != nil {
 		return err
 	}
-	return r.next.write(ctx, r.Store, p.look.scan)
+	return r.next.Write(ctx, r.Store, p.look.scan)
 }
 
 // work changes what is not our own: it deletes what is due, and mends indexes.
@@ -186,15 +191,15 @@ func (r *run) second(ctx context.Context) error {
 	if r.Policy.EvenIfWritten {
 		return nil
 	}
-	s, now := r.look.scan, r.moment().store()
-	for i := range objectID(s.objects.len()) {
-		if now.Sub(s.objects.at(i).time()) < time.Hour {
-			return fmt.Errorf("%w: %s was written less than an hour ago, and nothing has waited: say --even-if-written if nobody writes, or let it wait", ErrRefused, s.objects.key(i))
+	s, now := r.look.scan, r.moment().StoreTime()
+	for i := range listing.ID(s.Objects.Len()) {
+		if now.Sub(s.Objects.At(i).Time()) < time.Hour {
+			return fmt.Errorf("%w: %s was written less than an hour ago, and nothing has waited: say --even-if-written if nobody writes, or let it wait", ErrRefused, s.Objects.Key(i))
 		}
 	}
 	sums := func(l *look) (all []string) {
-		for _, x := range l.scan.indexes {
-			all = append(all, x.object.Key+" "+x.sum)
+		for _, x := range l.scan.Indexes {
+			all = append(all, x.Object.Key+" "+x.Sum)
 		}
 		slices.Sort(all)
 		return all
@@ -236,7 +241,7 @@ func (r *run) readyToDelete(ctx context.Context) error {
 		if err := r.current(ctx); err != nil {
 			return err
 		}
-		if err := r.lease.hold(ctx); err != nil {
+		if err := r.lease.Hold(ctx); err != nil {
 			return err
 		}
 		if r.isCurrent() {
@@ -258,20 +263,20 @@ func (r *run) recheck() error {
 		m = p.needed()
 	}
 	s, first := r.look.scan, r.plan.look.scan
-	for at := range s.specs() {
-		if !first.present.Has(at) && !r.hasDeletedID(at) {
+	for at := range s.InCache() {
+		if !first.Present.Has(at) && !r.hasDeletedID(at) {
 			m.keep("new", at)
-		} else if r.going.Has(at) && !s.same(first, at) {
+		} else if r.going.Has(at) && !s.Same(first, at) {
 			m.keep("written since", at)
 		}
 	}
-	r.grow(s.dag.len())
+	r.grow(s.DAG.Len())
 	for at := range m.marked.All() {
 		r.needed.Set(at)
 	}
 	r.tooLate(s)
 	held := newMarks(s, buildcache.Runtime)
-	for at := range s.specs() {
+	for at := range s.InCache() {
 		if !r.going.Has(at) {
 			held.keep("stays", at)
 		}
@@ -288,20 +293,20 @@ func (r *run) recheck() error {
 }
 
 // tooLate notes what is deleted and what a push needs that is not complete.
-func (r *run) tooLate(s *Scan) {
+func (r *run) tooLate(s *scan.Scan) {
 	m := newMarks(s, buildcache.Runtime)
-	markPushes(m, r.Policy.Grace, r.moment().earlier())
+	markPushes(m, r.Policy.Grace, r.moment().Earlier())
 	for at := range r.deleted.All() {
-		if m.has(at) && m.from[at] != 0 && !s.present.Has(at) {
+		if m.has(at) && m.from[at] != 0 && !s.Present.Has(at) {
 			if r.late == nil {
-				r.late = map[id]string{}
+				r.late = map[dag.ID]string{}
 			}
-			r.late[at] = s.dag.text(m.from[at] - 1)
+			r.late[at] = s.DAG.Text(m.from[at] - 1)
 		}
 	}
 }
 
-func (r *run) stays(at id, m *marks) {
+func (r *run) stays(at dag.ID, m *marks) {
 	r.going.Clear(at)
 	if r.deleted.Has(at) {
 		return // too late: the look at the end tells what that does
@@ -314,7 +319,7 @@ func (r *run) stays(at id, m *marks) {
 			why += ": " + chain[0] + " needs it"
 		}
 	}
-	note := fmt.Sprintf("%s stays: %s", r.look.scan.dag.text(at), why)
+	note := fmt.Sprintf("%s stays: %s", r.look.scan.DAG.Text(at), why)
 	r.Log("%s", note)
 	r.res.Stayed = append(r.res.Stayed, note)
 }
@@ -332,8 +337,8 @@ func (r *run) hasDeleted(hash []byte) bool {
 	if r.plan == nil {
 		return false
 	}
-	at, ok := r.plan.look.scan.dag.lookupText(hash)
+	at, ok := r.plan.look.scan.DAG.LookupText(hash)
 	return ok && r.hasDeletedID(at)
 }
 
-func (r *run) hasDeletedID(at id) bool { return r.deleted.Has(at) }
+func (r *run) hasDeletedID(at dag.ID) bool { return r.deleted.Has(at) }

@@ -11,6 +11,9 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/room"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // prove checks a plan by other ways than those by which it was made: what is
@@ -18,27 +21,27 @@ import (
 func (p *Plan) prove() error {
 	s := p.look.scan
 	for i := range p.objects.All() {
-		if k := s.objects.at(i).kind; !part(k) {
-			return fmt.Errorf("%w: %s is never deleted", ErrUnproved, s.objects.key(i))
+		if k := s.Objects.At(i).Kind; !scan.IsPart(k) {
+			return fmt.Errorf("%w: %s is never deleted", ErrUnproved, s.Objects.Key(i))
 		}
 	}
-	for i, manifest := range s.manifests {
+	for i, manifest := range s.Manifests {
 		if p.objects.Has(manifest) {
 			continue
 		}
-		for _, b := range s.blobsOf.of(uint32(i)) {
-			if o := s.blobs[b].object; o != 0 && p.objects.Has(o-1) {
-				return fmt.Errorf("%w: %s stays and names %s", ErrUnproved, s.objects.key(manifest), s.objects.key(o-1))
+		for _, b := range s.BlobsOf.Of(uint32(i)) {
+			if o := s.Blobs[b].Object; o != 0 && p.objects.Has(o-1) {
+				return fmt.Errorf("%w: %s stays and names %s", ErrUnproved, s.Objects.Key(manifest), s.Objects.Key(o-1))
 			}
 		}
 	}
-	for at := range s.specs() {
+	for at := range s.InCache() {
 		if p.isDue(at) {
 			continue
 		}
-		for _, o := range s.own(at) {
+		for _, o := range s.Own(at) {
 			if p.objects.Has(o) {
-				return fmt.Errorf("%w: %s stays without %s", ErrUnproved, s.dag.text(at), s.objects.key(o))
+				return fmt.Errorf("%w: %s stays without %s", ErrUnproved, s.DAG.Text(at), s.Objects.Key(o))
 			}
 		}
 	}
@@ -50,11 +53,11 @@ func (r *run) prove() error { return nothingNeeds(r.look.scan, r.going.Has) }
 
 // nothingNeeds makes sure that no present spec that stays needs at run time what
 // goes.
-func nothingNeeds(s *Scan, goes func(id) bool) error {
-	seen := index.NewBits(s.dag.len())
-	type step struct{ at, by id }
+func nothingNeeds(s *scan.Scan, goes func(dag.ID) bool) error {
+	seen := index.NewBits(s.DAG.Len())
+	type step struct{ at, by dag.ID }
 	var stack []step
-	for at := range s.specs() {
+	for at := range s.InCache() {
 		if goes(at) || seen.Has(at) {
 			continue
 		}
@@ -63,12 +66,12 @@ func nothingNeeds(s *Scan, goes func(id) bool) error {
 		for len(stack) > 0 {
 			last := stack[len(stack)-1]
 			stack = stack[:len(stack)-1]
-			for to, t := range s.dag.edges(last.at) {
-				if t&(buildcache.Runtime|splice) == 0 || seen.Has(to) {
+			for to, t := range s.DAG.Edges(last.at) {
+				if t&(buildcache.Runtime|dag.Splice) == 0 || seen.Has(to) {
 					continue
 				}
 				if goes(to) {
-					return fmt.Errorf("%w: %s goes, and %s needs it", ErrUnproved, s.dag.text(to), s.dag.text(last.by))
+					return fmt.Errorf("%w: %s goes, and %s needs it", ErrUnproved, s.DAG.Text(to), s.DAG.Text(last.by))
 				}
 				seen.Set(to)
 				stack = append(stack, step{to, at})
@@ -129,23 +132,23 @@ type hole struct {
 
 func (r *run) holes(ctx context.Context) (holes []hole, err error) {
 	s, first := r.look.scan, r.plan.look.scan
-	gone := func(by string, at id) {
-		if !r.plan.due.Has(at) || s.present.Has(at) {
+	gone := func(by string, at dag.ID) {
+		if !r.plan.due.Has(at) || s.Present.Has(at) {
 			return
 		}
-		h := hole{text: by + " needs " + s.dag.text(at)}
-		for _, o := range first.all(at) {
-			h.keys = append(h.keys, first.objects.key(o))
+		h := hole{text: by + " needs " + s.DAG.Text(at)}
+		for _, o := range first.All(at) {
+			h.keys = append(h.keys, first.Objects.Key(o))
 		}
 		holes = append(holes, h)
 	}
 	for at, by := range r.late {
 		gone(by, at)
 	}
-	for at := range s.specs() {
-		for to, types := range s.dag.edges(at) {
-			if types&(buildcache.Runtime|splice) != 0 {
-				gone(s.dag.text(at), to)
+	for at := range s.InCache() {
+		for to, types := range s.DAG.Edges(at) {
+			if types&(buildcache.Runtime|dag.Splice) != 0 {
+				gone(s.DAG.Text(at), to)
 			}
 		}
 	}
@@ -157,27 +160,27 @@ func (r *run) holes(ctx context.Context) (holes []hole, err error) {
 		return err
 	}
 	deleted := map[string]bool{} // blobs, by checksum
-	tarballs := map[id]string{}
+	tarballs := map[dag.ID]string{}
 	for i := range r.plan.objects.All() {
-		switch o := first.objects.at(i); o.kind {
-		case Blob:
-			deleted[strings.TrimPrefix(first.objects.key(i), blobsPrefix)[3:]] = true
-		case Tarball:
-			tarballs[o.of-1] = first.objects.key(i)
+		switch o := first.Objects.At(i); o.Kind {
+		case scan.Blob:
+			deleted[strings.TrimPrefix(first.Objects.Key(i), scan.BlobsPrefix)[3:]] = true
+		case scan.Tarball:
+			tarballs[o.Of-1] = first.Objects.Key(i)
 		}
 	}
-	for i, manifest := range s.manifests {
-		for _, b := range s.blobsOf.of(uint32(i)) {
-			if sum := hex.EncodeToString(s.blobs[b].sum[:]); deleted[sum] {
-				if err := missing(s.objects.key(manifest), s.blobs[b].key()); err != nil {
+	for i, manifest := range s.Manifests {
+		for _, b := range s.BlobsOf.Of(uint32(i)) {
+			if sum := hex.EncodeToString(s.Blobs[b].Sum[:]); deleted[sum] {
+				if err := missing(s.Objects.Key(manifest), s.Blobs[b].Key()); err != nil {
 					return nil, err
 				}
 			}
 		}
 	}
 	for at, key := range tarballs {
-		if s.hasFile(at) {
-			if err := missing(s.dag.text(at), key); err != nil {
+		if s.HasFile(at) {
+			if err := missing(s.DAG.Text(at), key); err != nil {
 				return nil, err
 			}
 		}
@@ -189,25 +192,25 @@ func (r *run) holes(ctx context.Context) (holes []hole, err error) {
 func (r *run) bury(ctx context.Context) error {
 	s := r.look.scan
 	for at := range r.plan.due.All() {
-		if e := r.next.spec(at); !s.present.Has(at) {
-			r.next.tombs = append(r.next.tombs, tomb{s.dag.hash(at), r.next.head.Generation, e.taken})
-			if int(at) < len(r.next.specs) {
-				r.next.specs[at] = entry{}
+		if e := r.next.Spec(at); !s.Present.Has(at) {
+			r.next.Tombs = append(r.next.Tombs, room.Tomb{Hash: s.DAG.Hash(at), Run: r.next.Head.Generation, Taken: e.Taken})
+			if int(at) < len(r.next.Specs) {
+				r.next.Specs[at] = room.Entry{}
 			}
 		}
 	}
-	var left loneEntries
+	var left room.LoneEntries
 	i := 0
-	for keys := r.next.lone.keys.cursor(); keys.next(); i++ {
-		if n, ok := r.plan.look.scan.objects.find(string(keys.key)); !ok || !r.objects.Has(n) {
-			left.add(keys.key, r.next.lone.list[i])
+	for keys := r.next.Lone.Keys.Cursor(); keys.Next(); i++ {
+		if n, ok := r.plan.look.scan.Objects.Find(string(keys.Key)); !ok || !r.objects.Has(n) {
+			left.Add(keys.Key, r.next.Lone.List[i])
 		}
 	}
-	r.next.lone = left
-	if err := r.lease.hold(ctx); err != nil {
+	r.next.Lone = left
+	if err := r.lease.Hold(ctx); err != nil {
 		return err
 	}
-	return r.next.write(ctx, r.Store, s)
+	return r.next.Write(ctx, r.Store, s)
 }
 
 // A versioned store may keep what is deleted from it.

@@ -13,12 +13,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/listing"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // deleteLone deletes objects that belong to no spec. That changes no index.
 func (r *run) deleteLone(ctx context.Context) error {
 	p := r.plan
-	var lone []objectID
+	var lone []listing.ID
 	for i := range p.objects.All() {
 		if p.lone.Has(i) {
 			lone = append(lone, i)
@@ -27,7 +30,7 @@ func (r *run) deleteLone(ctx context.Context) error {
 	if len(lone) == 0 {
 		return nil
 	}
-	_, err := r.delete(ctx, "delete lone tarballs and blobs", func() []objectID { return r.unclaimed(lone) })
+	_, err := r.delete(ctx, "delete lone tarballs and blobs", func() []listing.ID { return r.unclaimed(lone) })
 	return err
 }
 
@@ -39,10 +42,10 @@ func (r *run) deleteSpecs(ctx context.Context) error {
 	}
 	waves := r.waves()
 	for _, wave := range waves {
-		failed, err := r.delete(ctx, "delete spec files and manifests", func() (files []objectID) {
+		failed, err := r.delete(ctx, "delete spec files and manifests", func() (files []listing.ID) {
 			for _, at := range wave {
 				if r.going.Has(at) {
-					files = append(files, r.plan.look.scan.described(at)...)
+					files = append(files, r.plan.look.scan.Described(at)...)
 				}
 			}
 			return files
@@ -50,10 +53,10 @@ func (r *run) deleteSpecs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		stuck := map[id]bool{}
+		stuck := map[dag.ID]bool{}
 		for key := range failed {
 			if hash, ok := buildcache.KeyHash(key); ok {
-				if at, ok := r.plan.look.scan.dag.lookup(hash); ok {
+				if at, ok := r.plan.look.scan.DAG.Lookup(hash); ok {
 					stuck[at] = true
 				}
 			}
@@ -72,7 +75,7 @@ func (r *run) deleteSpecs(ctx context.Context) error {
 }
 
 // unstick keeps what could not be deleted, with all that it needs.
-func (r *run) unstick(stuck map[id]bool) {
+func (r *run) unstick(stuck map[dag.ID]bool) {
 	m := newMarks(r.plan.look.scan, buildcache.Runtime)
 	m.keep("it could not be deleted", slices.Collect(maps.Keys(stuck))...)
 	for at := range r.going.All() {
@@ -84,17 +87,17 @@ func (r *run) unstick(stuck map[id]bool) {
 
 // waves sorts what goes: each wave is needed by none of the ones behind it.
 // What is part of a circle is in none, and stays.
-func (r *run) waves() (waves [][]id) {
-	d := r.plan.look.scan.dag
-	needs := make([]uint32, d.len()) // by how many that go
+func (r *run) waves() (waves [][]dag.ID) {
+	d := r.plan.look.scan.DAG
+	needs := make([]uint32, d.Len()) // by how many that go
 	for at := range r.going.All() {
-		for to, types := range d.edges(at) {
-			if types&(buildcache.Runtime|splice) != 0 && r.going.Has(to) {
+		for to, types := range d.Edges(at) {
+			if types&(buildcache.Runtime|dag.Splice) != 0 && r.going.Has(to) {
 				needs[to]++
 			}
 		}
 	}
-	var wave []id
+	var wave []dag.ID
 	for at := range r.going.All() {
 		if needs[at] == 0 {
 			wave = append(wave, at)
@@ -102,10 +105,10 @@ func (r *run) waves() (waves [][]id) {
 	}
 	for len(wave) > 0 {
 		waves = append(waves, wave)
-		var then []id
+		var then []dag.ID
 		for _, at := range wave {
-			for to, types := range d.edges(at) {
-				if types&(buildcache.Runtime|splice) == 0 || !r.going.Has(to) {
+			for to, types := range d.Edges(at) {
+				if types&(buildcache.Runtime|dag.Splice) == 0 || !r.going.Has(to) {
 					continue
 				}
 				if needs[to]--; needs[to] == 0 {
@@ -128,36 +131,36 @@ func (r *run) deleteRest(ctx context.Context) error {
 		return err
 	}
 	p := r.plan
-	var rest []objectID
+	var rest []listing.ID
 	for i := range p.objects.All() {
-		o := p.look.scan.objects.at(i)
-		if (o.kind == Blob || o.kind == Tarball) && !p.lone.Has(i) {
+		o := p.look.scan.Objects.At(i)
+		if (o.Kind == scan.Blob || o.Kind == scan.Tarball) && !p.lone.Has(i) {
 			rest = append(rest, i)
 		}
 	}
-	_, err := r.delete(ctx, "delete tarballs and blobs", func() []objectID { return r.unclaimed(rest) })
+	_, err := r.delete(ctx, "delete tarballs and blobs", func() []listing.ID { return r.unclaimed(rest) })
 	return err
 }
 
 // unclaimed returns those tarballs and blobs of the first look that are as they
 // were, and that nothing refers to in the newest one.
-func (r *run) unclaimed(objects []objectID) (all []objectID) {
+func (r *run) unclaimed(objects []listing.ID) (all []listing.ID) {
 	first, s := r.plan.look.scan, r.look.scan
-	used := s.usedBlobs(func(manifest objectID) bool {
-		of := s.objects.at(manifest).of
+	used := s.UsedBlobs(func(manifest listing.ID) bool {
+		of := s.Objects.At(manifest).Of
 		return r.HandOver != nil && of != 0 && r.deleted.Has(of-1)
 	})
 	for _, i := range objects {
-		o := first.objects.get(i)
-		n, ok := s.objects.find(o.Key)
-		if !ok || s.objects.get(n) != o {
+		o := first.Objects.Get(i)
+		n, ok := s.Objects.Find(o.Key)
+		if !ok || s.Objects.Get(n) != o {
 			continue
 		}
-		now := s.objects.at(n)
+		now := s.Objects.At(n)
 		switch {
-		case now.kind == Blob && now.of != 0 && used.Has(now.of-1):
-		case now.kind == Tarball && !r.deleted.Has(now.of-1) && (s.owned(n) || r.needed.Has(now.of-1)):
-		case now.kind == Tarball && r.deleted.Has(now.of-1) && s.owned(n) && r.HandOver == nil:
+		case now.Kind == scan.Blob && now.Of != 0 && used.Has(now.Of-1):
+		case now.Kind == scan.Tarball && !r.deleted.Has(now.Of-1) && (s.Owned(n) || r.needed.Has(now.Of-1)):
+		case now.Kind == scan.Tarball && r.deleted.Has(now.Of-1) && s.Owned(n) && r.HandOver == nil:
 		default:
 			all = append(all, i)
 		}
@@ -174,7 +177,7 @@ const (
 // delete deletes objects of the first look and returns those that were not,
 // each tried a few times. objects is asked again when the look was repeated.
 // The error means that the run cannot go on.
-func (r *run) delete(ctx context.Context, what string, objects func() []objectID) (map[string]string, error) {
+func (r *run) delete(ctx context.Context, what string, objects func() []listing.ID) (map[string]string, error) {
 	if err := r.current(ctx); err != nil {
 		return nil, err
 	}
@@ -187,7 +190,7 @@ func (r *run) delete(ctx context.Context, what string, objects func() []objectID
 	r.Log("%s: %d", what, len(list))
 	if r.HandOver != nil {
 		r.handed++
-		return failed, r.HandOver(r.handed, slices.Collect(s.keys(list)))
+		return failed, r.HandOver(r.handed, slices.Collect(s.Keys(list)))
 	}
 	left := list
 	for try := 1; len(left) > 0 && try <= retries; try++ {
@@ -200,7 +203,7 @@ func (r *run) delete(ctx context.Context, what string, objects func() []objectID
 		if err := r.deleteOnce(ctx, left, failed, objects); err != nil {
 			return nil, err
 		}
-		left = slices.DeleteFunc(slices.Clone(left), func(o objectID) bool { _, bad := failed[s.objects.key(o)]; return !bad })
+		left = slices.DeleteFunc(slices.Clone(left), func(o listing.ID) bool { _, bad := failed[s.Objects.Key(o)]; return !bad })
 	}
 	for key, why := range failed {
 		if r.res.Failed == nil {
@@ -213,31 +216,31 @@ func (r *run) delete(ctx context.Context, what string, objects func() []objectID
 
 // deleteOnce tries to delete objects, batch by batch, and notes what failed.
 // Before each batch the lease and the age of the look are checked.
-func (r *run) deleteOnce(ctx context.Context, objects []objectID, failed map[string]string, ask func() []objectID) error {
+func (r *run) deleteOnce(ctx context.Context, objects []listing.ID, failed map[string]string, ask func() []listing.ID) error {
 	s := r.plan.look.scan
 	all := len(objects)
 	for len(objects) > 0 {
-		r.Scan.watch("deleted objects", all-len(objects), all)
+		r.Scan.Tell("deleted objects", all-len(objects), all)
 		look := r.look
 		if err := r.readyToDelete(ctx); err != nil {
 			return err
 		}
 		if r.look != look { // another look: what it keeps is left out
-			may := map[objectID]bool{}
+			may := map[listing.ID]bool{}
 			for _, o := range ask() {
 				may[o] = true
 			}
-			objects = slices.DeleteFunc(slices.Clone(objects), func(o objectID) bool { return !may[o] })
+			objects = slices.DeleteFunc(slices.Clone(objects), func(o listing.ID) bool { return !may[o] })
 		}
 		n := min(len(objects), batch*batches)
 		if err := r.deleteBatches(ctx, objects[:n], failed); err != nil {
 			return err
 		}
 		for _, o := range objects[:n] {
-			if _, bad := failed[s.objects.key(o)]; !bad && !r.objects.Has(o) {
+			if _, bad := failed[s.Objects.Key(o)]; !bad && !r.objects.Has(o) {
 				r.objects.Set(o)
 				r.res.Objects++
-				r.res.Bytes += s.objects.at(o).size
+				r.res.Bytes += s.Objects.At(o).Size
 			}
 		}
 		objects = objects[n:]
@@ -245,14 +248,14 @@ func (r *run) deleteOnce(ctx context.Context, objects []objectID, failed map[str
 	return nil
 }
 
-func (r *run) deleteBatches(ctx context.Context, objects []objectID, failed map[string]string) error {
-	ctx, cancel := r.lease.bound(ctx)
+func (r *run) deleteBatches(ctx context.Context, objects []listing.ID, failed map[string]string) error {
+	ctx, cancel := r.lease.Bound(ctx)
 	defer cancel()
 	var mu sync.Mutex
 	var group errgroup.Group
 	for chunk := range slices.Chunk(objects, batch) {
 		group.Go(func() error {
-			keys := slices.Collect(r.plan.look.scan.keys(chunk))
+			keys := slices.Collect(r.plan.look.scan.Keys(chunk))
 			err := r.Store.Delete(ctx, keys)
 			mu.Lock()
 			defer mu.Unlock()
@@ -281,8 +284,8 @@ func (r *run) handSpecs() error {
 	var keys []string
 	s := r.plan.look.scan
 	for at := range r.going.All() {
-		for _, o := range s.described(at) {
-			keys = append(keys, s.objects.key(o))
+		for _, o := range s.Described(at) {
+			keys = append(keys, s.Objects.Key(o))
 		}
 		r.deleted.Set(at)
 	}

@@ -11,6 +11,10 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/lease"
+	"github.com/openbraininstitute/spacktainers/janitor/listing"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // unindex takes what goes out of all indexes, waits until clients have
@@ -29,7 +33,7 @@ func (r *run) unindex(ctx context.Context) error {
 			r.swapped = r.Now()
 			if r.going.Count() > 0 && r.Settle > 0 {
 				r.Log("waiting %s until no client uses the index of before", r.Settle)
-				if err := r.lease.pause(ctx, r.Settle); err != nil {
+				if err := r.lease.Pause(ctx, r.Settle); err != nil {
 					return err
 				}
 			}
@@ -51,9 +55,9 @@ func (r *run) unindex(ctx context.Context) error {
 
 // named reports whether an index has specs that go as cached.
 func (r *run) named() bool {
-	for _, x := range r.look.scan.indexes {
-		for at := range x.cached.All() {
-			if r.going.Has(at) || r.deleted.Has(at) && x.dangling.Has(at) {
+	for _, x := range r.look.scan.Indexes {
+		for at := range x.Cached.All() {
+			if r.going.Has(at) || r.deleted.Has(at) && x.Dangling.Has(at) {
 				return true
 			}
 		}
@@ -65,14 +69,14 @@ func (r *run) named() bool {
 // indexes.
 func (r *run) swapAll(ctx context.Context) (wrote bool, err error) {
 	var keys []string
-	for _, x := range r.look.scan.indexes {
-		if !slices.Contains(keys, x.object.Key) {
-			keys = append(keys, x.object.Key)
+	for _, x := range r.look.scan.Indexes {
+		if !slices.Contains(keys, x.Object.Key) {
+			keys = append(keys, x.Object.Key)
 		}
 	}
 	wrong := r.wrongEntries()
 	for _, key := range keys {
-		goes := func(x *cacheIndex, at id) bool { return r.going.Has(at) || wrong(x, at) }
+		goes := func(x *scan.Index, at dag.ID) bool { return r.going.Has(at) || wrong(x, at) }
 		w, err := r.swap(ctx, r.lease, key, r.drop(goes))
 		wrote = wrote || w
 		if err != nil {
@@ -85,46 +89,46 @@ func (r *run) swapAll(ctx context.Context) (wrote bool, err error) {
 // wrongEntries tells the entries of which the last look has found nothing, and
 // which may be taken out: those of what this run has deleted, and all where the
 // plan mends indexes.
-func (r *run) wrongEntries() func(*cacheIndex, id) bool {
+func (r *run) wrongEntries() func(*scan.Index, dag.ID) bool {
 	mend := r.plan != nil && len(r.plan.Mend) > 0
 	dangling := map[string]index.Bits{}
-	for _, x := range r.look.scan.indexes {
-		dangling[x.sum] = x.dangling
+	for _, x := range r.look.scan.Indexes {
+		dangling[x.Sum] = x.Dangling
 	}
-	return func(x *cacheIndex, at id) bool {
-		return dangling[x.sum].Has(at) && (mend || r.deleted.Has(at))
+	return func(x *scan.Index, at dag.ID) bool {
+		return dangling[x.Sum].Has(at) && (mend || r.deleted.Has(at))
 	}
 }
 
 // entriesBack returns the specs, by index, whose entries the room says were
 // taken out, and that are present and do not go: a run was killed, they are
 // needed after all, or they were pushed again under their old index.
-func (r *run) entriesBack() map[string]map[id]bool {
+func (r *run) entriesBack() map[string]map[dag.ID]bool {
 	s := r.look.scan
-	back := map[string]map[id]bool{}
-	add := func(at id, taken uint16) {
-		if !s.present.Has(at) || r.going.Has(at) || r.HandOver != nil && r.deleted.Has(at) { // what was handed over is present until then
+	back := map[string]map[dag.ID]bool{}
+	add := func(at dag.ID, taken uint16) {
+		if !s.Present.Has(at) || r.going.Has(at) || r.HandOver != nil && r.deleted.Has(at) { // what was handed over is present until then
 			return
 		}
-		for _, key := range r.next.takenFrom(taken) {
-			for _, x := range s.indexes {
-				if x.object.Key == key && !s.cachedBy(key, at) {
+		for _, key := range r.next.TakenFrom(taken) {
+			for _, x := range s.Indexes {
+				if x.Object.Key == key && !s.CachedBy(key, at) {
 					if back[key] == nil {
-						back[key] = map[id]bool{}
+						back[key] = map[dag.ID]bool{}
 					}
 					back[key][at] = true
 				}
 			}
 		}
 	}
-	for at, e := range r.next.specs {
-		if e.taken != 0 {
-			add(id(at), e.taken)
+	for at, e := range r.next.Specs {
+		if e.Taken != 0 {
+			add(dag.ID(at), e.Taken)
 		}
 	}
-	for _, t := range r.next.tombs {
-		if at, ok := s.dag.lookup(t.hash); ok && t.taken != 0 {
-			add(at, t.taken)
+	for _, t := range r.next.Tombs {
+		if at, ok := s.DAG.Lookup(t.Hash); ok && t.Taken != 0 {
+			add(at, t.Taken)
 		}
 	}
 	return back
@@ -166,18 +170,18 @@ func (r *run) restored(ctx context.Context) error {
 
 // putBackInto writes entries for specs into an index, as their spec files have
 // them.
-func (r *run) putBackInto(ctx context.Context, key string, specs map[id]bool) (wrote bool, err error) {
+func (r *run) putBackInto(ctx context.Context, key string, specs map[dag.ID]bool) (wrote bool, err error) {
 	s := r.look.scan
 	layout := 2
-	if key != indexV2 {
+	if key != scan.IndexV2 {
 		layout = 3
 	}
-	var files []objectID
+	var files []listing.ID
 	hashes := map[buildcache.Hash]bool{}
 	for _, at := range slices.Sorted(maps.Keys(specs)) {
-		if file, ok := s.file(at, layout); ok && s.whole(at, layout) {
+		if file, ok := s.SpecFile(at, layout); ok && s.Whole(at, layout) {
 			files = append(files, file)
-			hashes[s.dag.hash(at)] = true
+			hashes[s.DAG.Hash(at)] = true
 		}
 	}
 	if len(files) == 0 {
@@ -193,8 +197,8 @@ func (r *run) putBackInto(ctx context.Context, key string, specs map[id]bool) (w
 	}()
 	r.Log("%s: %d entries come back", key, len(files))
 	wrong := r.wrongEntries()
-	return r.swap(ctx, r.lease, key, func(ctx context.Context, x *cacheIndex) (*text, error) {
-		version := x.graph.Version()
+	return r.swap(ctx, r.lease, key, func(ctx context.Context, x *scan.Index) (*text, error) {
+		version := x.Graph.Version()
 		if texts[version] == nil {
 			t, err := sc.textOf(ctx, version, files)
 			if err != nil {
@@ -208,7 +212,7 @@ func (r *run) putBackInto(ctx context.Context, key string, specs map[id]bool) (w
 		}
 		defer was.Close()
 		return was.withBack(texts[version], func(h buildcache.Hash, had bool) bool {
-			at, ok := s.dag.lookup(h)
+			at, ok := s.DAG.Lookup(h)
 			return hashes[h] || had && !(ok && wrong(x, at))
 		})
 	})
@@ -219,18 +223,18 @@ const tries = 8
 
 // A change makes the text that shall take an index's place, from the one that
 // it had until now; nil is that there is nothing to change.
-type change func(ctx context.Context, x *cacheIndex) (*text, error)
+type change func(ctx context.Context, x *scan.Index) (*text, error)
 
 // swap puts changed indexes in place of those that an object holds or names
 // now. If another process was faster, it reads theirs and changes that. It
 // reports whether anything was written.
-func (j *Janitor) swap(ctx context.Context, l *lease, key string, change change) (wrote bool, err error) {
+func (j *Janitor) swap(ctx context.Context, l *lease.Lease, key string, change change) (wrote bool, err error) {
 	for try := 0; ; try++ {
-		group, err := readIndexNow(ctx, j.Store, j.Scan, key)
+		group, err := scan.ReadIndex(ctx, j.Store, j.Scan, key)
 		if err != nil {
 			return false, fmt.Errorf("index: %w", err)
 		}
-		if err := l.hold(ctx); err != nil {
+		if err := l.Hold(ctx); err != nil {
 			return false, err
 		}
 		w, err := j.swapOnce(ctx, l, group, change)
@@ -241,7 +245,7 @@ func (j *Janitor) swap(ctx context.Context, l *lease, key string, change change)
 	}
 }
 
-func (j *Janitor) swapOnce(ctx context.Context, l *lease, group []*cacheIndex, change change) (wrote bool, err error) {
+func (j *Janitor) swapOnce(ctx context.Context, l *lease.Lease, group []*scan.Index, change change) (wrote bool, err error) {
 	texts := make([]*text, len(group))
 	defer func() {
 		for _, t := range texts {
@@ -254,7 +258,7 @@ func (j *Janitor) swapOnce(ctx context.Context, l *lease, group []*cacheIndex, c
 		if texts[i], err = change(ctx, x); err != nil {
 			return false, err
 		}
-		if t := texts[i]; t != nil && t.sum == x.sum {
+		if t := texts[i]; t != nil && t.sum == x.Sum {
 			t.Close()
 			texts[i] = nil
 		}
@@ -262,17 +266,17 @@ func (j *Janitor) swapOnce(ctx context.Context, l *lease, group []*cacheIndex, c
 	first := group[0]
 	switch {
 	case !slices.ContainsFunc(texts, func(t *text) bool { return t != nil }):
-		if first.layout == 2 && first.stale {
-			return true, putHash(ctx, j.Store, first.sum)
+		if first.Layout == 2 && first.Stale {
+			return true, putHash(ctx, j.Store, first.Sum)
 		}
 		return false, nil
-	case first.layout == 2:
-		if err := l.hold(ctx); err != nil { // making the text takes its time
+	case first.Layout == 2:
+		if err := l.Hold(ctx); err != nil { // making the text takes its time
 			return false, err
 		}
-		ctx, cancel := l.bound(ctx)
+		ctx, cancel := l.Bound(ctx)
 		defer cancel()
-		return true, putV2(ctx, j.Store, texts[0], buildcache.Condition{IfMatch: first.object.ETag})
+		return true, putV2(ctx, j.Store, texts[0], buildcache.Condition{IfMatch: first.Object.ETag})
 	}
 	return true, putV3(ctx, j.Store, l, group, texts)
 }
@@ -281,16 +285,16 @@ func (j *Janitor) swapOnce(ctx context.Context, l *lease, group []*cacheIndex, c
 // keep what they have, and the next run mends it.
 func putV2(ctx context.Context, store Store, t *text, cond buildcache.Condition) error {
 	opts := buildcache.PutOptions{ContentType: "application/json", CacheControl: "no-cache", Condition: cond}
-	if _, err := store.Put(ctx, indexV2, t, t.graph.Size(), opts); err != nil {
-		return fmt.Errorf("write %s: %w", indexV2, err)
+	if _, err := store.Put(ctx, scan.IndexV2, t, t.graph.Size(), opts); err != nil {
+		return fmt.Errorf("write %s: %w", scan.IndexV2, err)
 	}
 	return putHash(ctx, store, t.sum)
 }
 
 func putHash(ctx context.Context, store Store, sum string) error {
 	opts := buildcache.PutOptions{ContentType: "text/plain", CacheControl: "no-cache"}
-	if _, err := store.Put(ctx, indexHashV2, strings.NewReader(sum), int64(len(sum)), opts); err != nil {
-		return fmt.Errorf("write %s: %w", indexHashV2, err)
+	if _, err := store.Put(ctx, scan.IndexHashV2, strings.NewReader(sum), int64(len(sum)), opts); err != nil {
+		return fmt.Errorf("write %s: %w", scan.IndexHashV2, err)
 	}
 	return nil
 }
@@ -298,25 +302,25 @@ func putHash(ctx context.Context, store Store, sum string) error {
 // putV3 writes the blobs, then the manifest that names them. Those that it
 // named stay for readers who have read the manifest already: they become lone
 // blobs, and wait like any other.
-func putV3(ctx context.Context, store Store, l *lease, group []*cacheIndex, texts []*text) error {
-	names := slices.Clone(group[0].names)
+func putV3(ctx context.Context, store Store, l *lease.Lease, group []*scan.Index, texts []*text) error {
+	names := slices.Clone(group[0].Names)
 	for i, t := range texts {
 		if t == nil {
 			continue
 		}
-		n := group[i].blob
+		n := group[i].Blob
 		n.Size, n.Checksum = t.graph.Size(), t.sum
 		if err := putBlob(ctx, store, n, t); err != nil {
 			return err
 		}
-		names[slices.Index(names, group[i].blob)] = n
+		names[slices.Index(names, group[i].Blob)] = n
 	}
-	if err := l.hold(ctx); err != nil { // as does uploading it
+	if err := l.Hold(ctx); err != nil { // as does uploading it
 		return err
 	}
-	ctx, cancel := l.bound(ctx)
+	ctx, cancel := l.Bound(ctx)
 	defer cancel()
-	return putManifest(ctx, store, group[0].object.Key, names, buildcache.Condition{IfMatch: group[0].object.ETag})
+	return putManifest(ctx, store, group[0].Object.Key, names, buildcache.Condition{IfMatch: group[0].Object.ETag})
 }
 
 func putBlob(ctx context.Context, store Store, b buildcache.Blob, t *text) error {
@@ -335,15 +339,15 @@ func putManifest(ctx context.Context, store Store, key string, blobs []buildcach
 }
 
 // drop is the change that takes specs out of an index.
-func (j *Janitor) drop(goes func(*cacheIndex, id) bool) change {
-	return func(ctx context.Context, x *cacheIndex) (*text, error) {
-		keep := index.NewBits(x.graph.Len())
-		for _, i := range x.graph.Entries() {
-			if x.graph.InCache(i) && !goes(x, x.id(i)) {
+func (j *Janitor) drop(goes func(*scan.Index, dag.ID) bool) change {
+	return func(ctx context.Context, x *scan.Index) (*text, error) {
+		keep := index.NewBits(x.Graph.Len())
+		for _, i := range x.Graph.Entries() {
+			if x.Graph.InCache(i) && !goes(x, x.ID(i)) {
 				keep.Set(i)
 			}
 		}
-		if keep.Count() == x.cached.Count() {
+		if keep.Count() == x.Cached.Count() {
 			return nil, nil
 		}
 		was, err := fetch(ctx, j.Store, x)

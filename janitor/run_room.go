@@ -5,81 +5,84 @@ import (
 	"slices"
 
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
+	"github.com/openbraininstitute/spacktainers/janitor/clock"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/room"
 )
 
 // nextRoom returns the room after a plan, how many specs enter and leave it.
-func (p *Plan) nextRoom(now moment, mirror string) (n *room, entered, back int) {
+func (p *Plan) nextRoom(now clock.Moment, mirror string) (n *room.Room, entered, back int) {
 	s, r := p.look.scan, p.room
 	var rewritten int64
-	for at, e := range r.specs {
+	for at, e := range r.Specs {
 		switch {
-		case e.run == 0:
-		case !p.condemned(id(at)):
+		case e.Run == 0:
+		case !p.condemned(dag.ID(at)):
 			back++
 		case p.state[at] == fresh || p.state[at] == refused:
 			back++
-			for _, o := range s.all(id(at)) {
-				rewritten += s.objects.at(o).size
+			for _, o := range s.All(dag.ID(at)) {
+				rewritten += s.Objects.At(o).Size
 			}
 		}
 	}
-	n = r.next(mirror, p.look.digest, now, rewritten)
-	n.tombs = slices.DeleteFunc(n.tombs, func(t tomb) bool { // it was pushed again, and the indexes know
-		at, ok := s.dag.lookup(t.hash)
-		return ok && s.present.Has(at) && !slices.ContainsFunc(r.takenFrom(t.taken), func(key string) bool { return !s.cachedBy(key, at) })
+	n = r.Next(mirror, p.look.digest, now, rewritten)
+	n.Tombs = slices.DeleteFunc(n.Tombs, func(t room.Tomb) bool { // it was pushed again, and the indexes know
+		at, ok := s.DAG.Lookup(t.Hash)
+		return ok && s.Present.Has(at) && !slices.ContainsFunc(r.TakenFrom(t.Taken), func(key string) bool { return !s.CachedBy(key, at) })
 	})
-	run := n.head.Generation
+	run := n.Head.Generation
 	if len(p.Mend) > 0 { // what is pushed again gets its entries back
 		for at := range p.dangling() {
-			n.tombs = append(n.tombs, tomb{s.dag.hash(at), n.head.Generation, n.takenSet(s.indexesWith(at))})
+			n.Tombs = append(n.Tombs, room.Tomb{Hash: s.DAG.Hash(at), Run: n.Head.Generation, Taken: n.TakenSet(s.IndexesWith(at))})
 		}
 	}
 	for at, st := range p.state {
-		e := entry{}
-		if old := r.spec(id(at)); old.taken != 0 && (st == live || st == refused || st == fresh) && s.present.Has(id(at)) {
-			n.tombs = append(n.tombs, tomb{s.dag.hash(id(at)), run, old.taken}) // it stays, or waits anew: its entry must come back
+		e := room.Entry{}
+		if old := r.Spec(dag.ID(at)); old.Taken != 0 && (st == live || st == refused || st == fresh) && s.Present.Has(dag.ID(at)) {
+			n.Tombs = append(n.Tombs, room.Tomb{Hash: s.DAG.Hash(dag.ID(at)), Run: run, Taken: old.Taken}) // it stays, or waits anew: its entry must come back
 		}
 		switch st {
 		case live, refused:
 			continue
 		case fresh:
 			entered++
-			e = entry{digest: s.digest(id(at)), run: run, why: p.why[at], let: p.let}
+			e = room.Entry{Digest: s.Digest(dag.ID(at)), Run: run, Why: p.why[at], Let: p.let}
 		default:
-			e = r.spec(id(at))
-			if e.run == 0 { // nothing waits
-				e = entry{digest: s.digest(id(at)), run: run}
+			e = r.Spec(dag.ID(at))
+			if e.Run == 0 { // nothing waits
+				e = room.Entry{Digest: s.Digest(dag.ID(at)), Run: run}
 			}
-			e.why, e.let = p.why[at], e.let || p.let
+			e.Why, e.Let = p.why[at], e.Let || p.let
 		}
 		if st == due {
-			keys := append(s.indexesWith(id(at)), r.takenFrom(e.taken)...)
+			keys := append(s.IndexesWith(dag.ID(at)), r.TakenFrom(e.Taken)...)
 			slices.Sort(keys)
-			e.taken = n.takenSet(slices.Compact(keys))
+			e.Taken = n.TakenSet(slices.Compact(keys))
 		}
-		n.put(id(at), e)
+		n.Put(dag.ID(at), e)
 	}
 	for i := range p.lone.All() {
-		key := s.objects.key(i)
-		switch old := r.lone.get(key); p.loneState(i) {
+		key := s.Objects.Key(i)
+		switch old := r.Lone.Get(key); p.loneState(i) {
 		case refused:
 		case fresh:
-			n.lone.add([]byte(key), entry{digest: s.digestOf(i), run: run, why: orphan})
+			n.Lone.Add([]byte(key), room.Entry{Digest: s.DigestOf(i), Run: run, Why: room.Orphan})
 		default:
-			if old.run == 0 {
-				old = entry{digest: s.digestOf(i), run: run, why: orphan}
+			if old.Run == 0 {
+				old = room.Entry{Digest: s.DigestOf(i), Run: run, Why: room.Orphan}
 			}
-			n.lone.add([]byte(key), old)
+			n.Lone.Add([]byte(key), old)
 		}
 	}
 	return n, entered, back
 }
 
 // dangling yields the specs of which indexes have entries, and the cache nothing.
-func (p *Plan) dangling() iter.Seq[id] {
-	all := index.NewBits(p.look.scan.dag.len())
-	for _, x := range p.look.scan.indexes {
-		for at := range x.dangling.All() {
+func (p *Plan) dangling() iter.Seq[dag.ID] {
+	all := index.NewBits(p.look.scan.DAG.Len())
+	for _, x := range p.look.scan.Indexes {
+		for at := range x.Dangling.All() {
 			all.Set(at)
 		}
 	}

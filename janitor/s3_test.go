@@ -23,6 +23,9 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/testing/faultproxy"
 	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/lease"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // TestMain keeps the user's own configuration out.
@@ -91,11 +94,11 @@ func contentsOf(t testing.TB, store buildcache.Store) map[string]string {
 	return all
 }
 
-func planNow(t testing.TB, store buildcache.Store, roots janitor.Roots) *janitor.Plan {
+func planNow(t testing.TB, store buildcache.Store, roots rootset.Roots) *janitor.Plan {
 	t.Helper()
 	j := janitor.Janitor{Store: writer(store), Mirror: "mirror", Policy: bold, Settle: -1}
 	j.Policy.EvenIfWritten = true
-	j.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
+	j.Roots = func(context.Context) (rootset.Roots, error) { return roots, nil }
 	p, err := j.Plan(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -305,7 +308,7 @@ func TestRegression3ListingWithoutItsSecondPage(t *testing.T) {
 		proxy := faultproxy.New(t, server.Endpoint)
 		proxy.Add(faultproxy.Rule{Match: faultproxy.IsList, Fault: faultproxy.EndListing})
 		store := bucket(t, server, proxy.URL, mirror, nil)
-		if _, err := janitor.NewScan(t.Context(), store, janitor.ScanOptions{}); err == nil {
+		if _, err := scan.New(t.Context(), store, scan.Options{}); err == nil {
 			t.Errorf("%s: a listing without its second page passed for whole", server.Name)
 		} else {
 			t.Log(err)
@@ -329,7 +332,7 @@ func TestRegression7ManyJanitorsOneLease(t *testing.T) {
 		for range cap(errs) {
 			if err := <-errs; err == nil {
 				won++
-			} else if !errors.Is(err, janitor.ErrLeased) {
+			} else if !errors.Is(err, lease.ErrTaken) {
 				t.Errorf("%s: %v", server.Name, err)
 			}
 		}

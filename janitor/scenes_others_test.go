@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // What follows are scenes in which somebody else is at work.
@@ -23,8 +24,8 @@ func TestAJanitorThatWasStoppedDoesNotGoOn(t *testing.T) {
 				s.pass(time.Hour)
 				other := s.janitor()
 				other.Store = s.m.plain()
-				roots := janitor.Roots{Locks: []janitor.Lock{s.lock("env", root), s.lock("more", d)}}
-				other.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
+				roots := rootset.Roots{Locks: []rootset.Lock{s.lock("env", root), s.lock("more", d)}}
+				other.Roots = func(context.Context) (rootset.Roots, error) { return roots, nil }
 				if _, err := other.Prune(t.Context()); err != nil {
 					t.Errorf("the other one: %v", err)
 				}
@@ -51,8 +52,8 @@ func TestAJanitorThatWasStoppedBeforeABatchDoesNotGoOn(t *testing.T) {
 				s.pass(11 * time.Minute)
 				other := s.janitor()
 				other.Store = s.m.plain()
-				roots := janitor.Roots{Locks: []janitor.Lock{s.lock("env", root), s.lock("more", d)}}
-				other.Roots = func(context.Context) (janitor.Roots, error) { return roots, nil }
+				roots := rootset.Roots{Locks: []rootset.Lock{s.lock("env", root), s.lock("more", d)}}
+				other.Roots = func(context.Context) (rootset.Roots, error) { return roots, nil }
 				if _, err := other.Prune(t.Context()); err != nil {
 					t.Errorf("the other one: %v", err)
 				}
@@ -172,7 +173,7 @@ func TestAForcedPushOfARootKeepsItsEntry(t *testing.T) {
 		root := s.named("top")
 		s.push(root, old)
 		s.updateIndex(old)
-		s.roots.Locks = []janitor.Lock{s.lock("env", root, other)}
+		s.roots.Locks = []rootset.Lock{s.lock("env", root, other)}
 		all := s.uploads(root)
 		last := all[len(all)-1]
 		s.m.remove(last.key)
@@ -206,7 +207,7 @@ func TestAKillBehindTheSwapAndMoreRoots(t *testing.T) {
 			t.Fatalf("it was not killed behind the swap: %v", err)
 		}
 		s.pass(time.Hour)
-		s.roots.Locks = []janitor.Lock{s.lock("env", root), s.lock("more", d)}
+		s.roots.Locks = []rootset.Lock{s.lock("env", root), s.lock("more", d)}
 		s.prune()
 		if !s.installs(d) || !s.indexed(d) {
 			t.Error("d is in no index")
@@ -225,7 +226,7 @@ func TestALookThatIsOldIsRepeatedBeforeAnIndexChanges(t *testing.T) {
 		s.updateIndex(old)
 		lone := s.uploads(s.named("lone"))[0]
 		s.m.set(lone.key, lone.data, old)
-		s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+		s.roots.Locks = []rootset.Lock{s.lock("env", root)}
 		s.prune()
 		s.pass(7 * day)
 		x := s.named("x", d)

@@ -13,13 +13,16 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/lease"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // A stage is a small cache through time: both clocks are its own.
 type stage struct {
 	*world
 	t     *testing.T
-	roots janitor.Roots
+	roots rootset.Roots
 
 	mu sync.Mutex
 	at time.Time
@@ -58,7 +61,7 @@ func (s *stage) named(name string, needs ...*node) *node {
 func (s *stage) janitor() janitor.Janitor {
 	return janitor.Janitor{
 		Store: s.m, Mirror: "mirror", Owner: "test", Policy: janitor.Policy{Grace: 2 * day, Wait: 6 * day, MaxFraction: 1},
-		Roots: func(context.Context) (janitor.Roots, error) { return s.roots, nil },
+		Roots: func(context.Context) (rootset.Roots, error) { return s.roots, nil },
 		Now:   s.now,
 		Sleep: func(ctx context.Context, d time.Duration) error { s.pass(d); return ctx.Err() },
 	}
@@ -81,7 +84,7 @@ func condemnedStage(t *testing.T, layout int) (s *stage, root, d *node) {
 	s.push(root, old)
 	s.push(d, old)
 	s.updateIndex(old)
-	s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+	s.roots.Locks = []rootset.Lock{s.lock("env", root)}
 	if r := s.prune(); r.Condemned != 1 || r.Objects != 0 {
 		t.Fatalf("the first run: %+v", r)
 	}
@@ -136,7 +139,7 @@ func TestTheIndexThatComesBackIsNotDeleted(t *testing.T) {
 	s.updateIndex(old)
 	s.push(d, old)
 	s.updateIndex(old.Add(time.Hour))
-	s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+	s.roots.Locks = []rootset.Lock{s.lock("env", root)}
 	for range 4 {
 		s.prune()
 		view(t, s.m.contents()).noHoles(t, "after a run")
@@ -183,7 +186,7 @@ func TestAPlanKnowsTheRootsOfNow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.roots.Locks = []janitor.Lock{s.lock("env", root), s.lock("more", d)}
+		s.roots.Locks = []rootset.Lock{s.lock("env", root), s.lock("more", d)}
 		if p, err = j.PlanReviewed(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +211,7 @@ func TestRootsAreReadForEachLook(t *testing.T) {
 		s, root, d := condemnedStage(t, layout)
 		s.m.before = func(what, key string) error {
 			if strings.Contains(key, "index") { // d is about to leave it
-				s.roots.Locks = []janitor.Lock{s.lock("env", root), s.lock("more", d)}
+				s.roots.Locks = []rootset.Lock{s.lock("env", root), s.lock("more", d)}
 			}
 			return nil
 		}
@@ -224,7 +227,7 @@ func TestRootsAreReadForEachLook(t *testing.T) {
 func TestALeaseFromAClockThatIsAhead(t *testing.T) {
 	s, _, _ := condemnedStage(t, 3)
 	s.m.set(janitor.Prefix+"lease", []byte(`{"owner":"ahead","nonce":"x","run":"y","expires":"2030-01-01T00:00:00Z"}`), s.now())
-	if _, err := s.janitor().Prune(t.Context()); !errors.Is(err, janitor.ErrLeased) {
+	if _, err := s.janitor().Prune(t.Context()); !errors.Is(err, lease.ErrTaken) {
 		t.Errorf("got %v", err)
 	}
 	s.pass(11 * time.Minute)
@@ -242,7 +245,7 @@ func TestMetadataThatIsNotKnownKeepsItsPackage(t *testing.T) {
 	s.m.remove(all[1].key)
 	yaml := strings.TrimSuffix(all[1].key, ".json") + ".yaml"
 	s.m.set(yaml, []byte("spec:\n- d: {}\n"), old)
-	s.roots.Locks = []janitor.Lock{s.lock("env", root)}
+	s.roots.Locks = []rootset.Lock{s.lock("env", root)}
 	for range 4 {
 		p, err := s.janitor().Plan(t.Context())
 		if err != nil {
@@ -257,7 +260,7 @@ func TestMetadataThatIsNotKnownKeepsItsPackage(t *testing.T) {
 	if s.m.data(all[0].key) == nil || s.m.data(yaml) == nil || !s.indexed(d) {
 		t.Error("a package of an old Spack went")
 	}
-	scan, err := janitor.NewScan(t.Context(), s.m, janitor.ScanOptions{})
+	scan, err := scan.New(t.Context(), s.m, scan.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/testing/size"
 	"github.com/openbraininstitute/spacktainers/janitor"
 	"github.com/openbraininstitute/spacktainers/janitor/history"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 	"github.com/openbraininstitute/spacktainers/janitor/simulate"
 )
 
@@ -21,11 +22,11 @@ import (
 type replay struct {
 	*stage
 	history.History
-	locks map[string][]janitor.Lock // by environment: that of each of its events
+	locks map[string][]rootset.Lock // by environment: that of each of its events
 }
 
 func newReplay(t *testing.T, seed uint64) *replay {
-	r := &replay{stage: newStage(t, 2+int(seed%2)), locks: map[string][]janitor.Lock{}}
+	r := &replay{stage: newStage(t, 2+int(seed%2)), locks: map[string][]rootset.Lock{}}
 	r.rand = rand.New(rand.NewPCG(seed, 2))
 	for range 8 + r.rand.IntN(30) {
 		r.add(r.rand.IntN(4))
@@ -72,7 +73,7 @@ func (r *replay) policy() (tried simulate.Policy, real janitor.Policy) {
 	for range r.rand.IntN(4) {
 		n := r.nodes[r.rand.IntN(len(r.nodes))]
 		names := []string{n.Name, n.Name + "@" + n.Version, n.Name + "@" + n.Version + "/" + n.Hash[:4], "/" + n.Hash[:3], n.Hash, "p99", n.Name + "@9"}
-		tried.Pins = append(tried.Pins, janitor.Pin(names[r.rand.IntN(len(names))]))
+		tried.Pins = append(tried.Pins, rootset.Pin(names[r.rand.IntN(len(names))]))
 	}
 	if r.rand.IntN(2) == 0 {
 		tried.Order = simulate.Cheap
@@ -82,8 +83,8 @@ func (r *replay) policy() (tried simulate.Policy, real janitor.Policy) {
 }
 
 // roots are what was wanted before a time.
-func (r *replay) rootsBefore(at time.Time, pins []janitor.Pin) janitor.Roots {
-	last, n := map[string]janitor.Lock{}, map[string]int{}
+func (r *replay) rootsBefore(at time.Time, pins []rootset.Pin) rootset.Roots {
+	last, n := map[string]rootset.Lock{}, map[string]int{}
 	for _, e := range r.Events {
 		switch {
 		case !e.At.Before(at):
@@ -94,7 +95,7 @@ func (r *replay) rootsBefore(at time.Time, pins []janitor.Pin) janitor.Roots {
 			n[e.Environment]++
 		}
 	}
-	return janitor.Roots{Locks: slices.Collect(maps.Values(last)), Pins: pins}
+	return rootset.Roots{Locks: slices.Collect(maps.Values(last)), Pins: pins}
 }
 
 func (r *replay) present() map[string]bool {
@@ -146,7 +147,7 @@ func TestASimulationDoesWhatTheJanitorDoes(t *testing.T) {
 			}
 			j := r.janitor()
 			j.Policy, j.Settle = policy, -1
-			j.Roots = func(context.Context) (janitor.Roots, error) { return r.rootsBefore(at, tried.Pins), nil }
+			j.Roots = func(context.Context) (rootset.Roots, error) { return r.rootsBefore(at, tried.Pins), nil }
 			if tried.Target > 0 {
 				j.Price = (&scene{world: r.world}).pricing(policy).Price
 				j.Policy.TargetSize = 1

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // seconds is what a spec takes to build, by its hash.
@@ -23,7 +24,7 @@ func seconds(hash string) float64 {
 func (s *scene) pricing(policy janitor.Policy) janitor.Janitor {
 	j := clean(s.m)
 	j.Policy, j.Policy.EvenIfWritten = policy, true
-	j.Roots = func(context.Context) (janitor.Roots, error) { return janitor.Roots{Locks: s.locks}, nil }
+	j.Roots = func(context.Context) (rootset.Roots, error) { return rootset.Roots{Locks: s.locks}, nil }
 	j.Price = func(_ context.Context, all []*janitor.Priced) error {
 		for _, p := range all {
 			p.Seconds, p.Estimated = seconds(string(p.Spec.Hash)), p.Digest == ""

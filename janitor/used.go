@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // Uses say when something was last fetched: by the hash of a spec, or the key
@@ -62,7 +63,7 @@ func usedObject(key string) string {
 	if hash, ok := buildcache.KeyHash(key); ok {
 		return string(hash)
 	}
-	if at := strings.LastIndex(key, "blobs/"); at >= 0 && buildcache.KindOf(key[at:]) == Blob {
+	if at := strings.LastIndex(key, "blobs/"); at >= 0 && buildcache.KindOf(key[at:]) == scan.Blob {
 		return key[at:]
 	}
 	return ""
@@ -73,13 +74,13 @@ func markUsed(m *marks, policy Policy, now time.Time) {
 	if policy.UsedSince == 0 {
 		return
 	}
-	for at := range m.scan.specs() {
-		last := policy.Uses[string(m.scan.dag.hash(at))]
-		for _, o := range m.scan.all(at) {
-			if m.scan.objects.at(o).kind != Blob {
+	for at := range m.scan.InCache() {
+		last := policy.Uses[string(m.scan.DAG.Hash(at))]
+		for _, o := range m.scan.All(at) {
+			if m.scan.Objects.At(o).Kind != scan.Blob {
 				continue
 			}
-			if used := policy.Uses[m.scan.objects.key(o)]; used.After(last) {
+			if used := policy.Uses[m.scan.Objects.Key(o)]; used.After(last) {
 				last = used
 			}
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 func TestReadUses(t *testing.T) {
@@ -53,8 +54,8 @@ prefix/build_cache/index.json 2026-02-01T00:00:00Z
 func TestWhatIsUsedStays(t *testing.T) {
 	m := loaded(t, "v3-signed")
 	roots := locks(t, "v3-signed", "env-b")
-	s := scan(t, m)
-	var tool janitor.Spec // that env-b does not need
+	s := scanned(t, m)
+	var tool scan.Spec // that env-b does not need
 	for spec := range s.Specs() {
 		if spec.Name == "qs-server" && spec.Version == "2.0" {
 			tool = spec

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
-	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // A world is a cache that a test makes up, and those who push to it.
@@ -207,7 +207,7 @@ func (w *world) updateIndex(at time.Time) {
 }
 
 // lock makes an environment's lockfile.
-func (w *world) lock(name string, roots ...*node) janitor.Lock {
+func (w *world) lock(name string, roots ...*node) rootset.Lock {
 	w.t.Helper()
 	specs := map[string]*node{}
 	var list []map[string]string
@@ -223,7 +223,7 @@ func (w *world) lock(name string, roots ...*node) janitor.Lock {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	l, err := janitor.ParseLock(name, text)
+	l, err := rootset.ParseLock(name, text)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache/s3"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // All that this program knows of the janitor is in this file.
@@ -52,11 +54,11 @@ func prune(ctx context.Context, s step, store *s3.Store, r *report) error {
 // worker is a janitor that hardly waits.
 func worker(s step, store *s3.Store) janitor.Janitor {
 	return janitor.Janitor{
-		Store: store, Mirror: s.Mirror, Owner: "bench", Settle: -1, Scan: janitor.ScanOptions{Known: janitor.OpenKnown(s.Known)},
+		Store: store, Mirror: s.Mirror, Owner: "bench", Settle: -1, Scan: scan.Options{Known: scan.OpenKnown(s.Known)},
 		Policy: janitor.Policy{Grace: grace, MaxAge: s.MaxAge, MaxFraction: 1, Wait: time.Nanosecond},
-		Roots: func(context.Context) (roots janitor.Roots, err error) {
-			lock, err := janitor.ReadLock(s.Lock, func() (io.ReadCloser, error) { return os.Open(s.Lock) })
-			roots.Locks = []janitor.Lock{lock}
+		Roots: func(context.Context) (roots rootset.Roots, err error) {
+			lock, err := rootset.ReadLock(s.Lock, func() (io.ReadCloser, error) { return os.Open(s.Lock) })
+			roots.Locks = []rootset.Lock{lock}
 			return roots, err
 		},
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/testing/synth"
 	"github.com/openbraininstitute/spacktainers/internal/whymiss"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 var screenshots = flag.String("screenshots", "", "folder for pictures of the pages")
@@ -138,9 +139,9 @@ func plan(t *testing.T) *janitor.Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := janitor.Janitor{Store: store, Policy: janitor.Policy{Wait: 6 * 24 * time.Hour, MaxFraction: 1}, Roots: func(context.Context) (janitor.Roots, error) {
-		lock, err := janitor.ReadLock("env-hello", func() (io.ReadCloser, error) { return os.Open(spack + "locks/env-hello.spack.lock") })
-		return janitor.Roots{Locks: []janitor.Lock{lock}}, err
+	j := janitor.Janitor{Store: store, Policy: janitor.Policy{Wait: 6 * 24 * time.Hour, MaxFraction: 1}, Roots: func(context.Context) (rootset.Roots, error) {
+		lock, err := rootset.ReadLock("env-hello", func() (io.ReadCloser, error) { return os.Open(spack + "locks/env-hello.spack.lock") })
+		return rootset.Roots{Locks: []rootset.Lock{lock}}, err
 	}}
 	p, err := j.Plan(t.Context())
 	if err != nil {

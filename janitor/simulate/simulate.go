@@ -17,6 +17,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor"
 	"github.com/openbraininstitute/spacktainers/janitor/history"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // A Policy is one that is tried.
@@ -29,7 +30,7 @@ type Policy struct {
 	MaxAge   time.Duration // so does this; 0: no such rule
 	Wait     time.Duration // from condemning to deleting
 	KeepLast int           // newest versions of each package that stay; 0: no such rule
-	Pins     []janitor.Pin // of specs that stay
+	Pins     []rootset.Pin // of specs that stay
 }
 
 // String returns the name of the order, with the half-life if there is one.
@@ -218,7 +219,7 @@ func (c *cache) live(now time.Time) []bool {
 		}
 	}
 	for _, pin := range c.policy.Pins {
-		for _, i := range janitor.Pinned(pin, c.present(), func(i int) (name, version string, hash buildcache.Hash) {
+		for _, i := range rootset.Pinned(pin, c.present(), func(i int) (name, version string, hash buildcache.Hash) {
 			return c.Specs[i].Name, c.Specs[i].Version, c.Specs[i].Hash
 		}) {
 			live[i] = true

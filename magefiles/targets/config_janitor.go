@@ -11,13 +11,13 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/openbraininstitute/spacktainers/internal/yamlstrict"
-	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // JanitorRules are the defaults of the janitor's flags.
 type JanitorRules struct {
 	Roots       JanitorRoots  `yaml:"roots"`
-	Pins        []janitor.Pin `yaml:"pins"`
+	Pins        []rootset.Pin `yaml:"pins"`
 	MaxAge      Duration      `yaml:"max_age"`
 	Grace       Duration      `yaml:"grace"`
 	Wait        Duration      `yaml:"wait"` // what is condemned is deleted after it

@@ -8,6 +8,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // Janitor keeps Spack's build caches from growing for ever. docs/janitor.md
@@ -100,7 +101,7 @@ func (Janitor) Why(ctx context.Context, what string,
 		return err
 	}
 	return run.each(ctx, mirror, func(m *mirrorStore) error {
-		return run.why(ctx, m, janitor.Pin(what))
+		return run.why(ctx, m, rootset.Pin(what))
 	})
 }
 
@@ -124,7 +125,7 @@ func (Janitor) Purge(ctx context.Context, spec string,
 	if err != nil {
 		return err
 	}
-	purge := janitor.Purge{Pin: janitor.Pin(spec), Substring: or(match, false), Dependents: or(dependents, false), EvenIfNeeded: or(evenIfNeeded, false)}
+	purge := janitor.Purge{Pin: rootset.Pin(spec), Substring: or(match, false), Dependents: or(dependents, false), EvenIfNeeded: or(evenIfNeeded, false)}
 	run := janitorRun{app: a, dry: or(dryRun, false), yes: or(yes, false), json: or(json, false), settle: -1,
 		roots: a.rootSource(lock, image, or(ignoreUnlabelled, false), or(ignoreUnlocked, false), purge.EvenIfNeeded && lock == nil && image == nil)}
 	return run.each(ctx, mirror, func(m *mirrorStore) error {
@@ -134,8 +135,8 @@ func (Janitor) Purge(ctx context.Context, spec string,
 
 // A sparedMirror is what janitor:spare says of a mirror to machines.
 type sparedMirror struct {
-	Mirror  string          `json:"mirror"`
-	RootSet janitor.RootSet `json:"root_set"` // that keeps them
+	Mirror  string      `json:"mirror"`
+	RootSet rootset.Set `json:"root_set"` // that keeps them
 }
 
 // Spare saves specs for 90 days, with all that they need, also those that are
@@ -155,7 +156,7 @@ func (Janitor) Spare(ctx context.Context, what string,
 		if err != nil {
 			return err
 		}
-		set, err := j.Spare(ctx, []janitor.Pin{janitor.Pin(what)})
+		set, err := j.Spare(ctx, []rootset.Pin{rootset.Pin(what)})
 		if err != nil {
 			return err
 		}

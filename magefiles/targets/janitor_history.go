@@ -12,6 +12,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/janitor"
 	"github.com/openbraininstitute/spacktainers/janitor/history"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // history reads or makes up what policies are tried on.
@@ -124,7 +125,7 @@ type heldSpecs struct {
 }
 
 func (s *simulation) held(ctx context.Context, m *mirrorStore) (*heldSpecs, error) {
-	scan, err := janitor.NewScan(ctx, m.Store, janitor.ScanOptions{Known: m.known})
+	scan, err := scan.New(ctx, m.Store, scan.Options{Known: m.known})
 	if err != nil {
 		return nil, err
 	}

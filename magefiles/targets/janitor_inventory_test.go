@@ -12,6 +12,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // A bucket that is condemned by its inventory, and emptied by another process:
@@ -61,7 +62,7 @@ func TestPruneByInventoryForBatchOperations(t *testing.T) {
 	prune := func(r janitorRun) error {
 		r.app, r.yes, r.settle = a, true, -1
 		r.rules = ruleFlags{wait: &zero, maxAge: &zero, maxFraction: &all, evenIfWritten: &yes, keepLast: new(int)}
-		r.roots = func(context.Context) (janitor.Roots, error) { return janitor.Roots{Locks: locks}, nil }
+		r.roots = func(context.Context) (rootset.Roots, error) { return rootset.Roots{Locks: locks}, nil }
 		return r.each(t.Context(), &url, func(m *mirrorStore) error { return r.prune(t.Context(), m) })
 	}
 	if err := os.MkdirAll("out", 0o755); err != nil {

@@ -11,13 +11,13 @@ import (
 	"strings"
 
 	"github.com/openbraininstitute/spacktainers/internal/inspect"
-	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // readLocks reads lockfiles by paths, globs, and folders that hold some. One of
 // these that leads to none is an error: it would make packages look unused.
-func readLocks(names []string) ([]janitor.Lock, error) {
-	var locks []janitor.Lock
+func readLocks(names []string) ([]rootset.Lock, error) {
+	var locks []rootset.Lock
 	seen := map[string]bool{}
 	for _, name := range names {
 		paths, err := lockPaths(name)
@@ -29,7 +29,7 @@ func readLocks(names []string) ([]janitor.Lock, error) {
 				continue
 			}
 			seen[path] = true
-			lock, err := janitor.ReadLock(path, func() (io.ReadCloser, error) { return os.Open(path) })
+			lock, err := rootset.ReadLock(path, func() (io.ReadCloser, error) { return os.Open(path) })
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", path, err)
 			}
@@ -42,7 +42,7 @@ func readLocks(names []string) ([]janitor.Lock, error) {
 // imageLocks reads the lockfiles of all images that are still published in
 // some repositories. An image without one is an error, unless ignoreUnlabelled:
 // nobody knows what it needs.
-func (a *app) imageLocks(ctx context.Context, repositories []string, ignoreUnlabelled bool) ([]janitor.Lock, error) {
+func (a *app) imageLocks(ctx context.Context, repositories []string, ignoreUnlabelled bool) ([]rootset.Lock, error) {
 	if len(repositories) == 0 {
 		return nil, nil
 	}
@@ -51,7 +51,7 @@ func (a *app) imageLocks(ctx context.Context, repositories []string, ignoreUnlab
 		return nil, err
 	}
 	defer end()
-	var locks []janitor.Lock
+	var locks []rootset.Lock
 	for _, text := range repositories {
 		repository, err := client.Repository(text)
 		if err != nil {
@@ -67,7 +67,7 @@ func (a *app) imageLocks(ctx context.Context, repositories []string, ignoreUnlab
 				a.Log.Warn("no lockfile is attached: what it needs does not count", "image", at)
 				continue
 			}
-			root, err := janitor.ParseLock(at, lock.Text)
+			root, err := rootset.ParseLock(at, lock.Text)
 			if err != nil {
 				return nil, fmt.Errorf("lockfile of %s: %w", at, err)
 			}

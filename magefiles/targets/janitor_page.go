@@ -17,6 +17,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/page"
 	"github.com/openbraininstitute/spacktainers/internal/whymiss"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // A reportPage is what janitor:report --html draws: each build cache with all its specs.
@@ -47,7 +49,7 @@ type pastRun struct {
 
 // draw adds a build cache to the page, if one is wanted: as a plan has seen it or, without one, a
 // scan.
-func (r janitorRun) draw(ctx context.Context, m *mirrorStore, report janitor.Report, plan *janitor.Plan, scan *janitor.Scan, locks []janitor.Lock) error {
+func (r janitorRun) draw(ctx context.Context, m *mirrorStore, report janitor.Report, plan *janitor.Plan, scan *scan.Scan, locks []rootset.Lock) error {
 	if r.page.path == "" {
 		return nil
 	}
@@ -130,7 +132,7 @@ func (r janitorRun) planToDraw(ctx context.Context, j janitor.Janitor, named boo
 
 // builds says what is built of the containers whose lockfiles are roots, and why the build cache
 // does not have it; nil where there are none. What cannot be said is no error: the page has the rest.
-func (r janitorRun) builds(ctx context.Context, m *mirrorStore, locks []janitor.Lock) (*whymiss.Overview, error) {
+func (r janitorRun) builds(ctx context.Context, m *mirrorStore, locks []rootset.Lock) (*whymiss.Overview, error) {
 	if len(locks) == 0 {
 		return nil, nil
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/suggest"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // Report shows what a build cache holds, by kind, package and age, what is
@@ -60,13 +62,13 @@ func (r janitorRun) report(ctx context.Context, m *mirrorStore, wanted bool, top
 	}
 	out := reported{Mirror: m.url}
 	var plan *janitor.Plan
-	var locks []janitor.Lock // those that the plan goes by
+	var locks []rootset.Lock // those that the plan goes by
 	if wanted || r.page.path != "" {
 		j, err := r.janitor(m)
 		if err != nil {
 			return err
 		}
-		j.Roots = func(ctx context.Context) (janitor.Roots, error) {
+		j.Roots = func(ctx context.Context) (rootset.Roots, error) {
 			roots, err := r.roots(ctx)
 			locks = roots.Locks
 			return roots, err
@@ -76,7 +78,7 @@ func (r janitorRun) report(ctx context.Context, m *mirrorStore, wanted bool, top
 		}
 	}
 	if plan == nil {
-		s, err := janitor.NewScan(ctx, m.Store, m.scan())
+		s, err := scan.New(ctx, m.Store, m.scan())
 		if err != nil {
 			return err
 		}

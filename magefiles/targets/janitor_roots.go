@@ -15,16 +15,16 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/definition"
 	"github.com/openbraininstitute/spacktainers/internal/inspect"
 	"github.com/openbraininstitute/spacktainers/internal/registry"
-	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // A rootSource reads the roots of a build cache, anew whenever it is asked: the
 // lockfiles and images that flags name, or those of the configuration and of
 // all definitions; with the pins.
-type rootSource func(ctx context.Context) (janitor.Roots, error)
+type rootSource func(ctx context.Context) (rootset.Roots, error)
 
 func (a *app) rootSource(lock, image *string, ignoreUnlabelled, ignoreUnlocked, none bool) rootSource {
-	return func(ctx context.Context) (roots janitor.Roots, err error) {
+	return func(ctx context.Context) (roots rootset.Roots, err error) {
 		roots.Pins = a.config.Janitor.Pins
 		if none && lock == nil && image == nil {
 			return roots, nil
@@ -48,7 +48,7 @@ func (a *app) rootSource(lock, image *string, ignoreUnlabelled, ignoreUnlocked, 
 // definedRoots adds what the definitions need: the lockfile beside each, and
 // those of its images in the first registry and of SIFs. A definition that has neither, or
 // an image without a lockfile, needs what is not known.
-func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlocked bool) error {
+func (a *app) definedRoots(ctx context.Context, roots *rootset.Roots, ignoreUnlocked bool) error {
 	defs, err := definition.Load(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // a folder without definitions
@@ -67,7 +67,7 @@ func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlo
 	defer end()
 	var unlocked []string                    // definitions of which nothing is known
 	unread := map[string][]string{}          // definitions of which no flag may pass over the images, by cause
-	published := map[string][]janitor.Lock{} // by name: platforms share a repository
+	published := map[string][]rootset.Lock{} // by name: platforms share a repository
 	sums := map[string]bool{}                // of the lockfiles of images
 	for _, d := range defs {
 		if d.Kind != definition.Environment {
@@ -103,7 +103,7 @@ func (a *app) definedRoots(ctx context.Context, roots *janitor.Roots, ignoreUnlo
 					roots.Unknown = append(roots.Unknown, "the image "+at+" has no lockfile attached")
 					continue
 				}
-				root, err := janitor.ParseLock(at, lock.Text)
+				root, err := rootset.ParseLock(at, lock.Text)
 				if err != nil {
 					return fmt.Errorf("lockfile of %s: %w", at, err)
 				}
@@ -206,7 +206,7 @@ func (Janitor) Roots(ctx context.Context,
 			}
 			a.Log.Info("published", "set", set.Name, "specs", set.Specs(), "until", set.Ends().Format(time.DateOnly))
 		}
-		sets, err := janitor.ListRootSets(ctx, m.Store)
+		sets, err := rootset.List(ctx, m.Store)
 		if err != nil {
 			return err
 		}
@@ -216,11 +216,11 @@ func (Janitor) Roots(ctx context.Context,
 
 // The rootSets of a mirror are what janitor:roots says of it to machines.
 type rootSets struct {
-	Mirror   string            `json:"mirror"`
-	RootSets []janitor.RootSet `json:"root_sets"`
+	Mirror   string        `json:"mirror"`
+	RootSets []rootset.Set `json:"root_sets"`
 }
 
-func (r janitorRun) showRoots(m *mirrorStore, sets []janitor.RootSet, keepList bool) error {
+func (r janitorRun) showRoots(m *mirrorStore, sets []rootset.Set, keepList bool) error {
 	now := time.Now()
 	if keepList {
 		hashes := map[buildcache.Hash]bool{}

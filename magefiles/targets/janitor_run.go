@@ -17,6 +17,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/ctxio"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // A mirrorStore is a build cache to be cleaned.
@@ -25,7 +26,7 @@ type mirrorStore struct {
 	url      string // as it was given
 	at       buildcache.Location
 	name     string // the same for all ways to write it
-	known    *janitor.Known
+	known    *scan.Known
 	requests fmt.Stringer // what was sent; nil where nothing counts it
 
 	progress *ui.Progress
@@ -34,8 +35,8 @@ type mirrorStore struct {
 }
 
 // scan is how the mirror is looked at.
-func (m *mirrorStore) scan() janitor.ScanOptions {
-	return janitor.ScanOptions{Known: m.known, Watch: m.watch}
+func (m *mirrorStore) scan() scan.Options {
+	return scan.Options{Known: m.known, Watch: m.watch}
 }
 
 // watch shows how far a step is.
@@ -74,7 +75,7 @@ func (a *app) openMirror(ctx context.Context, url string) (*mirrorStore, error) 
 		return nil, err
 	}
 	name := mirrorName(at)
-	known := janitor.OpenKnown(filepath.Join(workDir, "janitor", fileName(name)+".known"))
+	known := scan.OpenKnown(filepath.Join(workDir, "janitor", fileName(name)+".known"))
 	return &mirrorStore{Store: s, url: url, at: at, name: name, known: known, requests: requests}, nil
 }
 

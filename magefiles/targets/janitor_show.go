@@ -19,6 +19,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 var errNo = errors.New("not confirmed: nothing was changed")
@@ -162,7 +164,7 @@ type verified struct {
 	janitor.Findings
 }
 
-func (r janitorRun) why(ctx context.Context, m *mirrorStore, pin janitor.Pin) error {
+func (r janitorRun) why(ctx context.Context, m *mirrorStore, pin rootset.Pin) error {
 	j, err := r.janitor(m)
 	if err != nil {
 		return err
@@ -188,7 +190,7 @@ func (r janitorRun) why(ctx context.Context, m *mirrorStore, pin janitor.Pin) er
 }
 
 func (r janitorRun) verify(ctx context.Context, m *mirrorStore, deep bool, keyFiles string) error {
-	s, err := janitor.NewScan(ctx, m.Store, m.scan())
+	s, err := scan.New(ctx, m.Store, m.scan())
 	if err != nil {
 		return err
 	}
@@ -200,7 +202,7 @@ func (r janitorRun) verify(ctx context.Context, m *mirrorStore, deep bool, keyFi
 				return err
 			}
 		}
-		if found, err = janitor.VerifyDeep(ctx, m.Store, s, keys, janitor.ScanOptions{Parallel: parallel(), Watch: m.watch}); err != nil {
+		if found, err = janitor.VerifyDeep(ctx, m.Store, s, keys, scan.Options{Parallel: parallel(), Watch: m.watch}); err != nil {
 			return err
 		}
 	}

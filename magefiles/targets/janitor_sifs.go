@@ -7,13 +7,13 @@ import (
 	"fmt"
 
 	"github.com/openbraininstitute/spacktainers/internal/sifstore"
-	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // sifRoots adds what the SIFs need that are published where the configuration
 // says. sums are the checksums of lockfiles that are roots already. unread says
 // why the SIFs could not be read, which no flag passes over.
-func (a *app) sifRoots(ctx context.Context, roots *janitor.Roots, sums map[string]bool) (unread string, err error) {
+func (a *app) sifRoots(ctx context.Context, roots *rootset.Roots, sums map[string]bool) (unread string, err error) {
 	if a.config.SIFs == "" {
 		return "", nil
 	}
@@ -31,7 +31,7 @@ func (a *app) sifRoots(ctx context.Context, roots *janitor.Roots, sums map[strin
 		case l.Text == nil:
 			without = append(without, l.Files...)
 		default:
-			root, err := janitor.ParseLock("SIF "+someOf(l.Files), l.Text)
+			root, err := rootset.ParseLock("SIF "+someOf(l.Files), l.Text)
 			if err != nil {
 				return "", fmt.Errorf("lockfile of %s in %s: %w", someOf(l.Files), a.config.SIFs, err)
 			}

@@ -25,6 +25,7 @@ import (
 	"github.com/openbraininstitute/spacktainers/internal/sif"
 	"github.com/openbraininstitute/spacktainers/internal/ui"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // What the quickstart works on: a definition of its own, and a small build
@@ -238,7 +239,7 @@ func (t *tour) tidy(ctx context.Context) (string, error) {
 		return "", err
 	}
 	j := janitor.Janitor{Store: cache, Policy: janitor.Policy{MaxFraction: 1, Wait: 24 * time.Hour},
-		Roots: func(context.Context) (janitor.Roots, error) { return janitor.Roots{Locks: locks}, nil }}
+		Roots: func(context.Context) (rootset.Roots, error) { return rootset.Roots{Locks: locks}, nil }}
 	plan, err := j.Plan(ctx)
 	if err != nil {
 		return "", err

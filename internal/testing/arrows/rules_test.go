@@ -74,12 +74,19 @@ var arrows = map[string][]string{
 	"buildcache/inventory":       {"buildcache", "internal/atomicfile"},
 	"internal/testing/reallocks": {"buildcache"},
 	"internal/testing/synth":     {"buildcache"}, // tests and measurements only
-	"janitor":                    {"buildcache", "buildcache/index", "internal/ctxio", "janitor/retain"},
-	"janitor/simulate":           {"buildcache", "janitor", "janitor/history", "janitor/retain"},
+	"janitor":                    {"buildcache", "buildcache/index", "janitor/clock", "janitor/dag", "janitor/lease", "janitor/listing", "janitor/retain", "janitor/room", "janitor/rootset", "janitor/scan"},
+	"janitor/scan":               {"buildcache", "buildcache/index", "janitor/dag", "janitor/listing", "janitor/rootset"},
+	"janitor/room":               {"buildcache", "buildcache/index", "janitor/clock", "janitor/dag", "janitor/listing", "janitor/scan"},
+	"janitor/rootset":            {"buildcache", "buildcache/index"},
+	"janitor/lease":              {"buildcache", "internal/ctxio", "janitor/clock"},
+	"janitor/clock":              {},
+	"janitor/listing":            {"buildcache"},
+	"janitor/dag":                {"buildcache", "buildcache/index"},
+	"janitor/simulate":           {"buildcache", "janitor", "janitor/history", "janitor/retain", "janitor/rootset"},
 	"janitor/retain":             {},
 	"buildcache/buildtime":       {"buildcache", "internal/atomicfile"},
 	"janitor/history":            {"buildcache"},
-	"bench/janitor":              {"buildcache/...", "janitor", "internal/testing/..."},
+	"bench/janitor":              {"buildcache/...", "janitor", "janitor/rootset", "janitor/scan", "internal/testing/..."},
 }
 
 // A ban keeps imports from outside this module out of packages.

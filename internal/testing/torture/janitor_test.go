@@ -8,39 +8,41 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
 // product is package janitor, called as the targets call it.
 type product struct{}
 
 func (product) of(c Call) janitor.Janitor {
-	var scan janitor.ScanOptions
+	var opts scan.Options
 	if c.Memory != nil {
 		if *c.Memory == nil {
-			*c.Memory = janitor.OpenKnown("")
+			*c.Memory = scan.OpenKnown("")
 		}
-		scan.Known = (*c.Memory).(*janitor.Known)
+		opts.Known = (*c.Memory).(*scan.Known)
 	}
 	if c.Inventory != nil {
-		scan.Inventory = c.Inventory
+		opts.Inventory = c.Inventory
 	}
 	return janitor.Janitor{
-		Scan:  scan,
+		Scan:  opts,
 		Store: c.Actor, Mirror: c.Mirror, Owner: c.Actor.Name, Repository: c.Repo, HandOver: c.HandOver,
 		Policy: janitor.Policy{Grace: grace, Wait: wait, MaxAge: c.MaxAge, KeepLast: c.KeepLast, UsedSince: c.Used, Uses: c.Uses,
 			DropBuild: c.DropBuild, NoRoots: c.NoRoots, MaxFraction: cmp.Or(c.Brake, 1), Raise: c.Raise},
 		Now: c.Actor.Now,
 		Log: func(format string, args ...any) { c.Actor.w.log(c.Actor, fmt.Sprintf(format, args...)) },
-		Roots: func(context.Context) (roots janitor.Roots, err error) {
+		Roots: func(context.Context) (roots rootset.Roots, err error) {
 			for i, text := range c.Locks() {
-				lock, err := janitor.ParseLock(fmt.Sprintf("lock %d", i), text)
+				lock, err := rootset.ParseLock(fmt.Sprintf("lock %d", i), text)
 				if err != nil {
 					return roots, err
 				}
 				roots.Locks = append(roots.Locks, lock)
 			}
 			for _, pin := range c.Pins() {
-				roots.Pins = append(roots.Pins, janitor.Pin(pin))
+				roots.Pins = append(roots.Pins, rootset.Pin(pin))
 			}
 			return roots, nil
 		},
@@ -81,7 +83,7 @@ func (p product) ApplyPlan(ctx context.Context, c Call, text []byte) error {
 }
 
 func (p product) Purge(ctx context.Context, c Call, hash string) error {
-	plan, err := p.of(c).PlanPurge(ctx, janitor.Purge{Pin: janitor.Pin(hash), Dependents: true})
+	plan, err := p.of(c).PlanPurge(ctx, janitor.Purge{Pin: rootset.Pin(hash), Dependents: true})
 	if err != nil {
 		return err
 	}
@@ -90,7 +92,7 @@ func (p product) Purge(ctx context.Context, c Call, hash string) error {
 }
 
 func (p product) Spare(ctx context.Context, c Call, hash string) error {
-	_, err := p.of(c).Spare(ctx, []janitor.Pin{janitor.Pin(hash)})
+	_, err := p.of(c).Spare(ctx, []rootset.Pin{rootset.Pin(hash)})
 	return err
 }
 

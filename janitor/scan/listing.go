@@ -1,4 +1,4 @@
-package janitor
+package scan
 
 import (
 	"context"
@@ -10,24 +10,25 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/listing"
 )
 
 // readListing lists the mirror, and reads the indexes meanwhile.
 func (r *scanner) readListing(ctx context.Context) error {
-	r.opts.watch("listed", 0, 0)
-	var found []*cacheIndex
-	lists := make([]collector, len(prefixes))
+	r.opts.Tell("listed", 0, 0)
+	var found []*Index
+	lists := make([]listing.Collector, len(prefixes))
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		found, err = r.readIndexes(gctx)
 		return err
 	})
 	if r.opts.Inventory != nil {
-		r.asOf = r.opts.Inventory.At()
+		r.AsOf = r.opts.Inventory.At()
 		group.Go(func() error { return r.readInventory(gctx, &lists[0]) })
 	} else {
 		for i, chain := range prefixes {
-			if r.opts.partial {
+			if r.opts.Partial {
 				chain = chain[:1] // no blobs
 			}
 			group.Go(func() error {
@@ -44,13 +45,13 @@ func (r *scanner) readListing(ctx context.Context) error {
 		return err
 	}
 	r.learnIndexes(found)
-	r.objects = merge(lists)
-	for i := range objectID(r.objects.len()) {
-		if k := r.objects.at(i).kind; k != Foreign && k != Unknown {
+	r.Objects = listing.Merge(lists)
+	for i := range listing.ID(r.Objects.Len()) {
+		if k := r.Objects.At(i).Kind; k != Foreign && k != Unknown {
 			return nil
 		}
 	}
-	if r.opts.partial {
+	if r.opts.Partial {
 		return nil // this run has deleted all
 	}
 	return fmt.Errorf("%w: nothing below build_cache/, v3/ or blobs/: check the mirror's address", buildcache.ErrNoCache)
@@ -69,17 +70,17 @@ type outsider interface {
 	ListOutside(ctx context.Context, prefix string, parts []string) iter.Seq2[buildcache.Object, error]
 }
 
-func (r *scanner) list(ctx context.Context, prefix string, c *collector) error {
+func (r *scanner) list(ctx context.Context, prefix string, c *listing.Collector) error {
 	all := r.store.List(ctx, prefix)
-	if s, ok := buildcache.Capable(r.store).(outsider); ok && r.opts.partial && prefix == "build_cache/" {
+	if s, ok := buildcache.Capable(r.store).(outsider); ok && r.opts.Partial && prefix == "build_cache/" {
 		all = s.ListOutside(ctx, prefix, r.opts.Known.tarballFolders())
 	} else if s, ok := buildcache.Capable(r.store).(sharder); ok {
-		all = s.ListShards(ctx, prefix, func(first []buildcache.Object) []string { return shards(first, c.len()) })
+		all = s.ListShards(ctx, prefix, func(first []buildcache.Object) []string { return shards(first, c.Len()) })
 	}
 	for o, err := range all {
 		if err == nil {
 			err = take(c, o)
-			r.opts.watch("listed", int(r.listed.Add(1)), 0)
+			r.opts.Tell("listed", int(r.listed.Add(1)), 0)
 		}
 		if err != nil {
 			return fmt.Errorf("list %s: %w", prefix, err)
@@ -89,16 +90,16 @@ func (r *scanner) list(ctx context.Context, prefix string, c *collector) error {
 }
 
 // take adds an object, unless nobody can say what it means.
-func take(c *collector, o buildcache.Object) error {
+func take(c *listing.Collector, o buildcache.Object) error {
 	if buildcache.NewerLayout(o.Key) {
 		return fmt.Errorf("%s: %w: of a layout that is not known here (2 and 3 are), which may use the same blobs: update this program", o.Key, buildcache.ErrFormat)
 	}
-	c.add(o, buildcache.KindOf(o.Key))
+	c.Add(o, buildcache.KindOf(o.Key))
 	return nil
 }
 
 // readInventory takes what would have been listed, in pieces that it sorts.
-func (r *scanner) readInventory(ctx context.Context, c *collector) error {
+func (r *scanner) readInventory(ctx context.Context, c *listing.Collector) error {
 	var piece []buildcache.Object
 	sort := func() error {
 		slices.SortFunc(piece, func(a, b buildcache.Object) int { return strings.Compare(a.Key, b.Key) })
@@ -144,7 +145,7 @@ func shards(first []buildcache.Object, manifests int) []string {
 			}
 			var all []string
 			for _, digit := range "0123456789abcdef" {
-				all = append(all, blobsPrefix+string(digit))
+				all = append(all, BlobsPrefix+string(digit))
 			}
 			return all
 		case SpecFile:

@@ -1,4 +1,6 @@
-package janitor
+// Package lease lets one janitor at a time write to a mirror. On the way it finds out how to write
+// there, and what time it is there.
+package lease
 
 import (
 	"context"
@@ -12,10 +14,11 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/internal/ctxio"
+	"github.com/openbraininstitute/spacktainers/janitor/clock"
 )
 
 const (
-	leaseKey = ".spacktainers/janitor/lease"
+	key      = ".spacktainers/janitor/lease"
 	clockKey = ".spacktainers/janitor/clock" // scratch: its ModTime is the store's time
 	leaseFor = 10 * time.Minute              // as long as a killed janitor keeps others out
 	margins  = leaseFor / 5                  // what must be left of it to begin a batch
@@ -23,30 +26,30 @@ const (
 	renewAt  = leaseFor / 2                  // what is left when it is renewed
 	rivals   = 3 * time.Second               // how long a rival may take between looking and writing, where the store cannot refuse a write
 
-	// oldLeaseKey is where versions without a room look. They must not work on
+	// OldKey is where versions without a room look. They must not work on
 	// this mirror any more, so the lease there never ends.
-	oldLeaseKey = ".spacktainers/janitor/lease.json"
+	OldKey = ".spacktainers/janitor/lease.json"
 )
 
-// ErrLeased is that another janitor is at work, or was killed, and its lease has not run out.
-var ErrLeased = errors.New("another janitor is at work")
+// ErrTaken is that another janitor is at work, or was killed, and its lease has not run out.
+var ErrTaken = errors.New("another janitor is at work")
 
-// leaseOptions are what a lease needs of its janitor.
-type leaseOptions struct {
+// Options are what a lease needs of its janitor.
+type Options struct {
 	Store buildcache.ReadWriter
 	Owner string // for people who find the lease
 	Now   func() time.Time
 	Sleep func(context.Context, time.Duration) error
 	Log   func(format string, args ...any)
-	Clock *clock // is told the store's time whenever the lease was seen
+	Clock *clock.Clock // is told the store's time whenever the lease was seen
 }
 
-// A lease is the right to write to a mirror's cache, held by one janitor at a
+// A Lease is the right to write to a mirror's cache, held by one janitor at a
 // time. How old it is is told by the store's clock, to which no other matters.
-type lease struct {
-	leaseOptions
-	store buildcache.ReadWriter // as it can be written to
-	claim claim
+type Lease struct {
+	Options
+	Proven buildcache.ReadWriter // as it can be written to
+	claim  claim
 
 	busy    chan struct{} // of one, guards what follows: a caller who waits while another one asks the store honours its context
 	etag    string
@@ -66,17 +69,17 @@ type claim struct {
 	Expires time.Time `json:"expires"` // by the owner's clock: for people
 }
 
-// takeLease gets the lease and keeps it until release. The context that it returns
+// Take gets the lease and keeps it until release. The context that it returns
 // ends when the lease is lost. On the way it finds out how to write to the
 // store, and what time it is there.
-func takeLease(ctx context.Context, opts leaseOptions, run string) (context.Context, *lease, error) {
-	l := &lease{leaseOptions: opts, store: opts.Store, busy: make(chan struct{}, 1), claim: claim{Owner: opts.Owner, Nonce: rand.Text(), Run: run}}
+func Take(ctx context.Context, opts Options, run string) (context.Context, *Lease, error) {
+	l := &Lease{Options: opts, Proven: opts.Store, busy: make(chan struct{}, 1), claim: claim{Owner: opts.Owner, Nonce: rand.Text(), Run: run}}
 	cond, err := l.free(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err = l.write(ctx, cond); errors.Is(err, errors.ErrUnsupported) {
-		l.store = careful{opts.Store, true, true}
+		l.Proven = careful{opts.Store, true, true}
 		err = l.write(ctx, cond)
 	}
 	if err != nil {
@@ -92,11 +95,11 @@ func takeLease(ctx context.Context, opts leaseOptions, run string) (context.Cont
 }
 
 // free looks whether another janitor holds the lease.
-func (l *lease) free(ctx context.Context) (cond buildcache.Condition, err error) {
+func (l *Lease) free(ctx context.Context) (cond buildcache.Condition, err error) {
 	if err := l.shutOut(ctx); err != nil {
 		return cond, err
 	}
-	data, o, err := buildcache.ReadAll(ctx, l.store, leaseKey)
+	data, o, err := buildcache.ReadAll(ctx, l.Proven, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return buildcache.Condition{IfNoneMatch: true}, nil
 	}
@@ -119,8 +122,8 @@ const update = "update: this mirror is kept by a newer version of spacktainers, 
 
 // shutOut keeps versions without a room out, for ever. One that is at work is
 // waited for like any other janitor.
-func (l *lease) shutOut(ctx context.Context) error {
-	data, o, err := buildcache.ReadAll(ctx, l.store, oldLeaseKey)
+func (l *Lease) shutOut(ctx context.Context) error {
+	data, o, err := buildcache.ReadAll(ctx, l.Proven, OldKey)
 	cond := buildcache.Condition{IfNoneMatch: true}
 	var held claim
 	switch {
@@ -140,12 +143,12 @@ func (l *lease) shutOut(ctx context.Context) error {
 		cond = buildcache.Condition{IfMatch: o.ETag}
 	}
 	c := claim{Owner: "a newer version of spacktainers", Nonce: rand.Text(), Run: update, Expires: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}
-	_, err = putJSON(ctx, l.store, oldLeaseKey, c, cond)
+	_, err = putJSON(ctx, l.Proven, OldKey, c, cond)
 	if errors.Is(err, errors.ErrUnsupported) {
-		_, err = putJSON(ctx, careful{l.store, true, true}, oldLeaseKey, c, cond)
+		_, err = putJSON(ctx, careful{l.Proven, true, true}, OldKey, c, cond)
 	}
 	if errors.Is(err, buildcache.ErrChanged) { // the reply may have been lost, or another janitor is as far
-		if data, _, err = buildcache.ReadAll(ctx, l.store, oldLeaseKey); err == nil && (json.Unmarshal(data, &held) != nil || held.Run != update) {
+		if data, _, err = buildcache.ReadAll(ctx, l.Proven, OldKey); err == nil && (json.Unmarshal(data, &held) != nil || held.Run != update) {
 			err = leased(held, held.Expires)
 		}
 	}
@@ -153,23 +156,23 @@ func (l *lease) shutOut(ctx context.Context) error {
 }
 
 // storeTime asks the store what time it is.
-func (l *lease) storeTime(ctx context.Context) (time.Time, error) {
-	if _, err := putJSON(ctx, l.store, clockKey, claim{Nonce: rand.Text()}, buildcache.Condition{}); err != nil {
+func (l *Lease) storeTime(ctx context.Context) (time.Time, error) {
+	if _, err := putJSON(ctx, l.Proven, clockKey, claim{Nonce: rand.Text()}, buildcache.Condition{}); err != nil {
 		return time.Time{}, err
 	}
-	_, o, err := buildcache.ReadAll(ctx, l.store, clockKey)
+	_, o, err := buildcache.ReadAll(ctx, l.Proven, clockKey)
 	return o.ModTime, err
 }
 
 // confirm makes sure that the lease that was written is ours, whatever the
 // store honours.
-func (l *lease) confirm(ctx context.Context) error {
+func (l *Lease) confirm(ctx context.Context) error {
 	store, err := l.probe(ctx)
 	if err != nil {
 		return err
 	}
-	l.store = store
-	if _, ok := l.store.(careful); ok || l.patient {
+	l.Proven = store
+	if _, ok := l.Proven.(careful); ok || l.patient {
 		if err := l.Sleep(ctx, rivals); err != nil {
 			return err
 		}
@@ -178,17 +181,17 @@ func (l *lease) confirm(ctx context.Context) error {
 }
 
 func leased(c claim, until time.Time) error {
-	return fmt.Errorf("%w: %s, run %s, until %s at the latest: wait", ErrLeased, c.Owner, c.Run, until.UTC().Format(time.RFC3339))
+	return fmt.Errorf("%w: %s, run %s, until %s at the latest: wait", ErrTaken, c.Owner, c.Run, until.UTC().Format(time.RFC3339))
 }
 
 // write claims the lease for some time to come. A server that takes the delete
 // marker of the last lease for an object refuses again and again, though there
 // is nothing.
-func (l *lease) write(ctx context.Context, cond buildcache.Condition) error {
+func (l *Lease) write(ctx context.Context, cond buildcache.Condition) error {
 	for try := 1; ; try++ {
 		l.wrote, l.real = l.Now(), time.Now()
 		l.claim.Expires = l.wrote.Add(leaseFor)
-		etag, err := putJSON(ctx, l.store, leaseKey, l.claim, cond)
+		etag, err := putJSON(ctx, l.Proven, key, l.claim, cond)
 		if !errors.Is(err, buildcache.ErrChanged) {
 			l.etag = etag
 			return err
@@ -204,9 +207,9 @@ func (l *lease) write(ctx context.Context, cond buildcache.Condition) error {
 }
 
 // check makes sure that the lease is ours: not every store honours conditions.
-func (l *lease) check(ctx context.Context) error {
+func (l *Lease) check(ctx context.Context) error {
 	asked := l.Now()
-	data, o, err := buildcache.ReadAll(ctx, l.store, leaseKey)
+	data, o, err := buildcache.ReadAll(ctx, l.Proven, key)
 	if err != nil {
 		return fmt.Errorf("lease: %w", err)
 	}
@@ -218,34 +221,34 @@ func (l *lease) check(ctx context.Context) error {
 		return leased(held, o.ModTime.Add(leaseFor))
 	}
 	l.etag, l.seen = o.ETag, asked
-	l.Clock.set(l.wrote, o.ModTime)
+	l.Clock.Set(l.wrote, o.ModTime)
 	return nil
 }
 
 // left is how long the lease still counts, by the clock that went further.
-func (l *lease) left() time.Duration {
+func (l *Lease) left() time.Duration {
 	return leaseFor - max(l.Now().Sub(l.wrote), time.Since(l.real))
 }
 
 // remaining is left for other goroutines.
-func (l *lease) remaining() time.Duration {
+func (l *Lease) remaining() time.Duration {
 	l.busy <- struct{}{}
 	defer func() { <-l.busy }()
 	return l.left()
 }
 
-// bound gives a write less time than the lease has, which hold has made sure of:
+// Bound gives a write less time than the lease has, which hold has made sure of:
 // one that is still under way when this process was stopped arrives no more when
 // another one works.
-func (l *lease) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+func (l *Lease) Bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, max(time.Second, l.remaining()-margins/2))
 }
 
 var errLapsed = errors.New("the lease has run out while this process was stopped, or could not renew it: nothing more was changed, run again")
 
-// hold makes sure that the lease is still ours and lasts for a batch or a
+// Hold makes sure that the lease is still ours and lasts for a batch or a
 // write. It is looked at before each.
-func (l *lease) hold(ctx context.Context) error {
+func (l *Lease) Hold(ctx context.Context) error {
 	select {
 	case l.busy <- struct{}{}:
 		defer func() { <-l.busy }()
@@ -265,7 +268,7 @@ func (l *lease) hold(ctx context.Context) error {
 			err = l.check(ctx)
 		}
 	}
-	if errors.Is(err, ErrLeased) {
+	if errors.Is(err, ErrTaken) {
 		l.stop(err)
 	}
 	if err != nil {
@@ -274,14 +277,14 @@ func (l *lease) hold(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// pause waits, and keeps the lease meanwhile.
-func (l *lease) pause(ctx context.Context, d time.Duration) error {
+// Pause waits, and keeps the lease meanwhile.
+func (l *Lease) Pause(ctx context.Context, d time.Duration) error {
 	for d > 0 {
 		piece := min(d, margins)
 		if err := l.Sleep(ctx, piece); err != nil {
 			return err
 		}
-		if err := l.hold(ctx); err != nil {
+		if err := l.Hold(ctx); err != nil {
 			return err
 		}
 		d -= piece
@@ -290,7 +293,7 @@ func (l *lease) pause(ctx context.Context, d time.Duration) error {
 }
 
 // renew keeps the lease while a listing takes long.
-func (l *lease) renew(ctx context.Context) {
+func (l *Lease) renew(ctx context.Context) {
 	tick := time.NewTicker(margins)
 	defer tick.Stop()
 	for {
@@ -299,18 +302,18 @@ func (l *lease) renew(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		_ = l.hold(ctx) // the next batch tells
+		_ = l.Hold(ctx) // the next batch tells
 	}
 }
 
-// release gives the lease back, even if the run was interrupted.
-func (l *lease) release(ctx context.Context) error {
+// Release gives the lease back, even if the run was interrupted.
+func (l *Lease) Release(ctx context.Context) error {
 	l.stop(nil)
 	l.done.Wait()
 	return l.giveBack(ctx)
 }
 
-func (l *lease) giveBack(ctx context.Context) error {
+func (l *Lease) giveBack(ctx context.Context) error {
 	ctx, cancel := ctxio.CleanUp(ctx, 30*time.Second)
 	defer cancel()
 	if err := l.check(ctx); err != nil {
@@ -319,7 +322,7 @@ func (l *lease) giveBack(ctx context.Context) error {
 	if l.left() < margins {
 		return nil // another janitor may take it any moment
 	}
-	if err := l.store.Delete(ctx, []string{leaseKey}); err != nil {
+	if err := l.Proven.Delete(ctx, []string{key}); err != nil {
 		return fmt.Errorf("give the lease back: %w", err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package janitor
+package scan
 
 import (
 	"bytes"
@@ -21,18 +21,18 @@ const (
 // Kind is what an object of a mirror is.
 type Kind = buildcache.Kind
 
-// part reports whether objects of a kind are parts of packages: only these may
+// IsPart reports whether objects of a kind are parts of packages: only these may
 // be deleted.
-func part(k Kind) bool { return k >= SpecFile && k <= Blob }
+func IsPart(k Kind) bool { return k >= SpecFile && k <= Blob }
 
 // Where the indexes are, and the list of keys.
 const (
 	keysV3      = "v3/manifests/key/keys.manifest.json"
-	indexV2     = "build_cache/index.json"
-	indexHashV2 = indexV2 + ".hash"
+	IndexV2     = "build_cache/index.json"
+	IndexHashV2 = IndexV2 + ".hash"
 	indexesV3   = "v3/manifests/index/"
-	indexV3     = indexesV3 + "index.manifest.json"
-	blobsPrefix = "blobs/sha256/"
+	IndexV3     = indexesV3 + "index.manifest.json"
+	BlobsPrefix = "blobs/sha256/"
 )
 
 // hashOf returns the hash in the key of a spec file, tarball or manifest: the

@@ -1,4 +1,4 @@
-package janitor
+package room
 
 import (
 	"bufio"
@@ -16,9 +16,11 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
-// roomKey is where the room is in the mirror: a gzip of text. The first line is
+// Key is where the room is in the mirror: a gzip of text. The first line is
 // its head in JSON, then come lines in the order of hashes and keys:
 //
 //	s HASH RUN REASON DIGEST [TAKEN]   a condemned spec
@@ -27,35 +29,35 @@ import (
 //
 // RUN and TAKEN are numbers, REASON is a letter, a capital where the brake let
 // it through, DIGEST is hexadecimal.
-const roomKey = ".spacktainers/janitor/room"
+const Key = ".spacktainers/janitor/room"
 
-// readRoom reads the room of a mirror. One that is not there, cannot be
+// Read reads the room of a mirror. One that is not there, cannot be
 // understood, or is that of another mirror, is empty: all that is condemned
 // starts to wait anew. Only what the store refuses is an error.
-func readRoom(ctx context.Context, store buildcache.Store, mirror string, s *Scan) (*room, error) {
-	body, o, err := store.Get(ctx, roomKey)
+func Read(ctx context.Context, store buildcache.Store, mirror string, s *scan.Scan) (*Room, error) {
+	body, o, err := store.Get(ctx, Key)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &room{lost: "there is no record of an earlier run"}, nil
+		return &Room{Lost: "there is no record of an earlier run"}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("room: %w", &buildcache.ObjectError{Key: roomKey, Err: err})
+		return nil, fmt.Errorf("room: %w", &buildcache.ObjectError{Key: Key, Err: err})
 	}
 	defer body.Close()
-	r := &room{etag: o.ETag}
-	counted := &countingReader{r: body}
+	r := &Room{ETag: o.ETag}
+	counted := &scan.StoreReader{R: body}
 	err = r.read(counted, s)
 	switch {
-	case counted.err != nil:
-		return nil, fmt.Errorf("room: %w", &buildcache.ObjectError{Key: roomKey, Err: counted.err})
+	case counted.Err != nil:
+		return nil, fmt.Errorf("room: %w", &buildcache.ObjectError{Key: Key, Err: counted.Err})
 	case err != nil:
-		return &room{etag: o.ETag, lost: fmt.Sprintf("%s cannot be read (%v)", roomKey, err)}, nil
-	case r.head.Mirror != mirror:
-		return &room{etag: o.ETag, lost: fmt.Sprintf("%s belongs to another mirror, %q", roomKey, r.head.Mirror)}, nil
+		return &Room{ETag: o.ETag, Lost: fmt.Sprintf("%s cannot be read (%v)", Key, err)}, nil
+	case r.Head.Mirror != mirror:
+		return &Room{ETag: o.ETag, Lost: fmt.Sprintf("%s belongs to another mirror, %q", Key, r.Head.Mirror)}, nil
 	}
 	return r, nil
 }
 
-func (r *room) read(from io.Reader, s *Scan) error {
+func (r *Room) read(from io.Reader, s *scan.Scan) error {
 	z, err := gzip.NewReader(bufio.NewReaderSize(from, 1<<16))
 	if err != nil {
 		return err
@@ -65,11 +67,11 @@ func (r *room) read(from io.Reader, s *Scan) error {
 	if !lines.Scan() {
 		return cmp.Or(lines.Err(), io.ErrUnexpectedEOF)
 	}
-	if err := json.Unmarshal(lines.Bytes(), &r.head); err != nil {
+	if err := json.Unmarshal(lines.Bytes(), &r.Head); err != nil {
 		return err
 	}
-	if r.head.Format != roomFormat {
-		return fmt.Errorf("format %d is not known here", r.head.Format)
+	if r.Head.Format != roomFormat {
+		return fmt.Errorf("format %d is not known here", r.Head.Format)
 	}
 	var specs, lone, tombs int
 	for lines.Scan() {
@@ -95,16 +97,16 @@ func (r *room) read(from io.Reader, s *Scan) error {
 	if err := lines.Err(); err != nil {
 		return err
 	}
-	if specs != r.head.Specs || lone != r.head.Lone || tombs != r.head.Tombs {
+	if specs != r.Head.Specs || lone != r.Head.Lone || tombs != r.Head.Tombs {
 		return io.ErrUnexpectedEOF
 	}
-	slices.SortFunc(r.tombs, func(a, b tomb) int { return cmpHash(a.hash, b.hash) })
+	slices.SortFunc(r.Tombs, func(a, b Tomb) int { return cmpHash(a.Hash, b.Hash) })
 	return nil
 }
 
 // readSpec takes a spec that is present. One that is gone though it was only
 // to be deleted was deleted by a run that was killed.
-func (r *room) readSpec(line []byte, s *Scan) error {
+func (r *Room) readSpec(line []byte, s *scan.Scan) error {
 	f := fields{rest: line}
 	hash, run, letter, digest, taken := f.text(), f.number(10, 32), f.text(), f.number(16, 64), f.optional()
 	if f.err != nil {
@@ -118,21 +120,21 @@ func (r *room) readSpec(line []byte, s *Scan) error {
 	if err != nil {
 		return err
 	}
-	at, ok := s.dag.lookupText(hash)
+	at, ok := s.DAG.LookupText(hash)
 	switch {
-	case ok && s.present.Has(at):
-		r.put(at, entry{digest: digest, run: uint32(run), why: why, let: let, taken: taken})
+	case ok && s.Present.Has(at):
+		r.Put(at, Entry{Digest: digest, Run: uint32(run), Why: why, Let: let, Taken: taken})
 	case taken != 0:
 		h, err := buildcache.ParseHash(string(hash))
 		if err != nil {
 			return err
 		}
-		r.tombs = append(r.tombs, tomb{h, r.head.Generation, taken})
+		r.Tombs = append(r.Tombs, Tomb{h, r.Head.Generation, taken})
 	}
 	return nil
 }
 
-func (r *room) readLone(line []byte) error {
+func (r *Room) readLone(line []byte) error {
 	f := fields{rest: line}
 	run, digest := f.number(10, 32), f.number(16, 64)
 	if f.err != nil {
@@ -142,18 +144,18 @@ func (r *room) readLone(line []byte) error {
 	if err != nil {
 		return err
 	}
-	if n := r.lone.keys.n; n > 0 && string(r.lone.keys.last) >= key {
+	if n := r.Lone.Keys.N; n > 0 && string(r.Lone.Keys.Last) >= key {
 		return errors.New("not in order")
 	}
-	r.lone.add([]byte(key), entry{digest: digest, run: uint32(run), why: orphan})
+	r.Lone.Add([]byte(key), Entry{Digest: digest, Run: uint32(run), Why: Orphan})
 	return nil
 }
 
-func (r *room) readTomb(line []byte) error {
+func (r *Room) readTomb(line []byte) error {
 	f := fields{rest: line}
 	text, run, taken := f.text(), f.number(10, 32), f.optional()
 	hash, err := buildcache.ParseHash(string(text))
-	r.tombs = append(r.tombs, tomb{hash, uint32(run), taken})
+	r.Tombs = append(r.Tombs, Tomb{hash, uint32(run), taken})
 	return errors.Join(f.err, err)
 }
 
@@ -187,8 +189,8 @@ func (f *fields) optional() uint16 {
 	return uint16(f.number(10, 16))
 }
 
-// write puts the room into the mirror, unless another process has written it.
-func (r *room) write(ctx context.Context, store buildcache.ReadWriter, s *Scan) error {
+// Write puts the room into the mirror, unless another process has written it.
+func (r *Room) Write(ctx context.Context, store buildcache.ReadWriter, s *scan.Scan) error {
 	r.trim()
 	file, err := index.Scratch()
 	if err != nil {
@@ -202,77 +204,77 @@ func (r *room) write(ctx context.Context, store buildcache.ReadWriter, s *Scan) 
 	if err != nil {
 		return fmt.Errorf("room: %w", err)
 	}
-	cond := buildcache.Condition{IfMatch: r.etag, IfNoneMatch: r.etag == ""}
-	etag, err := store.Put(ctx, roomKey, file, size, buildcache.PutOptions{ContentType: "application/gzip", Condition: cond})
+	cond := buildcache.Condition{IfMatch: r.ETag, IfNoneMatch: r.ETag == ""}
+	etag, err := store.Put(ctx, Key, file, size, buildcache.PutOptions{ContentType: "application/gzip", Condition: cond})
 	if errors.Is(err, buildcache.ErrChanged) {
 		return r.lostReply(ctx, store, size, err)
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", roomKey, err)
+		return fmt.Errorf("write %s: %w", Key, err)
 	}
-	r.etag = etag
+	r.ETag = etag
 	return nil
 }
 
 // lostReply finds out whether the room that is there is what we wrote: the
 // reply to a write that was repeated may have been lost.
-func (r *room) lostReply(ctx context.Context, store buildcache.ReadWriter, size int64, changed error) error {
-	data, o, err := buildcache.ReadAll(ctx, store, roomKey)
+func (r *Room) lostReply(ctx context.Context, store buildcache.ReadWriter, size int64, changed error) error {
+	data, o, err := buildcache.ReadAll(ctx, store, Key)
 	if err != nil {
-		return fmt.Errorf("write %s: %w", roomKey, errors.Join(changed, err))
+		return fmt.Errorf("write %s: %w", Key, errors.Join(changed, err))
 	}
 	z, err := gzip.NewReader(bytes.NewReader(data))
-	var head roomHead
+	var head Head
 	if err == nil {
 		err = json.NewDecoder(z).Decode(&head)
 	}
-	if err != nil || o.Size != size || head.Generation != r.head.Generation || head.Roots != r.head.Roots || head.Mirror != r.head.Mirror ||
-		len(head.Runs) == 0 || head.Runs[len(head.Runs)-1] != r.head.Runs[len(r.head.Runs)-1] {
-		return fmt.Errorf("write %s: %w", roomKey, changed)
+	if err != nil || o.Size != size || head.Generation != r.Head.Generation || head.Roots != r.Head.Roots || head.Mirror != r.Head.Mirror ||
+		len(head.Runs) == 0 || head.Runs[len(head.Runs)-1] != r.Head.Runs[len(r.Head.Runs)-1] {
+		return fmt.Errorf("write %s: %w", Key, changed)
 	}
-	r.etag = o.ETag
+	r.ETag = o.ETag
 	return nil
 }
 
-func (r *room) encode(to io.Writer, s *Scan) error {
+func (r *Room) encode(to io.Writer, s *scan.Scan) error {
 	type numbered struct {
 		hash buildcache.Hash
-		at   id
+		at   dag.ID
 	}
 	var specs []numbered
-	for at := range r.specs {
-		if r.specs[at].run != 0 {
-			specs = append(specs, numbered{s.dag.hash(id(at)), id(at)})
+	for at := range r.Specs {
+		if r.Specs[at].Run != 0 {
+			specs = append(specs, numbered{s.DAG.Hash(dag.ID(at)), dag.ID(at)})
 		}
 	}
 	slices.SortFunc(specs, func(a, b numbered) int { return cmpHash(a.hash, b.hash) })
-	r.head.Specs, r.head.Lone, r.head.Tombs = len(specs), len(r.lone.list), len(r.tombs)
+	r.Head.Specs, r.Head.Lone, r.Head.Tombs = len(specs), len(r.Lone.List), len(r.Tombs)
 	z := gzip.NewWriter(to)
 	w := bufio.NewWriterSize(z, 1<<16)
-	head, err := json.Marshal(r.head)
+	head, err := json.Marshal(r.Head)
 	if err != nil {
 		return err
 	}
 	_, _ = w.Write(append(head, '\n')) // Flush returns its error, and those of all others
 	var line []byte
 	for _, n := range specs {
-		e := r.specs[n.at]
-		letter := letters[e.why]
-		if e.let {
+		e := r.Specs[n.at]
+		letter := letters[e.Why]
+		if e.Let {
 			letter -= 'a' - 'A'
 		}
-		line = fmt.Appendf(line[:0], "s %s %d %c %x%s\n", n.hash, e.run, letter, e.digest, set(e.taken))
+		line = fmt.Appendf(line[:0], "s %s %d %c %x%s\n", n.hash, e.Run, letter, e.Digest, set(e.Taken))
 		_, _ = w.Write(line)
 	}
 	i := 0
-	for keys := r.lone.keys.cursor(); keys.next(); i++ {
-		e := r.lone.list[i]
-		line = fmt.Appendf(line[:0], "o %d %x %q\n", e.run, e.digest, keys.key)
+	for keys := r.Lone.Keys.Cursor(); keys.Next(); i++ {
+		e := r.Lone.List[i]
+		line = fmt.Appendf(line[:0], "o %d %x %q\n", e.Run, e.Digest, keys.Key)
 		_, _ = w.Write(line)
 	}
-	slices.SortFunc(r.tombs, func(a, b tomb) int { return cmpHash(a.hash, b.hash) })
-	for _, t := range r.tombs {
-		line = fmt.Appendf(line[:0], "t %s %d%s\n", t.hash, t.run, set(t.taken))
+	slices.SortFunc(r.Tombs, func(a, b Tomb) int { return cmpHash(a.Hash, b.Hash) })
+	for _, t := range r.Tombs {
+		line = fmt.Appendf(line[:0], "t %s %d%s\n", t.Hash, t.Run, set(t.Taken))
 		_, _ = w.Write(line)
 	}
 	return errors.Join(w.Flush(), z.Close())

@@ -1,4 +1,4 @@
-package janitor
+package scan
 
 import (
 	"bytes"
@@ -15,6 +15,8 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/listing"
 )
 
 // Real servers have left keys out of a listing without an error.
@@ -28,17 +30,17 @@ type check func(context.Context) (*Damage, error)
 
 // complete makes sure that all is listed that entries and manifests name.
 func (r *scanner) complete(ctx context.Context) error {
-	for _, x := range r.indexes {
-		i, ok := r.objects.find(x.object.Key)
-		if !ok && !r.tooNew(x.object) {
-			return incomplete(x.object.Key)
+	for _, x := range r.Indexes {
+		i, ok := r.Objects.Find(x.Object.Key)
+		if !ok && !r.tooNew(x.Object) {
+			return incomplete(x.Object.Key)
 		}
-		if ok && r.asOf.IsZero() && r.objects.etag(r.objects.at(i).etag) != x.object.ETag {
-			return fmt.Errorf("%w: %s was replaced while it was listed", ErrIncomplete, x.object.Key)
+		if ok && r.AsOf.IsZero() && r.Objects.ETag(r.Objects.At(i).ETag) != x.Object.ETag {
+			return fmt.Errorf("%w: %s was replaced while it was listed", ErrIncomplete, x.Object.Key)
 		}
 	}
-	for i := range r.of(IndexManifest) {
-		if key := r.objects.key(i); !r.asked[key] { // it was not there when indexes were listed
+	for i := range r.Of(IndexManifest) {
+		if key := r.Objects.Key(i); !r.asked[key] { // it was not there when indexes were listed
 			if _, err := r.unlisted(ctx, key); err != nil {
 				return err
 			}
@@ -51,26 +53,26 @@ func (r *scanner) complete(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for at := range r.specs() {
-		if !r.dag.told(at) {
-			return fmt.Errorf("%s: %w: nothing describes the spec", r.dag.hash(at), buildcache.ErrFormat)
+	for at := range r.InCache() {
+		if !r.DAG.Told(at) {
+			return fmt.Errorf("%s: %w: nothing describes the spec", r.DAG.Hash(at), buildcache.ErrFormat)
 		}
-		if !r.opts.partial && r.hasKind(at, SpecFile) && !r.hasKind(at, Tarball) {
+		if !r.opts.Partial && r.hasKind(at, SpecFile) && !r.hasKind(at, Tarball) {
 			checks = append(checks, func(ctx context.Context) (*Damage, error) { return r.unlistedTarball(ctx, at) })
 		}
 	}
-	for i, manifest := range r.manifests {
-		if r.opts.partial {
+	for i, manifest := range r.Manifests {
+		if r.opts.Partial {
 			break
 		}
-		for _, b := range r.blobsOf.of(uint32(i)) {
-			if r.blobs[b].object == 0 {
-				checks = append(checks, func(ctx context.Context) (*Damage, error) { return r.unlistedBlob(ctx, manifest, r.blobs[b].key()) })
+		for _, b := range r.BlobsOf.Of(uint32(i)) {
+			if r.Blobs[b].Object == 0 {
+				checks = append(checks, func(ctx context.Context) (*Damage, error) { return r.unlistedBlob(ctx, manifest, r.Blobs[b].Key()) })
 			}
 		}
 	}
 	checks = append(checks, r.unlistedOwners()...)
-	if r.opts.partial {
+	if r.opts.Partial {
 		return r.check(ctx, checks)
 	}
 	absent, err := r.absentRoots()
@@ -101,13 +103,13 @@ func (r *scanner) unlistedOwners() (checks []check) {
 	for _, key := range r.missed {
 		add(key)
 	}
-	isSpecFile := func(o objectID) bool { return r.objects.at(o).kind == SpecFile }
-	for i := range r.of(Tarball) {
-		o := r.objects.at(i)
-		if slices.ContainsFunc(r.bySpec.of(o.of-1), isSpecFile) || r.began.Sub(o.time()) < margin || r.opts.deleted([]byte(r.dag.hash(o.of-1))) {
+	isSpecFile := func(o listing.ID) bool { return r.Objects.At(o).Kind == SpecFile }
+	for i := range r.Of(Tarball) {
+		o := r.Objects.At(i)
+		if slices.ContainsFunc(r.bySpec.Of(o.Of-1), isSpecFile) || r.began.Sub(o.Time()) < margin || r.opts.Deleted([]byte(r.DAG.Hash(o.Of-1))) {
 			continue // it has one, or is to get one, or we have just deleted it
 		}
-		stem := "build_cache/" + strings.TrimSuffix(path.Base(r.objects.key(i)), ".spack")
+		stem := "build_cache/" + strings.TrimSuffix(path.Base(r.Objects.Key(i)), ".spack")
 		add(stem+".spec.json", stem+".spec.json.sig")
 	}
 	return checks
@@ -115,7 +117,7 @@ func (r *scanner) unlistedOwners() (checks []check) {
 
 func (r *scanner) check(ctx context.Context, checks []check) error {
 	found := make([]*Damage, len(checks))
-	err := r.opts.each(ctx, "checked objects", len(checks), func(ctx context.Context, i int) (err error) {
+	err := r.opts.Each(ctx, "checked objects", len(checks), func(ctx context.Context, i int) (err error) {
 		found[i], err = checks[i](ctx)
 		return err
 	})
@@ -123,17 +125,17 @@ func (r *scanner) check(ctx context.Context, checks []check) error {
 		if d == nil {
 			continue
 		}
-		at, ok := r.dag.lookup(d.Hash)
+		at, ok := r.DAG.Lookup(d.Hash)
 		if d.newer {
 			if ok {
-				r.newer = append(r.newer, at)
+				r.Newer = append(r.Newer, at)
 			}
 			continue
 		}
 		r.Damage = append(r.Damage, *d)
 		if ok && d.index != nil {
-			d.index.dangling.Set(at)
-		} else if ok && r.present.Has(at) {
+			d.index.Dangling.Set(at)
+		} else if ok && r.Present.Has(at) {
 			r.missing[at] = append(r.missing[at], d.Key)
 		}
 	}
@@ -162,7 +164,7 @@ func (r *scanner) unlisted(ctx context.Context, keys ...string) (newer bool, err
 
 // tooNew says that an object cannot be in the inventory.
 func (r *scanner) tooNew(o buildcache.Object) bool {
-	return !r.asOf.IsZero() && o.ModTime.After(r.asOf.Add(-margin))
+	return !r.AsOf.IsZero() && o.ModTime.After(r.AsOf.Add(-margin))
 }
 
 // margin is how far two clocks may be apart, and how long an inventory takes to
@@ -175,11 +177,11 @@ func incomplete(key string) error {
 
 // unlistedSpecs checks the entries that indexes have as cached.
 func (r *scanner) unlistedSpecs(ctx context.Context) (checks []check, err error) {
-	for _, x := range r.indexes {
-		x.dangling = index.NewBits(r.dag.len())
+	for _, x := range r.Indexes {
+		x.Dangling = index.NewBits(r.DAG.Len())
 		var entries []uint32
-		for _, i := range x.graph.Entries() {
-			if x.graph.InCache(i) && !r.hasLayout(x.id(i), x.layout) && !r.odd[x.id(i)] {
+		for _, i := range x.Graph.Entries() {
+			if x.Graph.InCache(i) && !r.hasLayout(x.ID(i), x.Layout) && !r.Odd[x.ID(i)] {
 				entries = append(entries, i)
 			}
 		}
@@ -189,11 +191,11 @@ func (r *scanner) unlistedSpecs(ctx context.Context) (checks []check, err error)
 		}
 		for _, s := range specs {
 			checks = append(checks, func(ctx context.Context) (*Damage, error) {
-				d := &Damage{index: x, Hash: s.Hash, Spec: s.String(), What: "in the index " + x.object.Key + ", but it has no spec file or manifest"}
+				d := &Damage{index: x, Hash: s.Hash, Spec: s.String(), What: "in the index " + x.Object.Key + ", but it has no spec file or manifest"}
 				if s.External {
 					return d, nil
 				}
-				newer, err := r.unlisted(ctx, buildcache.SpecKeys(s, x.layout)...)
+				newer, err := r.unlisted(ctx, buildcache.SpecKeys(s, x.Layout)...)
 				d.newer = newer
 				return d, err
 			})
@@ -204,19 +206,19 @@ func (r *scanner) unlistedSpecs(ctx context.Context) (checks []check, err error)
 
 // entries reads some entries of an index in full: a graph does not say where a
 // spec's files are in v2.
-func (r *scanner) entries(ctx context.Context, x *cacheIndex, entries []uint32) ([]*buildcache.Spec, error) {
+func (r *scanner) entries(ctx context.Context, x *Index, entries []uint32) ([]*buildcache.Spec, error) {
 	if len(entries) == 0 {
 		return nil, nil
 	}
-	body, _, err := r.store.Get(ctx, x.textKey())
+	body, _, err := r.store.Get(ctx, x.TextKey())
 	if err != nil {
-		return nil, &buildcache.ObjectError{Key: x.textKey(), Err: err}
+		return nil, &buildcache.ObjectError{Key: x.TextKey(), Err: err}
 	}
 	defer body.Close()
 	var specs []*buildcache.Spec
 	var at int64
 	for _, i := range entries { // in the order of the file
-		offset, size := x.graph.Record(i)
+		offset, size := x.Graph.Record(i)
 		record := make([]byte, size)
 		_, err := io.CopyN(io.Discard, body, offset-at)
 		if err == nil {
@@ -231,29 +233,29 @@ func (r *scanner) entries(ctx context.Context, x *cacheIndex, entries []uint32) 
 		if err == nil {
 			s, err = buildcache.ParseSpec(value.Spec)
 		}
-		if err != nil || s.Hash != x.graph.Hash(i) {
-			return nil, fmt.Errorf("%w: %s was replaced meanwhile: %w", ErrIncomplete, x.textKey(), err)
+		if err != nil || s.Hash != x.Graph.Hash(i) {
+			return nil, fmt.Errorf("%w: %s was replaced meanwhile: %w", ErrIncomplete, x.TextKey(), err)
 		}
 		specs = append(specs, s)
 	}
 	return specs, nil
 }
 
-func (r *scanner) unlistedTarball(ctx context.Context, at id) (*Damage, error) {
-	file := r.own(at)[0]
-	s, _, err := (&buildcache.Cache{Store: r.store}).Spec(ctx, r.pack(file))
+func (r *scanner) unlistedTarball(ctx context.Context, at dag.ID) (*Damage, error) {
+	file := r.Own(at)[0]
+	s, _, err := (&buildcache.Cache{Store: r.store}).Spec(ctx, r.Pack(file))
 	if err != nil {
-		return nil, unreadable(r.objects.key(file), err)
+		return nil, Unreadable(r.Objects.Key(file), err)
 	}
-	d := &Damage{Hash: s.Hash, Spec: s.String(), Key: r.objects.key(file), What: "its tarball is missing: push it again"}
+	d := &Damage{Hash: s.Hash, Spec: s.String(), Key: r.Objects.Key(file), What: "its tarball is missing: push it again"}
 	d.newer, err = r.unlisted(ctx, buildcache.TarballKey(s))
 	return d, err
 }
 
-func (r *scanner) unlistedBlob(ctx context.Context, manifest objectID, key string) (*Damage, error) {
-	d := &Damage{Key: key, What: "missing, though " + r.objects.key(manifest) + " names it: push its package again"}
-	if of := r.objects.at(manifest).of; of != 0 {
-		d.Hash, d.Spec = r.dag.hash(of-1), r.dag.text(of-1)
+func (r *scanner) unlistedBlob(ctx context.Context, manifest listing.ID, key string) (*Damage, error) {
+	d := &Damage{Key: key, What: "missing, though " + r.Objects.Key(manifest) + " names it: push its package again"}
+	if of := r.Objects.At(manifest).Of; of != 0 {
+		d.Hash, d.Spec = r.DAG.Hash(of-1), r.DAG.Text(of-1)
 	}
 	var err error
 	d.newer, err = r.unlisted(ctx, key)
@@ -266,7 +268,7 @@ func (r *scanner) absentRoots() ([]*buildcache.Spec, error) {
 	var absent []*buildcache.Spec
 	seen := map[buildcache.Hash]bool{}
 	for _, l := range r.opts.Locks {
-		numbers := r.absent(l)
+		numbers := r.Absent(l)
 		if len(numbers) == 0 {
 			continue
 		}
@@ -275,7 +277,7 @@ func (r *scanner) absentRoots() ([]*buildcache.Spec, error) {
 			return nil, fmt.Errorf("lock %s: %w", l.Name, err)
 		}
 		for _, i := range numbers {
-			s := full.Specs[l.lock.Hash(i)]
+			s := full.Specs[l.File.Hash(i)]
 			if s == nil {
 				return nil, fmt.Errorf("lock %s: it has changed since it was read: run again", l.Name)
 			}
@@ -292,8 +294,8 @@ func (r *scanner) absentRoots() ([]*buildcache.Spec, error) {
 func (s *Scan) layouts() []int {
 	var layouts []int
 	for layout, prefix := range map[int]string{2: "build_cache/", 3: "v3/"} {
-		i, _ := s.objects.find(prefix)
-		if int(i) < s.objects.len() && strings.HasPrefix(s.objects.key(i), prefix) {
+		i, _ := s.Objects.Find(prefix)
+		if int(i) < s.Objects.Len() && strings.HasPrefix(s.Objects.Key(i), prefix) {
 			layouts = append(layouts, layout)
 		}
 	}
@@ -304,29 +306,29 @@ func (s *Scan) layouts() []int {
 // unlistedKeys looks for the manifests of public keys, whose blobs would be
 // orphans without them. Which keys there are stands in a blob of its own.
 func (r *scanner) unlistedKeys(ctx context.Context) error {
-	if len(r.manifests) == 0 {
+	if len(r.Manifests) == 0 {
 		return nil
 	}
-	keys, ok := r.objects.find(keysV3)
+	keys, ok := r.Objects.Find(keysV3)
 	if !ok {
 		_, err := r.unlisted(ctx, keysV3)
 		return err
 	}
-	for _, b := range r.blobsNamed(keys) {
-		data, _, err := buildcache.ReadAll(ctx, r.store, r.blobs[b].key())
+	for _, b := range r.BlobsNamed(keys) {
+		data, _, err := buildcache.ReadAll(ctx, r.store, r.Blobs[b].Key())
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // complete tells
 		}
 		var list struct{ Keys map[string]any }
 		if err == nil && json.Unmarshal(data, &list) != nil {
-			err = unreadable(r.blobs[b].key(), buildcache.ErrFormat)
+			err = Unreadable(r.Blobs[b].Key(), buildcache.ErrFormat)
 		}
 		if err != nil {
 			return err
 		}
 		for print := range list.Keys {
 			key := "v3/manifests/key/" + print + ".key.manifest.json"
-			if _, ok := r.objects.find(key); ok {
+			if _, ok := r.Objects.Find(key); ok {
 				continue
 			}
 			if _, err := r.unlisted(ctx, key); err != nil {
@@ -337,7 +339,7 @@ func (r *scanner) unlistedKeys(ctx context.Context) error {
 	return nil
 }
 
-// whole reports whether a spec lacks nothing of what it has in a layout.
-func (s *Scan) whole(at id, layout int) bool {
+// Whole reports whether a spec lacks nothing of what it has in a layout.
+func (s *Scan) Whole(at dag.ID, layout int) bool {
 	return !slices.ContainsFunc(s.missing[at], func(key string) bool { return strings.HasPrefix(key, "build_cache/") == (layout == 2) })
 }

@@ -1,4 +1,4 @@
-package janitor
+package lease
 
 import (
 	"bytes"
@@ -16,9 +16,9 @@ import (
 // and returns it, wrapped where it does not. Some ignore conditions, some know
 // one of the two, some refuse all writes that have one. What it tries to write
 // is the lease, as we have just written it.
-func (l *lease) probe(ctx context.Context) (buildcache.ReadWriter, error) {
+func (l *Lease) probe(ctx context.Context) (buildcache.ReadWriter, error) {
 	ignored := func(cond buildcache.Condition) (bool, error) {
-		_, err := putJSON(ctx, l.Store, leaseKey, l.claim, cond)
+		_, err := putJSON(ctx, l.Store, key, l.claim, cond)
 		switch {
 		case errors.Is(err, buildcache.ErrChanged):
 			return false, nil

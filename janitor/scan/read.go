@@ -1,4 +1,4 @@
-package janitor
+package scan
 
 import (
 	"context"
@@ -12,12 +12,13 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-func unreadable(key string, err error) error {
+// Unreadable is the error of an object that cannot be understood.
+func Unreadable(key string, err error) error {
 	return &buildcache.ObjectError{Key: key, Err: fmt.Errorf("%w; as long as it cannot be read nothing is deleted: push its package again, or remove it by hand", err)}
 }
 
-// each runs f for 0 to n-1, some at a time.
-func (o ScanOptions) each(ctx context.Context, step string, n int, f func(ctx context.Context, i int) error) error {
+// Each runs f for 0 to n-1, some at a time.
+func (o Options) Each(ctx context.Context, step string, n int, f func(ctx context.Context, i int) error) error {
 	var done atomic.Int64
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(o.Parallel)
@@ -26,7 +27,7 @@ func (o ScanOptions) each(ctx context.Context, step string, n int, f func(ctx co
 			break
 		}
 		group.Go(func() error {
-			defer func() { o.watch(step, int(done.Add(1)), n) }()
+			defer func() { o.Tell(step, int(done.Add(1)), n) }()
 			return f(gctx, i)
 		})
 	}
@@ -36,16 +37,16 @@ func (o ScanOptions) each(ctx context.Context, step string, n int, f func(ctx co
 	return context.Cause(ctx)
 }
 
-// A countingReader tells errors of the store from those of the text.
-type countingReader struct {
-	r   io.Reader
-	err error
+// A StoreReader tells errors of the store from those of the text.
+type StoreReader struct {
+	R   io.Reader
+	Err error
 }
 
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
+func (c *StoreReader) Read(p []byte) (int, error) {
+	n, err := c.R.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		c.err = err
+		c.Err = err
 	}
 	return n, err
 }

@@ -1,4 +1,4 @@
-package janitor
+package rootset
 
 import (
 	"cmp"
@@ -16,26 +16,26 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// RootsPrefix is where root sets are in a mirror: one object a set, with what
+// Prefix is where root sets are in a mirror: one object a set, with what
 // another repository, a running build or a person needs of it.
-const RootsPrefix = ".spacktainers/roots/"
+const Prefix = ".spacktainers/roots/"
 
 // How long sets are in force, and what is read of them at most.
 const (
-	repositoryFor = 90 * 24 * time.Hour
-	spareFor      = 90 * 24 * time.Hour
-	buildFor      = 48 * time.Hour
-	endedFor      = 30 * 24 * time.Hour // then an ended set is removed
+	RepositoryFor = 90 * 24 * time.Hour
+	SpareFor      = 90 * 24 * time.Hour
+	BuildFor      = 48 * time.Hour
+	EndedFor      = 30 * 24 * time.Hour // then an ended set is removed
 	maxSet        = 16 << 20            // bytes
 	maxSets       = 10_000
 )
 
 // ErrRefused is a rule that is broken, or roots that say nothing.
-var errRefused = errors.New("refused")
+var ErrRefused = errors.New("refused")
 
-// A RootSet is one as it is in the mirror. It is in force from Written on, by
+// A Set is one as it is in the mirror. It is in force from Written on, by
 // the store's clock, for For.
-type RootSet struct {
+type Set struct {
 	Name    string        `json:"name"` // repositories/NAME or builds/ID
 	Owner   string        `json:"owner"`
 	Written time.Time     `json:"written"`
@@ -62,46 +62,46 @@ type setText struct {
 
 // Repository reports whether the set is that of a repository, which refreshes
 // it; others are complete when they are written.
-func (s *RootSet) Repository() bool { return strings.HasPrefix(s.Name, "repositories/") }
+func (s *Set) Repository() bool { return strings.HasPrefix(s.Name, "repositories/") }
 
 // Ends returns when the set stops to keep anything.
-func (s *RootSet) Ends() time.Time { return s.Written.Add(s.For) }
+func (s *Set) Ends() time.Time { return s.Written.Add(s.For) }
 
 // Late reports that three quarters of the set's time have passed.
-func (s *RootSet) Late(now time.Time) bool { return now.Sub(s.Written) > s.For/4*3 }
+func (s *Set) Late(now time.Time) bool { return now.Sub(s.Written) > s.For/4*3 }
 
-// inForce reports whether the set keeps what it names.
-func (s *RootSet) inForce(now time.Time) bool { return now.Before(s.Ends()) }
+// InForce reports whether the set keeps what it names.
+func (s *Set) InForce(now time.Time) bool { return now.Before(s.Ends()) }
 
 // Specs counts what the set names.
-func (s *RootSet) Specs() (n int) {
+func (s *Set) Specs() (n int) {
 	for _, o := range s.Origins {
 		n += len(o.Specs)
 	}
 	return n
 }
 
-// ListRootSets reads the root sets of a mirror, in the order of their names.
+// List reads the root sets of a mirror, in the order of their names.
 // One that cannot be understood has a Problem; an error is what the store
 // refuses.
-func ListRootSets(ctx context.Context, store buildcache.Store) ([]RootSet, error) {
-	return readSets(ctx, store, &SetMemory{})
+func List(ctx context.Context, store buildcache.Store) ([]Set, error) {
+	return ReadSets(ctx, store, &SetMemory{})
 }
 
-// readSets reads the sets, those that are known aside.
-func readSets(ctx context.Context, store buildcache.Store, known *SetMemory) ([]RootSet, error) {
-	var sets []RootSet
+// ReadSets reads the sets, those that are known aside.
+func ReadSets(ctx context.Context, store buildcache.Store, known *SetMemory) ([]Set, error) {
+	var sets []Set
 	writers := map[string]int{}
-	for o, err := range store.List(ctx, RootsPrefix) {
+	for o, err := range store.List(ctx, Prefix) {
 		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", RootsPrefix, err)
+			return nil, fmt.Errorf("list %s: %w", Prefix, err)
 		}
-		name := strings.TrimPrefix(o.Key, RootsPrefix)
+		name := strings.TrimPrefix(o.Key, Prefix)
 		kind, rest, _ := strings.Cut(name, "/")
 		if rest == "" || kind != "repositories" && kind != "builds" {
 			continue
 		}
-		s := RootSet{Name: name, Written: o.ModTime, For: repositoryFor, size: o.Size}
+		s := Set{Name: name, Written: o.ModTime, For: RepositoryFor, size: o.Size}
 		if len(sets) < maxSets {
 			if s, err = readSet(ctx, store, o, s, known); errors.Is(err, fs.ErrNotExist) {
 				continue // it was removed since it was listed
@@ -121,12 +121,12 @@ func readSets(ctx context.Context, store buildcache.Store, known *SetMemory) ([]
 			}
 		}
 		return nil, fmt.Errorf("%w: there are %d root sets below %s, %d are the limit; most, %d, are of %q: remove them",
-			errRefused, len(sets), RootsPrefix, maxSets, writers[most], most)
+			ErrRefused, len(sets), Prefix, maxSets, writers[most], most)
 	}
 	return sets, nil
 }
 
-func readSet(ctx context.Context, store buildcache.Store, o buildcache.Object, s RootSet, known *SetMemory) (RootSet, error) {
+func readSet(ctx context.Context, store buildcache.Store, o buildcache.Object, s Set, known *SetMemory) (Set, error) {
 	if o.Size > maxSet {
 		s.Problem = fmt.Sprintf("it has %d MB, %d are the limit", o.Size>>20, maxSet>>20)
 		return s, nil
@@ -149,7 +149,7 @@ func readSet(ctx context.Context, store buildcache.Store, o buildcache.Object, s
 	return s, nil
 }
 
-func (s *RootSet) parse(data []byte) error {
+func (s *Set) parse(data []byte) error {
 	var text setText
 	if err := json.Unmarshal(data, &text); err != nil {
 		return err
@@ -164,9 +164,9 @@ func (s *RootSet) parse(data []byte) error {
 			}
 		}
 	}
-	limit := repositoryFor
+	limit := RepositoryFor
 	if !s.Repository() && text.For == 0 {
-		limit = buildFor
+		limit = BuildFor
 	}
 	s.Owner, s.Origins, s.For = text.Owner, text.Origins, limit
 	if d := time.Duration(text.For) * time.Second; text.For > 0 && text.For < int64(limit/time.Second) {
@@ -183,28 +183,28 @@ func SetName(text string) string { return strings.Trim(setName.ReplaceAllString(
 // A SetMemory remembers the sets that were read, such that a look reads only those that are new.
 type SetMemory struct {
 	mu   sync.Mutex
-	sets map[string]RootSet // by key and ETag
+	sets map[string]Set // by key and ETag
 }
 
 // set returns a root set that was read before.
-func (m *SetMemory) set(o buildcache.Object) (RootSet, bool) {
+func (m *SetMemory) set(o buildcache.Object) (Set, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s, ok := m.sets[o.Key+"\x00"+o.ETag]
 	return s, ok && o.ETag != "" && s.Written.Equal(o.ModTime) && s.size == o.Size
 }
 
-func (m *SetMemory) put(o buildcache.Object, s RootSet) {
+func (m *SetMemory) put(o buildcache.Object, s Set) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.sets == nil {
-		m.sets = map[string]RootSet{}
+		m.sets = map[string]Set{}
 	}
 	m.sets[o.Key+"\x00"+o.ETag] = s
 }
 
-// encodeSet returns the text of a set, with the specs and origins in order.
-func encodeSet(owner string, d time.Duration, origins []Origin) ([]byte, error) {
+// EncodeSet returns the text of a set, with the specs and origins in order.
+func EncodeSet(owner string, d time.Duration, origins []Origin) ([]byte, error) {
 	for i := range origins {
 		slices.Sort(origins[i].Specs)
 		origins[i].Specs = slices.Compact(origins[i].Specs)
@@ -212,7 +212,7 @@ func encodeSet(owner string, d time.Duration, origins []Origin) ([]byte, error) 
 	slices.SortFunc(origins, func(a, b Origin) int { return cmp.Compare(a.Name, b.Name) })
 	data, err := json.Marshal(setText{1, owner, int64(d / time.Second), origins})
 	if err == nil && len(data) > maxSet {
-		err = fmt.Errorf("%w: it would have %d MB, %d are the limit", errRefused, len(data)>>20, maxSet>>20)
+		err = fmt.Errorf("%w: it would have %d MB, %d are the limit", ErrRefused, len(data)>>20, maxSet>>20)
 	}
 	return data, err
 }

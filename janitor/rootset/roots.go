@@ -1,4 +1,6 @@
-package janitor
+// Package rootset reads what must stay: lockfiles, pins, and the root sets that those who share a
+// mirror leave in it.
+package rootset
 
 import (
 	"bytes"
@@ -15,7 +17,7 @@ import (
 // the image that it is attached to.
 type Lock struct {
 	Name string
-	lock *index.Lock
+	File *index.Lock
 	open func() (io.ReadCloser, error)
 }
 
@@ -99,13 +101,13 @@ func Pinned[T any](p Pin, specs iter.Seq[T], of func(T) (name, version string, h
 	return found
 }
 
-// needs yields what the roots of a lockfile need, as it has them.
-func (l Lock) needs(types buildcache.DepTypes) iter.Seq[uint32] {
-	if types == everything {
-		return slices.Values(l.lock.Entries())
+// Needs yields what the roots of a lockfile need, as it has them.
+func (l Lock) Needs(types buildcache.DepTypes) iter.Seq[uint32] {
+	if types == Everything {
+		return slices.Values(l.File.Entries())
 	}
-	return l.lock.Mark(l.lock.Roots, types).All()
+	return l.File.Mark(l.File.Roots, types).All()
 }
 
-// everything is all edges: what a rebuild needs.
-const everything = buildcache.Build | buildcache.Link | buildcache.Run | buildcache.Test
+// Everything is all edges: what a rebuild needs.
+const Everything = buildcache.Build | buildcache.Link | buildcache.Run | buildcache.Test

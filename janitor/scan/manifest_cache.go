@@ -1,4 +1,4 @@
-package janitor
+package scan
 
 import (
 	"bufio"
@@ -14,6 +14,8 @@ import (
 	"sync"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
 // Known remembers what was read before: in its file which blobs manifests
@@ -24,10 +26,10 @@ type Known struct {
 	path string
 	last *Scan // the newest; until there is one, the file is asked
 
-	dag     *dag
+	dag     *dag.DAG
 	mu      sync.Mutex
-	indexes map[string]*cacheIndex
-	Sets    SetMemory                     // root sets
+	indexes map[string]*Index
+	Sets    rootset.SetMemory             // root sets
 	folders []string                      // of tarballs in layout v2
 	pushes  map[string][]*buildcache.Spec // of blobs that no manifest names, by checksum
 }
@@ -35,7 +37,7 @@ type Known struct {
 // OpenKnown returns what is known of one mirror, by its file. Without a path it
 // remembers only while it lives.
 func OpenKnown(path string) *Known {
-	return &Known{path: path, dag: newDAG(), indexes: map[string]*cacheIndex{}, pushes: map[string][]*buildcache.Spec{}}
+	return &Known{path: path, dag: dag.New(), indexes: map[string]*Index{}, pushes: map[string][]*buildcache.Spec{}}
 }
 
 // A memory is what is remembered of a manifest. It is valid for one step of
@@ -120,8 +122,8 @@ func readMemories(r *bufio.Reader, yield func(*memory) bool) {
 		for n := number(); n > 0 && err == nil; n-- {
 			m.blobs = append(m.blobs, blobRef{})
 			b := &m.blobs[len(m.blobs)-1]
-			_, err = io.ReadFull(r, b.sum[:])
-			b.size, b.form = int64(number()), blobForm(number())
+			_, err = io.ReadFull(r, b.Sum[:])
+			b.Size, b.Form = int64(number()), blobForm(number())
 		}
 		if err != nil || !yield(&m) {
 			return
@@ -175,9 +177,9 @@ func writeMemories(w *bufio.Writer, all iter.Seq[*memory]) error {
 		b = append(b, m.stamp...)
 		b = binary.AppendUvarint(b, uint64(len(m.blobs)))
 		for _, r := range m.blobs {
-			b = append(b, r.sum[:]...)
-			b = binary.AppendUvarint(b, uint64(r.size))
-			b = append(b, byte(r.form))
+			b = append(b, r.Sum[:]...)
+			b = binary.AppendUvarint(b, uint64(r.Size))
+			b = append(b, byte(r.Form))
 		}
 		_, _ = w.Write(b)
 		last = append(last[:0], m.key...)
@@ -201,16 +203,16 @@ func (s *Scan) memories() iter.Seq[*memory] {
 			return true
 		}
 		n := uint32(0)
-		for i, key := range s.objects.all() {
-			if int(n) == len(s.manifests) {
+		for i, key := range s.Objects.All() {
+			if int(n) == len(s.Manifests) {
 				break
 			}
-			if s.manifests[n] != i {
+			if s.Manifests[n] != i {
 				continue
 			}
-			m.key, m.stamp, m.blobs = key, s.objects.stamp(m.stamp[:0], i), m.blobs[:0]
-			for _, b := range s.blobsOf.of(n) {
-				m.blobs = append(m.blobs, s.blobs[b].blobRef)
+			m.key, m.stamp, m.blobs = key, s.Objects.Stamp(m.stamp[:0], i), m.blobs[:0]
+			for _, b := range s.BlobsOf.Of(n) {
+				m.blobs = append(m.blobs, s.Blobs[b].blobRef)
 			}
 			if !yieldMissed(key) || !s.unsure.Has(n) && len(m.stamp) > 0 && !yield(&m) {
 				return
@@ -223,13 +225,13 @@ func (s *Scan) memories() iter.Seq[*memory] {
 
 // index returns an index that was read before; name is the checksum of its
 // text, or the key and ETag of its object.
-func (k *Known) index(name string) *cacheIndex {
+func (k *Known) index(name string) *Index {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.indexes[name]
 }
 
-func (k *Known) putIndex(name string, x *cacheIndex) {
+func (k *Known) putIndex(name string, x *Index) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.indexes) >= maxIndexes {

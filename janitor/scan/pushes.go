@@ -1,4 +1,4 @@
-package janitor
+package scan
 
 import (
 	"bufio"
@@ -10,6 +10,7 @@ import (
 	"io/fs"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/listing"
 )
 
 // maxPushed is the size of the biggest spec blob that is read before its
@@ -19,25 +20,25 @@ const maxPushed = 64 << 20
 // readPushes reads young blobs that no manifest names: a push writes the spec
 // blob before its manifest, and relies on what the spec needs.
 func (r *scanner) readPushes(ctx context.Context) error {
-	var lone []objectID
-	for i := range r.of(Blob) {
-		o := r.objects.at(i)
-		if o.of == 0 && o.size <= maxPushed && r.began.Sub(o.time()) < r.opts.young {
+	var lone []listing.ID
+	for i := range r.Of(Blob) {
+		o := r.Objects.At(i)
+		if o.Of == 0 && o.Size <= maxPushed && r.began.Sub(o.Time()) < r.opts.Young {
 			lone = append(lone, i)
 		}
 	}
 	dags := make([][]*buildcache.Spec, len(lone))
-	err := r.opts.each(ctx, "read what is being pushed", len(lone), func(ctx context.Context, n int) (err error) {
-		dags[n], err = r.pushed(ctx, r.objects.key(lone[n]))
+	err := r.opts.Each(ctx, "read what is being pushed", len(lone), func(ctx context.Context, n int) (err error) {
+		dags[n], err = r.pushed(ctx, r.Objects.Key(lone[n]))
 		return err
 	})
 	for n, nodes := range dags {
 		for _, node := range nodes {
-			r.dag.add(node)
+			r.DAG.Add(node)
 		}
 		if len(nodes) > 0 {
-			at := r.dag.intern(nodes[0].Hash)
-			r.pushes = append(r.pushes, push{at, r.objects.at(lone[n]).time()})
+			at := r.DAG.Intern(nodes[0].Hash)
+			r.Pushes = append(r.Pushes, push{at, r.Objects.At(lone[n]).Time()})
 		}
 	}
 	return err
@@ -78,22 +79,22 @@ func (r *scanner) pushed(ctx context.Context, key string) ([]*buildcache.Spec, e
 // specIn returns the JSON in a blob, or nil if it holds something else. Its
 // error is that of the store.
 func specIn(body io.Reader) ([]byte, error) {
-	counted := &countingReader{r: body}
+	counted := &StoreReader{R: body}
 	in := bufio.NewReader(counted)
 	text := bufio.NewReader(in)
 	if head, _ := in.Peek(2); len(head) == 2 && hex.EncodeToString(head) == "1f8b" {
 		z, err := gzip.NewReader(in)
 		if err != nil {
-			return nil, counted.err
+			return nil, counted.Err
 		}
 		text = bufio.NewReader(z)
 	}
 	if first, _ := text.Peek(1); len(first) == 0 || first[0] != '{' {
-		return nil, counted.err
+		return nil, counted.Err
 	}
 	data, err := io.ReadAll(io.LimitReader(text, maxPushed))
 	if err != nil {
-		return nil, counted.err
+		return nil, counted.Err
 	}
-	return data, counted.err
+	return data, counted.Err
 }

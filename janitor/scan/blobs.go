@@ -1,4 +1,4 @@
-package janitor
+package scan
 
 import (
 	"crypto/sha256"
@@ -10,45 +10,46 @@ import (
 
 // A blobRef is what a manifest says of a blob.
 type blobRef struct {
-	sum  [sha256.Size]byte
-	size int64
-	form blobForm
+	Sum  [sha256.Size]byte
+	Size int64
+	Form blobForm
 }
 
 type blobForm uint8
 
 const (
-	specBlob blobForm = 1 << iota // not the tarball
-	zippedBlob
+	SpecBlob blobForm = 1 << iota // not the tarball
+	ZippedBlob
 	newerBlob // of a format that is newer than those that were tried, or not known
 )
 
 func refOf(b buildcache.Blob) (r blobRef) {
-	if _, err := hex.Decode(r.sum[:], []byte(b.Checksum)); err != nil {
+	if _, err := hex.Decode(r.Sum[:], []byte(b.Checksum)); err != nil {
 		panic(err) // ParseManifest takes no other checksum
 	}
-	r.size = b.Size
+	r.Size = b.Size
 	if kind, _ := b.Kind(); kind == buildcache.SpecBlob {
-		r.form |= specBlob
+		r.Form |= SpecBlob
 	}
 	if _, note := b.Kind(); note != "" {
-		r.form |= newerBlob
+		r.Form |= newerBlob
 	}
 	if b.Compression == "gzip" {
-		r.form |= zippedBlob
+		r.Form |= ZippedBlob
 	}
 	return r
 }
 
-// A blob is one that manifests name.
-type blob struct {
+// A NamedBlob is one that manifests name.
+type NamedBlob struct {
 	blobRef
-	object uint32 // its number + 1; 0 if it was not listed
+	Object uint32 // its number + 1; 0 if it was not listed
 }
 
-func (b *blob) key() string {
-	sum := hex.EncodeToString(b.sum[:])
-	return blobsPrefix + sum[:2] + "/" + sum
+// Key returns where the blob is, if it is there.
+func (b *NamedBlob) Key() string {
+	sum := hex.EncodeToString(b.Sum[:])
+	return BlobsPrefix + sum[:2] + "/" + sum
 }
 
 // A blobTable finds blobs by checksum: open addressing, with nothing but the
@@ -68,10 +69,10 @@ func newBlobTable(n int) blobTable {
 }
 
 // slot returns where the number of a blob is, or belongs.
-func (t *blobTable) slot(sum *[sha256.Size]byte, blobs []blob) *uint32 {
+func (t *blobTable) slot(sum *[sha256.Size]byte, blobs []NamedBlob) *uint32 {
 	mask := uint64(len(t.slots) - 1)
 	i := maphash.Bytes(t.seed, sum[:]) & mask
-	for t.slots[i] != 0 && blobs[t.slots[i]-1].sum != *sum {
+	for t.slots[i] != 0 && blobs[t.slots[i]-1].Sum != *sum {
 		i = (i + 1) & mask
 	}
 	return &t.slots[i]

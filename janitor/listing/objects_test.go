@@ -1,4 +1,4 @@
-package janitor
+package listing
 
 import (
 	"fmt"
@@ -29,33 +29,33 @@ func TestObjectsAreThoseThatWereListed(t *testing.T) {
 			keys = append(keys, key)
 		}
 		slices.Sort(keys)
-		collectors := make([]collector, 1+random.IntN(3))
+		collectors := make([]Collector, 1+random.IntN(3))
 		for range 1 + random.IntN(4) { // pieces, in order each; together they are all
 			c := &collectors[random.IntN(len(collectors))]
 			for _, key := range keys {
 				if random.IntN(2) == 0 {
-					c.add(want[key], buildcache.KindOf(key))
+					c.Add(want[key], buildcache.KindOf(key))
 				}
 			}
 		}
 		for _, key := range keys {
-			collectors[0].add(want[key], buildcache.KindOf(key))
+			collectors[0].Add(want[key], buildcache.KindOf(key))
 		}
-		all := merge(collectors)
-		if all.len() != len(keys) {
-			t.Fatalf("seed %d: %d objects, want %d", seed, all.len(), len(keys))
+		all := Merge(collectors)
+		if all.Len() != len(keys) {
+			t.Fatalf("seed %d: %d objects, want %d", seed, all.Len(), len(keys))
 		}
 		for i, key := range keys {
-			at, ok := all.find(key)
-			if !ok || at != objectID(i) || all.key(at) != key || all.get(at) != want[key] {
-				t.Fatalf("seed %d: %q is %d (%v): %+v, want %+v", seed, key, at, ok, all.get(at), want[key])
+			at, ok := all.Find(key)
+			if !ok || at != ID(i) || all.Key(at) != key || all.Get(at) != want[key] {
+				t.Fatalf("seed %d: %q is %d (%v): %+v, want %+v", seed, key, at, ok, all.Get(at), want[key])
 			}
-			if at, ok := all.find(key + "\x00"); ok != (want[key+"\x00"].Key != "") || int(at) != i+1 {
+			if at, ok := all.Find(key + "\x00"); ok != (want[key+"\x00"].Key != "") || int(at) != i+1 {
 				t.Fatalf("seed %d: what follows %q is %d, %v", seed, key, at, ok)
 			}
 		}
 		n := 0
-		for i, key := range all.all() {
+		for i, key := range all.All() {
 			if string(key) != keys[i] {
 				t.Fatalf("seed %d: %q is not %q", seed, key, keys[i])
 			}
@@ -73,42 +73,30 @@ var etags = []string{
 }
 
 func TestListingInPiecesMakesFewRuns(t *testing.T) {
-	var c collector
+	var c Collector
 	for page := range 20 {
 		for shard := range 8 {
 			for i := range 100 {
-				c.add(buildcache.Object{Key: fmt.Sprintf("blobs/sha256/%d/%05d", shard, 100*page+i)}, Foreign)
+				c.Add(buildcache.Object{Key: fmt.Sprintf("blobs/sha256/%d/%05d", shard, 100*page+i)}, buildcache.Foreign)
 			}
 		}
 	}
 	if len(c.runs) > 8 {
 		t.Errorf("%d runs of 20 pages of 8 shards", len(c.runs))
 	}
-	if all := merge([]collector{c}); all.len() != 16000 {
-		t.Errorf("%d objects", all.len())
-	}
-}
-
-// Few pages are not worth 16 listings.
-func TestBlobsAreListedInShardsIfThereAreMany(t *testing.T) {
-	first := []buildcache.Object{{Key: "blobs/other"}, {Key: "blobs/sha256/ab/ab" + strings.Repeat("0", 62)}}
-	if few, many := shards(first, manyManifests-1), shards(first, manyManifests); few != nil || len(many) != 16 {
-		t.Errorf("got %v and %v", few, many)
-	}
-	v2 := []buildcache.Object{{Key: "build_cache/linux-debian12-x86_64_v3-gcc-12.2.0-zlib-1.3-" + strings.Repeat("a", 32) + ".spec.json"}}
-	if got := shards(v2, 0); len(got) != 1 || got[0] != "build_cache/linux-debian12-x86_64_v3/" {
-		t.Errorf("got %v", got)
+	if all := Merge([]Collector{c}); all.Len() != 16000 {
+		t.Errorf("%d objects", all.Len())
 	}
 }
 
 // What lies between the objects of other runs is not copied.
 func TestRunsThatDoNotMixAreNotCopied(t *testing.T) {
-	var c collector
+	var c Collector
 	const pages = 40
 	for page := range pages {
 		for _, prefix := range []string{"build_cache/arch-gcc-", "build_cache/arch/gcc-"} {
 			for i := range 1000 {
-				c.add(buildcache.Object{Key: fmt.Sprintf("%s%05d", prefix, 1000*page+i), Size: int64(page*1000 + i)}, Foreign)
+				c.Add(buildcache.Object{Key: fmt.Sprintf("%s%05d", prefix, 1000*page+i), Size: int64(page*1000 + i)}, buildcache.Foreign)
 			}
 		}
 	}
@@ -121,7 +109,7 @@ func TestRunsThatDoNotMixAreNotCopied(t *testing.T) {
 			before[chunk] = true
 		}
 	}
-	all := merge([]collector{c})
+	all := Merge([]Collector{c})
 	copied := 0
 	for _, chunk := range all.chunks {
 		if !before[chunk] {
@@ -131,37 +119,12 @@ func TestRunsThatDoNotMixAreNotCopied(t *testing.T) {
 	if copied > 2 {
 		t.Errorf("%d of %d chunks were copied", copied, len(all.chunks))
 	}
-	for i := range objectID(2 * pages * 1000) {
-		if want := fmt.Sprintf("%05d", i%(pages*1000)); !strings.HasSuffix(all.key(i), want) || all.at(i).size != int64(i%(pages*1000)) {
-			t.Fatalf("object %d is %s, %d bytes", i, all.key(i), all.at(i).size)
+	for i := range ID(2 * pages * 1000) {
+		if want := fmt.Sprintf("%05d", i%(pages*1000)); !strings.HasSuffix(all.Key(i), want) || all.At(i).Size != int64(i%(pages*1000)) {
+			t.Fatalf("object %d is %s, %d bytes", i, all.Key(i), all.At(i).Size)
 		}
-		if at, ok := all.find(all.key(i)); !ok || at != i {
-			t.Fatalf("%s is found at %d, not %d", all.key(i), at, i)
+		if at, ok := all.Find(all.Key(i)); !ok || at != i {
+			t.Fatalf("%s is found at %d, not %d", all.Key(i), at, i)
 		}
-	}
-}
-
-// Rules that come again and again, such as dates of uses, count once each.
-func TestRulesAreToldApart(t *testing.T) {
-	const specs, dates = 70_000, 300
-	d := newDAG()
-	for i := range specs {
-		text := []byte(strings.Repeat("a", 32))
-		for at, n := 31, i; n > 0; at, n = at-1, n/26 {
-			text[at] = byte('a' + n%26)
-		}
-		d.intern(buildcache.Hash(text))
-	}
-	m := newMarks(&Scan{dag: d}, everything)
-	for i := range specs {
-		m.keep(fmt.Sprintf("used on day %d", i%dates), id(i))
-	}
-	for i := range specs {
-		if rule, chain := m.chain(id(i)); rule != fmt.Sprintf("used on day %d", i%dates) || len(chain) != 1 {
-			t.Fatalf("spec %d: %s, %v", i, rule, chain)
-		}
-	}
-	if len(m.rules) != dates+1 {
-		t.Errorf("%d rules, want %d", len(m.rules), dates)
 	}
 }

@@ -1,4 +1,5 @@
-package janitor
+// Package listing holds what a mirror lists, in little memory and in order. It knows nothing of specs.
+package listing
 
 import (
 	"bytes"
@@ -14,30 +15,30 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// An objectID numbers the objects of a scan, in the order of their keys.
-type objectID = uint32
+// An ID numbers the objects of a scan, in the order of their keys.
+type ID = uint32
 
-// An object is what a listing says of one, without its key: 40 bytes.
-type object struct {
-	size    int64
-	written int64  // nanoseconds since 1970
-	of      uint32 // spec in its key, or blob that manifests name: its number + 1; 0 if there is none
-	etag    etag
-	kind    buildcache.Kind
+// An Object is what a listing says of one, without its key: 40 bytes.
+type Object struct {
+	Size    int64
+	Written int64  // nanoseconds since 1970
+	Of      uint32 // spec in its key, or blob that manifests name: its number + 1; 0 if there is none
+	ETag    etag
+	Kind    buildcache.Kind
 }
 
-// objects are all that was listed, in the order of their keys.
-type objects struct {
+// Objects are all that was listed, in the order of their keys.
+type Objects struct {
 	chunks []*chunk
-	first  []objectID // of each chunk
-	odd    []string   // ETags that are no MD5 sums
+	first  []ID     // of each chunk
+	odd    []string // ETags that are no MD5 sums
 }
 
 // A chunk is a number of objects that follow each other. In chunks a list can
 // grow without being copied, and become part of another one.
 type chunk struct {
-	keys keyList
-	list []object // not more than chunkLen
+	keys KeyList
+	list []Object // not more than chunkLen
 }
 
 const (
@@ -45,7 +46,8 @@ const (
 	chunkLen  = 1 << chunkBits
 )
 
-func (o *objects) len() int {
+// Len returns how many there are.
+func (o *Objects) Len() int {
 	if len(o.chunks) == 0 {
 		return 0
 	}
@@ -55,7 +57,7 @@ func (o *objects) len() int {
 
 // where returns the chunk that an object is in, and its place there. Few chunks
 // are not full, so that it is this one or one of the next.
-func (o *objects) where(i objectID) (*chunk, uint32) {
+func (o *Objects) where(i ID) (*chunk, uint32) {
 	n := int(i >> chunkBits)
 	for n+1 < len(o.first) && o.first[n+1] <= i {
 		n++
@@ -63,34 +65,36 @@ func (o *objects) where(i objectID) (*chunk, uint32) {
 	return o.chunks[n], i - o.first[n]
 }
 
-func (o *objects) at(i objectID) *object {
+// At returns an object by its number.
+func (o *Objects) At(i ID) *Object {
 	c, n := o.where(i)
 	return &c.list[n]
 }
 
-func (o *objects) key(i objectID) string {
+// Key returns the key of an object.
+func (o *Objects) Key(i ID) string {
 	c, n := o.where(i)
 	return c.keys.at(n)
 }
 
-// find returns the number of the first object whose key is not less than key,
+// Find returns the number of the first object whose key is not less than key,
 // and whether it is that one.
-func (o *objects) find(key string) (objectID, bool) {
+func (o *Objects) Find(key string) (ID, bool) {
 	n := sort.Search(len(o.chunks), func(n int) bool { return o.chunks[n].keys.at(0) > key })
 	if n == 0 {
 		return 0, false
 	}
-	i, ok := o.chunks[n-1].keys.find(key)
+	i, ok := o.chunks[n-1].keys.Find(key)
 	return o.first[n-1] + i, ok
 }
 
-// all yields the objects with their keys, which are valid for one step.
-func (o *objects) all() iter.Seq2[objectID, []byte] {
-	return func(yield func(objectID, []byte) bool) {
-		var i objectID
+// All yields the objects with their keys, which are valid for one step.
+func (o *Objects) All() iter.Seq2[ID, []byte] {
+	return func(yield func(ID, []byte) bool) {
+		var i ID
 		for _, c := range o.chunks {
-			for keys := c.keys.cursor(); keys.next(); i++ {
-				if !yield(i, keys.key) {
+			for keys := c.keys.Cursor(); keys.Next(); i++ {
+				if !yield(i, keys.Key) {
 					return
 				}
 			}
@@ -99,18 +103,18 @@ func (o *objects) all() iter.Seq2[objectID, []byte] {
 }
 
 // last returns the greatest key.
-func (o *objects) last() []byte {
+func (o *Objects) last() []byte {
 	if len(o.chunks) == 0 {
 		return nil
 	}
-	return o.chunks[len(o.chunks)-1].keys.last
+	return o.chunks[len(o.chunks)-1].keys.Last
 }
 
 // add appends an object whose key is greater than all others.
-func (o *objects) add(key []byte, x object) {
+func (o *Objects) add(key []byte, x Object) {
 	n := len(o.chunks)
 	if n == 0 || len(o.chunks[n-1].list) == chunkLen {
-		c := &chunk{list: make([]object, 0, chunkLen)}
+		c := &chunk{list: make([]Object, 0, chunkLen)}
 		if n > 0 { // most are alike
 			like := len(o.chunks[n-1].keys.text)
 			c.keys.text = make([]byte, 0, like+like/16)
@@ -119,30 +123,31 @@ func (o *objects) add(key []byte, x object) {
 		n++
 	}
 	c := o.chunks[n-1]
-	c.keys.add(key)
+	c.keys.Add(key)
 	c.list = append(c.list, x)
 }
 
 // addChunk appends objects whose keys are greater than all others.
-func (o *objects) addChunk(c *chunk) {
-	o.first = append(o.first, objectID(o.len()))
+func (o *Objects) addChunk(c *chunk) {
+	o.first = append(o.first, ID(o.Len()))
 	o.chunks = append(o.chunks, c)
 }
 
 // take makes the ETag of an object of another list one of this.
-func (o *objects) take(x *object, from *objects) {
-	if x.etag.form == oddETag {
-		x.etag = o.pack(from.etag(x.etag))
+func (o *Objects) take(x *Object, from *Objects) {
+	if x.ETag.form == oddETag {
+		x.ETag = o.pack(from.ETag(x.ETag))
 	}
 }
 
-// get returns an object as the store said it.
-func (o *objects) get(i objectID) buildcache.Object {
-	x := o.at(i)
-	return buildcache.Object{Key: o.key(i), Size: x.size, ETag: o.etag(x.etag), ModTime: x.time()}
+// Get returns an object as the store said it.
+func (o *Objects) Get(i ID) buildcache.Object {
+	x := o.At(i)
+	return buildcache.Object{Key: o.Key(i), Size: x.Size, ETag: o.ETag(x.ETag), ModTime: x.Time()}
 }
 
-func (o *object) time() time.Time { return time.Unix(0, o.written).UTC() }
+// Time returns when the object was written.
+func (o *Object) Time() time.Time { return time.Unix(0, o.Written).UTC() }
 
 // An etag is one in 19 bytes: the MD5 sum that most are, the number of parts
 // that some have behind it, or else a number in objects.odd.
@@ -161,7 +166,7 @@ const (
 	oddETag
 )
 
-func (o *objects) pack(text string) (e etag) {
+func (o *Objects) pack(text string) (e etag) {
 	sum, parts, multi := strings.Cut(text, "-")
 	n, err := uint64(0), error(nil)
 	if multi {
@@ -185,7 +190,8 @@ func (o *objects) pack(text string) (e etag) {
 
 func isCapital(r rune) bool { return r >= 'A' && r <= 'Z' }
 
-func (o *objects) etag(e etag) string {
+// ETag returns one as the store said it.
+func (o *Objects) ETag(e etag) string {
 	switch e.form {
 	case md5ETag:
 		return hex.EncodeToString(e.sum[:])
@@ -197,41 +203,42 @@ func (o *objects) etag(e etag) string {
 	return ""
 }
 
-// stamp appends what tells the content of an object from any other under its
+// Stamp appends what tells the content of an object from any other under its
 // key: ETag and size. It appends nothing if there is no ETag.
-func (o *objects) stamp(to []byte, i objectID) []byte {
-	x := o.at(i)
-	e := x.etag
+func (o *Objects) Stamp(to []byte, i ID) []byte {
+	x := o.At(i)
+	e := x.ETag
 	if e.form == noETag {
 		return to
 	}
-	to = binary.AppendUvarint(append(to, byte(e.form)), uint64(x.size))
+	to = binary.AppendUvarint(append(to, byte(e.form)), uint64(x.Size))
 	if e.form == oddETag {
-		return append(to, o.etag(e)...)
+		return append(to, o.ETag(e)...)
 	}
 	return append(append(to, e.parts[:]...), e.sum[:]...)
 }
 
-// A collector takes a listing that comes in pieces, each of them in order, and
+// A Collector takes a listing that comes in pieces, each of them in order, and
 // puts them together.
-type collector struct {
-	runs []*objects
-	last *objects // where the object before went
+type Collector struct {
+	runs []*Objects
+	last *Objects // where the object before went
 	end  []byte   // a key from which on another run is closer; nil: none is
 	key  []byte
 }
 
-func (c *collector) len() (n int) {
+// Len returns how many objects came so far.
+func (c *Collector) Len() (n int) {
 	for _, r := range c.runs {
-		n += r.len()
+		n += r.Len()
 	}
 	return n
 }
 
-// add takes an object into the run whose last key it follows most closely.
-func (c *collector) add(o buildcache.Object, kind buildcache.Kind) {
+// Add takes an object into the run whose last key it follows most closely.
+func (c *Collector) Add(o buildcache.Object, kind buildcache.Kind) {
 	c.key = append(c.key[:0], o.Key...)
-	follows := func(r *objects) bool { return bytes.Compare(r.last(), c.key) < 0 }
+	follows := func(r *Objects) bool { return bytes.Compare(r.last(), c.key) < 0 }
 	run := c.last
 	other := run == nil || !follows(run) || c.end != nil && bytes.Compare(c.end, c.key) <= 0
 	if other {
@@ -243,10 +250,10 @@ func (c *collector) add(o buildcache.Object, kind buildcache.Kind) {
 		}
 	}
 	if run == nil {
-		run = &objects{}
+		run = &Objects{}
 		c.runs = append(c.runs, run)
 	}
-	run.add(c.key, object{size: o.Size, written: o.ModTime.UnixNano(), etag: run.pack(o.ETag), kind: kind})
+	run.add(c.key, Object{Size: o.Size, Written: o.ModTime.UnixNano(), ETag: run.pack(o.ETag), Kind: kind})
 	if !other {
 		return
 	}
@@ -258,10 +265,10 @@ func (c *collector) add(o buildcache.Object, kind buildcache.Kind) {
 	}
 }
 
-// merge returns all runs in one. An object that was listed twice counts once.
+// Merge returns all runs in one. An object that was listed twice counts once.
 // The runs are taken apart: chunks that lie between those of others are not
 // copied.
-func merge(collectors []collector) *objects {
+func Merge(collectors []Collector) *Objects {
 	var heads runHeap
 	for _, c := range collectors {
 		for _, r := range c.runs {
@@ -274,12 +281,12 @@ func merge(collectors []collector) *objects {
 		return heads[0].run
 	}
 	heap.Init(&heads)
-	all := &objects{}
+	all := &Objects{}
 	for len(heads) > 0 {
 		h := heads[0]
 		c, more := h.run.chunks[h.chunk], false
-		isNew := all.len() == 0 || !bytes.Equal(all.last(), h.keys.key)
-		if isNew && h.at == 0 && heads.before(c.keys.last) {
+		isNew := all.Len() == 0 || !bytes.Equal(all.last(), h.keys.Key)
+		if isNew && h.at == 0 && heads.before(c.keys.Last) {
 			for i := range c.list {
 				all.take(&c.list[i], h.run)
 			}
@@ -288,7 +295,7 @@ func merge(collectors []collector) *objects {
 		} else {
 			if x := c.list[h.at]; isNew {
 				all.take(&x, h.run)
-				all.add(h.keys.key, x)
+				all.add(h.keys.Key, x)
 			}
 			more = h.next()
 		}
@@ -303,7 +310,7 @@ func merge(collectors []collector) *objects {
 
 // A runHead is what comes next of a run.
 type runHead struct {
-	run       *objects
+	run       *Objects
 	keys      keyCursor
 	chunk, at int
 	begun     bool
@@ -315,7 +322,7 @@ func (h *runHead) next() bool {
 	case !h.begun:
 		h.begun = true
 		return h.open(0)
-	case h.keys.next():
+	case h.keys.Next():
 		h.at++
 		return true
 	}
@@ -333,20 +340,20 @@ func (h *runHead) open(chunk int) bool {
 		return false
 	}
 	h.chunk, h.at = chunk, 0
-	h.keys = h.run.chunks[chunk].keys.cursor()
-	return h.keys.next()
+	h.keys = h.run.chunks[chunk].keys.Cursor()
+	return h.keys.Next()
 }
 
 type runHeap []*runHead
 
 func (h runHeap) Len() int           { return len(h) }
-func (h runHeap) Less(i, j int) bool { return bytes.Compare(h[i].keys.key, h[j].keys.key) < 0 }
+func (h runHeap) Less(i, j int) bool { return bytes.Compare(h[i].keys.Key, h[j].keys.Key) < 0 }
 func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // before reports whether a key comes before all that follow the first head.
 func (h runHeap) before(key []byte) bool {
 	for i := 1; i < min(3, len(h)); i++ {
-		if bytes.Compare(key, h[i].keys.key) >= 0 {
+		if bytes.Compare(key, h[i].keys.Key) >= 0 {
 			return false
 		}
 	}

@@ -1,4 +1,4 @@
-package janitor
+package scan
 
 import (
 	"context"
@@ -15,25 +15,27 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
 )
 
-// A cacheIndex is what readers take for the list of a cache's specs. Layout v3
+// A Index is what readers take for the list of a cache's specs. Layout v3
 // has one more for each view.
-type cacheIndex struct {
-	layout int
-	object buildcache.Object // index.json, or the manifest
-	blob   buildcache.Blob   // v3
-	names  []buildcache.Blob // v3: all that the manifest names; an index for each version of Spack's database
-	sum    string            // of its text
-	graph  *index.Graph
-	stale  bool // v2: index.json.hash is not that of index.json
+type Index struct {
+	Layout int
+	Object buildcache.Object // index.json, or the manifest
+	Blob   buildcache.Blob   // v3
+	Names  []buildcache.Blob // v3: all that the manifest names; an index for each version of Spack's database
+	Sum    string            // of its text
+	Graph  *index.Graph
+	Stale  bool // v2: index.json.hash is not that of index.json
 
-	ids      []id       // in the dag, by the numbers of the graph; nil if they are the same
-	cached   index.Bits // specs that it has as cached
-	dangling index.Bits // those of them of which there is nothing
+	ids      []dag.ID   // in the dag, by the numbers of the graph; nil if they are the same
+	Cached   index.Bits // specs that it has as cached
+	Dangling index.Bits // those of them of which there is nothing
 }
 
-func (x *cacheIndex) id(i uint32) id {
+// ID returns the number in the DAG of a node of the graph.
+func (x *Index) ID(i uint32) dag.ID {
 	if x.ids == nil {
 		return i
 	}
@@ -41,33 +43,33 @@ func (x *cacheIndex) id(i uint32) id {
 }
 
 // learn puts an index into the dag.
-func (x *cacheIndex) learn(d *dag) {
-	x.ids = d.addGraph(x.graph, true)
-	x.cached = index.NewBits(d.len())
-	for _, i := range x.graph.Entries() {
-		if x.graph.InCache(i) {
-			x.cached.Set(x.id(i))
+func (x *Index) learn(d *dag.DAG) {
+	x.ids = d.AddGraph(x.Graph, true)
+	x.Cached = index.NewBits(d.Len())
+	for _, i := range x.Graph.Entries() {
+		if x.Graph.InCache(i) {
+			x.Cached.Set(x.ID(i))
 		}
 	}
 }
 
-// textKey is where the text lies.
-func (x *cacheIndex) textKey() string {
-	if x.layout == 2 {
-		return x.object.Key
+// TextKey is where the text lies.
+func (x *Index) TextKey() string {
+	if x.Layout == 2 {
+		return x.Object.Key
 	}
-	return x.blob.Key()
+	return x.Blob.Key()
 }
 
 // readIndexes reads all indexes. A cache need not have any. The main ones are
 // asked for by name, whatever a listing says.
-func (r *scanner) readIndexes(ctx context.Context) ([]*cacheIndex, error) {
-	keys := []string{indexV2, indexV3}
+func (r *scanner) readIndexes(ctx context.Context) ([]*Index, error) {
+	keys := []string{IndexV2, IndexV3}
 	for o, err := range r.store.List(ctx, indexesV3) {
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", indexesV3, err)
 		}
-		if buildcache.KindOf(o.Key) == IndexManifest && o.Key != indexV3 {
+		if buildcache.KindOf(o.Key) == IndexManifest && o.Key != IndexV3 {
 			keys = append(keys, o.Key)
 		}
 	}
@@ -75,7 +77,7 @@ func (r *scanner) readIndexes(ctx context.Context) ([]*cacheIndex, error) {
 	for _, key := range keys {
 		r.asked[key] = true
 	}
-	found := make([][]*cacheIndex, len(keys))
+	found := make([][]*Index, len(keys))
 	damage := make([]*Damage, len(keys))
 	group, gctx := errgroup.WithContext(ctx)
 	for i, key := range keys {
@@ -103,8 +105,8 @@ func (r *scanner) readIndexes(ctx context.Context) ([]*cacheIndex, error) {
 	return slices.Concat(found...), nil
 }
 
-// readIndexNow reads an index again, outside of a scan.
-func readIndexNow(ctx context.Context, store buildcache.Store, opts ScanOptions, key string) ([]*cacheIndex, error) {
+// ReadIndex reads an index again, outside of a scan.
+func ReadIndex(ctx context.Context, store buildcache.Store, opts Options, key string) ([]*Index, error) {
 	r := newScanner(store, opts)
 	group, err := r.readIndex(ctx, key)
 	if err == nil {
@@ -115,10 +117,10 @@ func readIndexNow(ctx context.Context, store buildcache.Store, opts ScanOptions,
 
 // readIndex reads an index, or takes it as it is known: one in layout v2, those
 // that a manifest names in v3. What is new is not in the dag yet.
-func (r *scanner) readIndex(ctx context.Context, key string) ([]*cacheIndex, error) {
-	if key == indexV2 {
+func (r *scanner) readIndex(ctx context.Context, key string) ([]*Index, error) {
+	if key == IndexV2 {
 		x, err := r.readIndexV2(ctx)
-		return []*cacheIndex{x}, err
+		return []*Index{x}, err
 	}
 	// The blob of a manifest that was replaced meanwhile may be gone: then
 	// the new one is read.
@@ -131,27 +133,27 @@ func (r *scanner) readIndex(ctx context.Context, key string) ([]*cacheIndex, err
 	}
 }
 
-func (r *scanner) readIndexV2(ctx context.Context) (*cacheIndex, error) {
-	body, o, err := r.store.Get(ctx, indexV2)
+func (r *scanner) readIndexV2(ctx context.Context) (*Index, error) {
+	body, o, err := r.store.Get(ctx, IndexV2)
 	if err != nil {
-		return nil, &buildcache.ObjectError{Key: indexV2, Err: err}
+		return nil, &buildcache.ObjectError{Key: IndexV2, Err: err}
 	}
 	defer body.Close()
-	x := &cacheIndex{layout: 2, object: o}
+	x := &Index{Layout: 2, Object: o}
 	if old := r.opts.Known.index(o.Key + "\x00" + o.ETag); old != nil && o.ETag != "" {
-		x.sum, x.graph, x.ids, x.cached = old.sum, old.graph, old.ids, old.cached
+		x.Sum, x.Graph, x.ids, x.Cached = old.Sum, old.Graph, old.ids, old.Cached
 	} else if err = r.readText(x, body, o.Size); err != nil {
 		return nil, err
 	}
-	sum, _, err := buildcache.ReadAll(ctx, r.store, indexHashV2)
+	sum, _, err := buildcache.ReadAll(ctx, r.store, IndexHashV2)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	x.stale = strings.TrimSpace(string(sum)) != x.sum
+	x.Stale = strings.TrimSpace(string(sum)) != x.Sum
 	return x, nil
 }
 
-func (r *scanner) readIndexV3(ctx context.Context, key string) ([]*cacheIndex, error) {
+func (r *scanner) readIndexV3(ctx context.Context, key string) ([]*Index, error) {
 	text, o, err := buildcache.ReadAll(ctx, r.store, key)
 	if err != nil {
 		return nil, err
@@ -164,12 +166,12 @@ func (r *scanner) readIndexV3(ctx context.Context, key string) ([]*cacheIndex, e
 	if err != nil {
 		return nil, &buildcache.ObjectError{Key: key, Err: err}
 	}
-	var group []*cacheIndex
+	var group []*Index
 	for _, b := range blobs {
 		if b.Compression != "none" {
 			return nil, &buildcache.ObjectError{Key: key, Err: fmt.Errorf("%w: the index is compressed", buildcache.ErrFormat)}
 		}
-		x := &cacheIndex{layout: 3, object: o, blob: b, names: m.Blobs, sum: b.Checksum}
+		x := &Index{Layout: 3, Object: o, Blob: b, Names: m.Blobs, Sum: b.Checksum}
 		if err := r.readIndexBlob(ctx, x); err != nil {
 			return nil, err
 		}
@@ -178,60 +180,60 @@ func (r *scanner) readIndexV3(ctx context.Context, key string) ([]*cacheIndex, e
 	return group, nil
 }
 
-func (r *scanner) readIndexBlob(ctx context.Context, x *cacheIndex) error {
-	key, want := x.blob.Key(), x.sum
+func (r *scanner) readIndexBlob(ctx context.Context, x *Index) error {
+	key, want := x.Blob.Key(), x.Sum
 	body, b, err := r.store.Get(ctx, key)
 	if err != nil {
 		return &buildcache.ObjectError{Key: key, Err: err}
 	}
 	defer body.Close()
-	if old := r.opts.Known.index(x.sum); old != nil && b.Size == old.graph.Size() {
-		x.graph, x.ids, x.cached = old.graph, old.ids, old.cached
+	if old := r.opts.Known.index(x.Sum); old != nil && b.Size == old.Graph.Size() {
+		x.Graph, x.ids, x.Cached = old.Graph, old.ids, old.Cached
 		return nil
 	}
 	if err := r.readText(x, body, b.Size); err != nil {
 		return err
 	}
-	if x.sum != want {
-		return &buildcache.ObjectError{Key: key, Err: fmt.Errorf("%w: not the bytes that %s names", buildcache.ErrChecksum, x.object.Key)}
+	if x.Sum != want {
+		return &buildcache.ObjectError{Key: key, Err: fmt.Errorf("%w: not the bytes that %s names", buildcache.ErrChecksum, x.Object.Key)}
 	}
 	return nil
 }
 
 // readText reads the text of an index: its graph and its checksum.
-func (r *scanner) readText(x *cacheIndex, body io.Reader, size int64) (err error) {
+func (r *scanner) readText(x *Index, body io.Reader, size int64) (err error) {
 	sum := sha256.New()
-	x.graph, err = index.Read(io.TeeReader(body, sum), size)
-	if err == nil && x.graph.Size() != size {
-		err = fmt.Errorf("%d bytes came, %d were announced: %w", x.graph.Size(), size, io.ErrUnexpectedEOF)
+	x.Graph, err = index.Read(io.TeeReader(body, sum), size)
+	if err == nil && x.Graph.Size() != size {
+		err = fmt.Errorf("%d bytes came, %d were announced: %w", x.Graph.Size(), size, io.ErrUnexpectedEOF)
 	}
 	if err != nil {
-		return &buildcache.ObjectError{Key: x.textKey(), Err: err}
+		return &buildcache.ObjectError{Key: x.TextKey(), Err: err}
 	}
-	x.sum = hex.EncodeToString(sum.Sum(nil))
+	x.Sum = hex.EncodeToString(sum.Sum(nil))
 	return nil
 }
 
 // learnIndexes puts the indexes into the dag, the biggest one first, and
 // remembers them.
-func (r *scanner) learnIndexes(found []*cacheIndex) {
-	slices.SortStableFunc(found, func(a, b *cacheIndex) int { return b.graph.Len() - a.graph.Len() })
+func (r *scanner) learnIndexes(found []*Index) {
+	slices.SortStableFunc(found, func(a, b *Index) int { return b.Graph.Len() - a.Graph.Len() })
 	for _, x := range found {
-		if x.cached == nil {
-			x.learn(r.dag)
+		if x.Cached == nil {
+			x.learn(r.DAG)
 		}
 		r.opts.Known.remember(x)
-		if note := x.graph.Note(); note != "" {
-			r.opaque = x.textKey() + ": " + note
+		if note := x.Graph.Note(); note != "" {
+			r.Opaque = x.TextKey() + ": " + note
 		}
 	}
-	r.indexes = found
+	r.Indexes = found
 }
 
-func (k *Known) remember(x *cacheIndex) {
-	name := x.sum
-	if x.layout == 2 {
-		name = x.object.Key + "\x00" + x.object.ETag
+func (k *Known) remember(x *Index) {
+	name := x.Sum
+	if x.Layout == 2 {
+		name = x.Object.Key + "\x00" + x.Object.ETag
 	}
 	k.putIndex(name, x)
 }
