@@ -94,17 +94,12 @@ func TestALostRaceForTheLeaseIsNoticed(t *testing.T) {
 	m.ignores = true
 	p := plan(t, m, locks(t, "v3-unsigned", "env-a"), bold)
 	before := m.contents()
-	m.before = func(_, key string) error {
-		if strings.HasSuffix(key, "/lease") {
-			m.before = nil
-			time.AfterFunc(10*time.Millisecond, func() {
-				claim, _ := json.Marshal(map[string]any{"owner": "rival", "nonce": "1", "run": "2", "expires": now.Add(time.Hour)})
-				m.set(key, claim, now)
-			})
-		}
+	j, _ := quick(m)
+	j.Sleep = func(context.Context, time.Duration) error { // it has written, and waits for rivals
+		claim, _ := json.Marshal(map[string]any{"owner": "rival", "nonce": "1", "run": "2", "expires": now.Add(time.Hour)})
+		m.set(janitor.Prefix+"lease", claim, now)
 		return nil
 	}
-	j, _ := quick(m)
 	j.Policy, j.Roots = of(p, m).Policy, of(p, m).Roots
 	if _, err := j.Apply(t.Context(), p); !errors.Is(err, lease.ErrTaken) || !strings.Contains(err.Error(), "rival") {
 		t.Errorf("got %v", err)
