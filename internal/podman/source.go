@@ -117,8 +117,34 @@ func (s Source) fetch(ctx context.Context, run command.Runner, dir string) error
 	if err == nil {
 		err = run(ctx, gitCmd(dir, "checkout", "--quiet", s.Commit))
 	}
+	if err == nil {
+		err = s.track(ctx, run, dir)
+	}
 	if err != nil {
 		return fmt.Errorf("fetch %s of %s: %w", s.Ref, s.URL, err)
+	}
+	return nil
+}
+
+// track makes the fetched commit the branch that it is, so that people who work in the image can say
+// git pull there. Of a tag or a commit there is nothing to pull, nor from a folder of this machine.
+func (s Source) track(ctx context.Context, run command.Runner, dir string) error {
+	if !strings.Contains(s.URL, ":") {
+		return nil
+	}
+	c := gitCmd("", "ls-remote", "--", s.URL, "refs/heads/"+s.Ref)
+	text, err := command.Output(ctx, run, c)
+	if err != nil || !strings.HasPrefix(text, s.Commit) {
+		return err
+	}
+	for _, args := range [][]string{
+		{"remote", "add", "-t", s.Ref, "origin", s.URL},
+		{"update-ref", "refs/remotes/origin/" + s.Ref, s.Commit},
+		{"checkout", "--quiet", "-B", s.Ref, "--track", "origin/" + s.Ref},
+	} {
+		if err := run(ctx, gitCmd(dir, args...)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
