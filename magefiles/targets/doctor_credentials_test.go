@@ -43,9 +43,9 @@ func TestDoctorTellsWhichCredentialsThereAre(t *testing.T) {
 		return found
 	}
 	for what, want := range map[string]string{
-		"login for ghcr.io/org/x-":                                  "none: set GHCR_USER and GHCR_TOKEN; the token needs the scope write:packages",
-		"login for registry.example.org/x/":                         "none: log in with podman login registry.example.org",
-		"login for own.example.org/":                                "none: set OWN_USER and OWN_PASSWORD",
+		"login for ghcr.io/org/x-":                                  "set GHCR_USER and GHCR_TOKEN; the token needs the scope write:packages",
+		"login for registry.example.org/x/":                         "log in with podman login registry.example.org",
+		"login for own.example.org/":                                "set OWN_USER and OWN_PASSWORD",
 		"login for 123456789012.dkr.ecr.us-east-1.amazonaws.com/x/": "set AWS_ACCESS_KEY_ID",
 		"keys for s3://cache":                                       "AWS_CACHE_ACCESS_KEY_ID and AWS_CACHE_SECRET_ACCESS_KEY are not set",
 		"keys for s3://sifs":                                        "AWS_INFRASTRUCTURE_ACCESS_KEY_ID and",

@@ -28,7 +28,7 @@ func (Janitor) Simulate(ctx context.Context,
 	maxAge *string, // --max-age: younger specs stay, as 90d (default: 0, as all policies would differ less)
 	grace *string, // whatever is younger stays, as 48h
 	wait *string, // time from condemning to deleting, as 6d
-	keepLast *int, // newest versions of each package that stay (default: 0, as for --max-age); pins of the configuration stay, too
+	keepLast *int, // --keep-last: newest versions of each package that stay (default: 0, as for --max-age); pins of the configuration stay, too
 	json *bool, // for machines, with the size after each run
 ) (err error) {
 	defer finish(ctx, &err)
