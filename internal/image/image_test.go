@@ -152,6 +152,18 @@ func TestTwoBuildsOfAnImageDoNotMix(t *testing.T) {
 	put(t, tree, "after") // the lock is free again
 }
 
+func TestALockThatCannotBeHadNamesItsFolder(t *testing.T) {
+	tree := Tree(t.TempDir())
+	home := filepath.Dir(tree.Dir("x", platform))
+	if err := os.MkdirAll(filepath.Join(home, "."+filepath.Base(tree.Dir("x", platform))+".busy"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err := tree.Create("x", platform, nil, func(string) (Record, error) { return Record{}, nil })
+	if err == nil || !strings.HasPrefix(err.Error(), home) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestADamagedRecordIsNamed(t *testing.T) {
 	tree := Tree(t.TempDir())
 	put(t, tree, "one")

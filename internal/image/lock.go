@@ -16,8 +16,11 @@ func lockFolder(home, slug string) (unlock func(), err error) {
 		return nil, err
 	}
 	l, err := filelock.Try(root, "."+slug+".busy")
-	if errors.Is(err, filelock.ErrHeld) {
+	switch {
+	case errors.Is(err, filelock.ErrHeld):
 		err = fmt.Errorf("%s is being built by another process: wait for it", filepath.Join(home, slug))
+	case err != nil:
+		err = fmt.Errorf("%s: %w", home, err) // which alone names the file, and no folder
 	}
 	if err != nil {
 		return nil, errors.Join(err, root.Close())

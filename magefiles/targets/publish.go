@@ -163,7 +163,7 @@ func (a *app) publishOne(ctx context.Context, client *registry.Client, registry 
 		if err := plan.Apply(ctx, client); err != nil {
 			return result, err
 		}
-		a.Log.Info("published", "ref", result.Ref, "platforms", len(release.Images), "blobs", result.Blobs, "size", ui.Size(result.Bytes), "took", ui.Took(time.Since(began)), "next", "mage containers:show "+release.Name)
+		a.Log.Info("published", "ref", result.Ref, "platforms", len(release.Images), "blobs", result.Blobs, "size", ui.Size(result.Bytes), "took", ui.Took(time.Since(began)), "next", fmt.Sprint("mage containers:show ", result.Ref))
 	}
 	return result, nil
 }
