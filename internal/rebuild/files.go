@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -21,6 +22,13 @@ type file struct {
 	mode    int64
 	link    string
 	content [sha256.Size]byte
+	loaded  [sha256.Size]byte // of a program or library: what is loaded of it, symbols aside; else zero
+	size    int64
+}
+
+// stripped reports whether a program or library is another one without its symbols.
+func (f file) stripped(whole file) bool {
+	return f.content != whole.content && f.loaded != [sha256.Size]byte{} && f.loaded == whole.loaded && f.size < whole.size
 }
 
 // differs names what is not the same; "" if all is.
@@ -30,7 +38,7 @@ func (f file) differs(g file) string {
 		return "another kind of file"
 	case f.link != g.link:
 		return "another target of the link"
-	case f.content != g.content:
+	case f.content != g.content && !f.stripped(g):
 		return "another content"
 	case f.kind != tar.TypeSymlink && f.mode != g.mode:
 		return fmt.Sprintf("mode %o, in the cache %o", f.mode, g.mode)
@@ -38,14 +46,25 @@ func (f file) differs(g file) string {
 	return ""
 }
 
-// files are those of packages, by the hash of the package and the path below its prefix.
-type files map[buildcache.Hash]map[string]file
+// files are those of packages, by the prefix of each (opt/software/zlib-1.3-HASH) and the path below it.
+type files map[string]map[string]file
 
-func (f files) put(h buildcache.Hash, name string, one file) {
-	if f[h] == nil {
-		f[h] = map[string]file{}
+// prefixes are those of a package. More than one is strange: who looks at one does not see the other.
+func (f files) prefixes(h buildcache.Hash) (all []string) {
+	for prefix := range f {
+		if strings.HasSuffix(prefix, "-"+string(h)) {
+			all = append(all, prefix)
+		}
 	}
-	f[h][name] = one
+	slices.Sort(all)
+	return all
+}
+
+func (f files) put(prefix, name string, one file) {
+	if f[prefix] == nil {
+		f[prefix] = map[string]file{}
+	}
+	f[prefix][name] = one
 }
 
 // Bounds of what is read of an archive.
@@ -56,7 +75,7 @@ const (
 
 // below splits a path where a folder ends in a dash and the hash of a package: the prefixes of Spack
 // do, whatever the install tree is.
-func below(name string, wanted map[buildcache.Hash]bool) (h buildcache.Hash, rest string, ok bool) {
+func below(name string, wanted map[buildcache.Hash]bool) (prefix, rest string, ok bool) {
 	const hashLen = 32
 	for at := 0; at < len(name); {
 		end := strings.IndexByte(name[at:], '/')
@@ -65,7 +84,7 @@ func below(name string, wanted map[buildcache.Hash]bool) (h buildcache.Hash, res
 		}
 		folder := name[at : at+end]
 		if n := len(folder) - hashLen; n > 1 && folder[n-1] == '-' && wanted[buildcache.Hash(folder[n:])] {
-			return buildcache.Hash(folder[n:]), strings.TrimPrefix(name[at+end:], "/"), true
+			return name[:at+end], strings.TrimPrefix(name[at+end:], "/"), true
 		}
 		at += end + 1
 	}
@@ -95,21 +114,28 @@ func (f files) read(ctx context.Context, r io.Reader, wanted map[buildcache.Hash
 		}
 		name := clean(header.Name)
 		if dir, base := path.Split(name); strings.HasPrefix(base, ".wh.") {
-			f.whiteout(dir, base, wanted)
+			if base == ".wh..wh..opq" {
+				f.remove(path.Clean(dir), true)
+			} else {
+				f.remove(path.Join(dir, strings.TrimPrefix(base, ".wh.")), false)
+			}
 			continue
 		}
-		h, rest, ok := below(name, wanted)
+		prefix, rest, ok := below(name, wanted)
 		if !ok || rest == "" {
+			if header.Typeflag != tar.TypeDir { // what takes the place of a folder hides what is in it
+				f.remove(name, false)
+			}
 			continue
 		}
 		one := file{kind: header.Typeflag, mode: header.Mode & 0o7777}
 		switch header.Typeflag {
 		case tar.TypeReg:
-			sum := sha256.New()
-			if _, err := io.Copy(sum, archive); err != nil {
-				return err
+			if one.size = header.Size; one.size > 0 {
+				if one.content, one.loaded, err = sums(archive); err != nil {
+					return err
+				}
 			}
-			sum.Sum(one.content[:0])
 		case tar.TypeSymlink:
 			one.link = header.Linkname
 		case tar.TypeLink: // it is the file that it leads to
@@ -121,23 +147,25 @@ func (f files) read(ctx context.Context, r io.Reader, wanted map[buildcache.Hash
 		default:
 			return fmt.Errorf("%q is neither a file nor a folder nor a link", name)
 		}
-		f.put(h, rest, one)
+		f.put(prefix, rest, one)
 	}
 }
 
-// whiteout removes a file, or all of a folder, of the layers below.
-func (f files) whiteout(dir, base string, wanted map[buildcache.Hash]bool) {
-	gone := dir + strings.TrimPrefix(base, ".wh.")
-	if base == ".wh..wh..opq" {
-		gone = strings.TrimSuffix(dir, "/")
-	}
-	h, rest, ok := below(gone, wanted)
-	if !ok {
-		return // nothing of a package; one that deletes a whole install tree has no packages to compare
-	}
-	for name := range f[h] {
-		if rest == "" || name == rest || strings.HasPrefix(name, rest+"/") {
-			delete(f[h], name)
+// remove removes a file or a folder of the layers below, with all that is in it, or that alone.
+func (f files) remove(gone string, contents bool) {
+	for prefix, all := range f {
+		if prefix == gone || strings.HasPrefix(prefix, gone+"/") {
+			delete(f, prefix)
+			continue
+		}
+		rest, inside := strings.CutPrefix(gone, prefix+"/")
+		if !inside {
+			continue
+		}
+		for name := range all {
+			if name == rest && !contents || strings.HasPrefix(name, rest+"/") {
+				delete(all, name)
+			}
 		}
 	}
 }

@@ -20,7 +20,8 @@ const shown = 5
 
 // Packages compares the packages of an image with those of a build cache, file by file: what its
 // lockfile's roots need at run time. What Spack writes anew as it installs, below .spack, is counted
-// and does not make a difference; neither do times and owners. A package that is not in the cache
+// and does not make a difference; nor are the symbols of programs that the image was stripped of, times
+// and owners one. A package that is not in the cache
 // does, as it cannot be compared.
 func Packages(ctx context.Context, img v1.Image, lock *buildcache.Lockfile, cache *buildcache.Cache) (Result, error) {
 	result := Result{Engine: "podman", Differences: []string{}}
@@ -54,12 +55,19 @@ func Packages(ctx context.Context, img v1.Image, lock *buildcache.Lockfile, cach
 			return result, fmt.Errorf("%s: %w", s, err)
 		}
 		result.Packages++
-		if len(installed[s.Hash]) == 0 {
+		where := installed.prefixes(s.Hash)
+		switch len(where) {
+		case 0:
 			result.Differences = append(result.Differences, s.String()+": it is not in the image")
 			continue
+		case 1:
+		default:
+			result.Differences = append(result.Differences, s.String()+": it is in the image more than once: "+list(where))
+			continue
 		}
-		differences, records := compare(installed[s.Hash], cached)
+		differences, records, stripped := compare(installed[where[0]], cached)
 		result.Records += records
+		result.Stripped += stripped
 		if len(differences) > 0 {
 			result.Differences = append(result.Differences, s.String()+": "+list(differences))
 		}
@@ -91,12 +99,16 @@ func packageFiles(ctx context.Context, s *buildcache.Spec, cache *buildcache.Cac
 	if _, err := io.Copy(io.Discard, body); err != nil { // its checksum is verified at the end
 		return nil, err
 	}
-	return found[hash], nil
+	where := found.prefixes(hash)
+	if len(where) != 1 {
+		return nil, fmt.Errorf("its tarball holds %d packages", len(where))
+	}
+	return found[where[0]], nil
 }
 
 // compare says what differs between an installed package and the cached one, and how many of Spack's
-// records do.
-func compare(installed, cached map[string]file) (differences []string, records int) {
+// records do, and how many programs and libraries lack their symbols only.
+func compare(installed, cached map[string]file) (differences []string, records, stripped int) {
 	names := slices.Collect(maps.Keys(installed))
 	names = slices.AppendSeq(names, maps.Keys(cached))
 	slices.Sort(names)
@@ -110,7 +122,9 @@ func compare(installed, cached map[string]file) (differences []string, records i
 		case !was:
 			what = "is not in the cache's"
 		default:
-			what = here.differs(there)
+			if what = here.differs(there); what == "" && here.stripped(there) {
+				stripped++
+			}
 		}
 		switch {
 		case what == "":
@@ -120,12 +134,12 @@ func compare(installed, cached map[string]file) (differences []string, records i
 			differences = append(differences, name+" "+what)
 		}
 	}
-	return differences, records
+	return differences, records, stripped
 }
 
 func list(all []string) string {
 	if more := len(all) - shown; more > 0 {
-		return fmt.Sprintf("%s, and %d files more", strings.Join(all[:shown], ", "), more)
+		return fmt.Sprintf("%s, and %d more", strings.Join(all[:shown], ", "), more)
 	}
 	return strings.Join(all, ", ")
 }

@@ -18,13 +18,14 @@ import (
 // A Result says whether an image is what its lockfile and the build cache make again.
 type Result struct {
 	Platform    string   `json:"platform"`
-	Engine      string   `json:"engine"`            // assemble or podman
-	Digest      v1.Hash  `json:"digest"`            // as published
-	Again       v1.Hash  `json:"again,omitzero"`    // of what was assembled again
-	Same        bool     `json:"same"`              // assemble: to the last byte; podman: all files of all packages
-	Packages    int      `json:"packages"`          // that were compared
-	Differences []string `json:"differences"`       // sentences
-	Records     int      `json:"records,omitempty"` // podman: files below .spack that differ, which Spack writes anew as it installs
+	Engine      string   `json:"engine"`             // assemble or podman
+	Digest      v1.Hash  `json:"digest"`             // as published
+	Again       v1.Hash  `json:"again,omitzero"`     // of what was assembled again
+	Same        bool     `json:"same"`               // assemble: to the last byte; podman: all files of all packages
+	Packages    int      `json:"packages"`           // that were compared
+	Differences []string `json:"differences"`        // sentences
+	Records     int      `json:"records,omitempty"`  // podman: files below .spack that differ, which Spack writes anew as it installs
+	Stripped    int      `json:"stripped,omitempty"` // podman: programs and libraries without the symbols that they have in the cache
 }
 
 // Engine returns what built an image: assemble or podman; "" where its labels do not say.

@@ -100,11 +100,15 @@ func installed(t *testing.T) (v1.Image, *buildcache.Lockfile, *buildcache.Cache)
 }
 
 // prefix is the folder of a package in the image.
-func prefix(t *testing.T, lock *buildcache.Lockfile, name string) string {
+func prefix(t *testing.T, img v1.Image, lock *buildcache.Lockfile, name string) string {
 	t.Helper()
 	for h, s := range lock.Specs {
-		if s.Name == name {
-			return "opt/other-tree/" + name + "-" + s.Version + "-" + string(h) + "/"
+		if s.Name != name {
+			continue
+		}
+		all, err := imageFiles(t.Context(), img, map[buildcache.Hash]bool{h: true})
+		if at := all.prefixes(h); err == nil && len(at) == 1 {
+			return at[0] + "/"
 		}
 	}
 	t.Fatalf("no %s", name)
@@ -117,7 +121,8 @@ func TestPackagesAreComparedFileByFile(t *testing.T) {
 	if err != nil || !r.Same || r.Packages < 5 || len(r.Differences) != 0 || r.Records != 0 {
 		t.Fatalf("what is as in the cache: got %+v, %v", r, err)
 	}
-	at := prefix(t, lock, "hello-spack")
+	at := prefix(t, img, lock, "hello-spack")
+	tree, self := filepath.Dir(filepath.Clean(at)), filepath.Base(at)
 	for name, c := range map[string]struct {
 		entries []entry
 		want    string // of the only difference; empty: none
@@ -129,7 +134,11 @@ func TestPackagesAreComparedFileByFile(t *testing.T) {
 		"a link instead":   {[]entry{{at + "bin/hello-spack", "", "/bin/sh"}}, "bin/hello-spack another kind of file", 0},
 		"Spack's records":  {[]entry{{at + ".spack/install_manifest.json", "{}", ""}}, "", 1},
 		"nothing of ours":  {[]entry{{"opt/else", "x", ""}, {"usr/bin/x", "x", ""}}, "", 0},
-		"all of a package": {[]entry{{"opt/other-tree/.wh." + strings.TrimSuffix(filepath.Base(at), "/"), "", ""}}, "it is not in the image", 0},
+		"all of a package": {[]entry{{tree + "/.wh." + self, "", ""}}, "it is not in the image", 0},
+		"a file before it": {[]entry{{strings.TrimSuffix(at, "/"), "x", ""}}, "it is not in the image", 0},
+		"a link before it": {[]entry{{strings.TrimSuffix(at, "/"), "", "/tmp"}}, "it is not in the image", 0},
+		"all of a folder":  {[]entry{{at + "bin/", "", ""}, {at + "bin/.wh..wh..opq", "", ""}}, "bin/hello-spack is missing", 0},
+		"a second one":     {[]entry{{"opt/decoy/" + self + "/bin/hello-spack", "x", ""}}, "it is in the image more than once: opt/decoy/" + self + ", " + filepath.Clean(at), 0},
 	} {
 		r, err := Packages(t.Context(), appended(t, img, layer(t, c.entries...)), lock, cache)
 		if err != nil {
@@ -139,6 +148,22 @@ func TestPackagesAreComparedFileByFile(t *testing.T) {
 		found := slices.IndexFunc(r.Differences, func(d string) bool { return strings.HasPrefix(d, "hello-spack@") && strings.Contains(d, c.want) })
 		if c.want == "" && len(r.Differences) > 0 || c.want != "" && (found < 0 || len(r.Differences) != 1) || r.Same != (c.want == "") || r.Records != c.records {
 			t.Errorf("%s: got %+v", name, r)
+		}
+	}
+}
+
+// Where a layer removes the tree of all packages none of them is in the image.
+func TestAWholeTreeThatIsRemovedIsGone(t *testing.T) {
+	img, lock, cache := installed(t)
+	tree := filepath.Dir(filepath.Clean(prefix(t, img, lock, "hello-spack")))
+	for name, e := range map[string]entry{
+		"removed":  {filepath.Join(filepath.Dir(tree), ".wh."+filepath.Base(tree)), "", ""},
+		"emptied":  {tree + "/.wh..wh..opq", "", ""},
+		"replaced": {tree, "", "/elsewhere"},
+	} {
+		r, err := Packages(t.Context(), appended(t, img, layer(t, e)), lock, cache)
+		if err != nil || r.Same || len(r.Differences) != r.Packages {
+			t.Errorf("%s: got %+v, %v", name, r, err)
 		}
 	}
 }
