@@ -378,6 +378,24 @@ func TestTheSameBuildWithOtherBytesKeepsWhatIsPublished(t *testing.T) {
 	}
 }
 
+// A version that no tag can be is found under the tag that it was published as.
+func TestAVersionThatIsNoTagIsFoundAgain(t *testing.T) {
+	host := registrytest.Memory(t, nil).Host
+	tree := image.Tree(t.TempDir())
+	repository, client := repositoryOf(t, host, "tool"), newClient(t, registry.Options{})
+	const version = "git.feature/x=1.0"
+	build(t, tree, container{name: "tool", version: version})
+	tags, err := publish.Ref{Branch: "main", Default: "main"}.Tags(version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	push(t, client, repository, read(t, tree, "tool"), publish.Request{Tags: tags, Fixed: true})
+	found, err := client.Published(t.Context(), registry.Registry{Prefix: host + "/org/spack-"}, image.Record{Name: "tool", Version: version, Platform: "linux/amd64"})
+	if found == nil || err != nil {
+		t.Errorf("found %v: %v", found, err)
+	}
+}
+
 func TestTags(t *testing.T) {
 	for _, c := range []struct {
 		ref  publish.Ref

@@ -11,6 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/openbraininstitute/spacktainers/internal/image"
+	"github.com/openbraininstitute/spacktainers/internal/publish/branch"
 )
 
 // Reference reads a reference to an image. Plain http is for the hosts that
@@ -104,7 +105,7 @@ func (c *Client) Published(ctx context.Context, in Registry, want image.Record) 
 	if err != nil {
 		return nil, err
 	}
-	ref := repository.Tag(want.Version)
+	ref := repository.Tag(branch.Version(want.Version))
 	found, err := c.published(ctx, ref, *platform)
 	if err != nil {
 		return nil, fmt.Errorf("what is published as %s: %w: --registry=none asks no registry", ref, err)

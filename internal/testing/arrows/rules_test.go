@@ -22,7 +22,7 @@ var arrows = map[string][]string{
 	"internal/podman":             {"buildcache", "internal/command", "internal/container", "internal/gateway", "internal/git", "internal/image", "internal/atomicfile", "internal/ctxio", "internal/filelock", "internal/views"},
 	"internal/assemble":           {"buildcache", "internal/container", "internal/image", "internal/quote", "internal/views"},
 	"internal/views":              {"buildcache", "internal/abstract"},
-	"internal/registry":           {"internal/image", "internal/ctxio"},
+	"internal/registry":           {"internal/image", "internal/publish/branch", "internal/ctxio"},
 	"internal/release":            {"internal/atomicfile", "internal/command", "internal/image"},
 	"internal/attest":             {"buildcache", "internal/image", "internal/registry"},
 	"internal/rebuild":            {"buildcache", "internal/image"},
