@@ -22,6 +22,7 @@ type fake struct {
 	mu       sync.Mutex
 	programs []string
 	env      []string
+	users    string   // the map of a user namespace; "": there are none
 	ran      []string // the commands that change something
 }
 
@@ -77,6 +78,13 @@ func newFake(t *testing.T, files map[string]string, programs ...string) *fake {
 		if c.Args[0] == "mount" || c.Args[0] == "cp" { // of the handlers' file system, and into it
 			f.ran = append(f.ran, command.Quote(c.Args))
 			return f.handle(c.Args[0])
+		}
+		if len(c.Args) > 1 && c.Args[1] == "unshare" {
+			if f.users == "" {
+				return errors.New("podman unshare: cannot clone: Operation not permitted")
+			}
+			_, err := c.Stdout.Write([]byte(f.users))
+			return err
 		}
 		_, err := c.Stdout.Write([]byte(c.Args[0] + " version 4.3.1+ds1, built by somebody\nmore\n"))
 		return err
@@ -193,6 +201,21 @@ func TestPodmanRun(t *testing.T) {
 				t.Errorf("mend %q, want %q", got.Mend, c.mend)
 			}
 		})
+	}
+}
+
+func TestPodmanRunWithoutRoot(t *testing.T) {
+	for _, c := range []struct{ users, found, missing, mend string }{
+		{"         0       1000          1\n         1     100000      65536\n", "nothing in the way", "", ""},
+		{"         0       4321          1\n", "", "4321 has no range of users", "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 4321"},
+		{"", "", "needs a user namespace, and gets none", ""},
+	} {
+		f := newFake(t, nil, "podman", "crun")
+		f.UID, f.users = 4321, c.users
+		got := f.find(t, "podman run")
+		if got.Found != c.found || !strings.Contains(got.Missing, c.missing) || (c.missing == "") != (got.Missing == "") || got.Mend != c.mend {
+			t.Errorf("%q: got %+v", c.users, got)
+		}
 	}
 }
 

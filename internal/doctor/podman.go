@@ -6,9 +6,12 @@ import (
 	"io"
 	"math"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/openbraininstitute/spacktainers/internal/command"
 )
 
 // SetupTarget is the target that calls Setup.
@@ -17,7 +20,7 @@ const SetupTarget = "setup"
 // podmanRun looks whether podman can start a container here. Starting one would need an image, so
 // it looks for what is known to get in the way on CI machines: podman then needs runc and limits of
 // its own.
-func podmanRun(_ context.Context, m Machine) (string, error) {
+func podmanRun(ctx context.Context, m Machine) (string, error) {
 	obstacles := m.obstacles()
 	switch {
 	case !m.has("podman"):
@@ -28,6 +31,12 @@ func podmanRun(_ context.Context, m Machine) (string, error) {
 		return "", &lack{why: "neither crun nor runc is on PATH", packages: []string{"runc"}}
 	case m.noCgroups():
 		return "", &lack{why: "no cgroups in /sys/fs/cgroup: containers can be built with --isolation=chroot, but not started"}
+	case m.UID != 0:
+		if err := m.rootless(ctx); err != nil {
+			return "", err
+		}
+	}
+	switch {
 	case len(obstacles) == 0:
 		return "nothing in the way", nil
 	case !m.has("runc"):
@@ -36,6 +45,31 @@ func podmanRun(_ context.Context, m Machine) (string, error) {
 		return "", &lack{why: strings.Join(obstacles, ", ") + ": podman needs runc and lower limits here", mend: []string{"mage", SetupTarget}}
 	}
 	return "with CONTAINERS_CONF=" + m.confFile(), nil
+}
+
+// rootless looks whether this user gets what podman needs of the kernel without root: a user
+// namespace, with more users in it than one.
+func (m Machine) rootless(ctx context.Context) error {
+	users, err := command.Output(ctx, m.Run, command.Cmd{Args: []string{"podman", "unshare", "cat", "/proc/self/uid_map"}})
+	if err != nil {
+		return &lack{why: "without root podman needs a user namespace, and gets none (in a chroot there are none, elsewhere see sysctl user.max_user_namespaces): " + lastLine(err.Error())}
+	}
+	if strings.Count(strings.TrimSpace(users), "\n") > 0 { // this user, and a range of others
+		return nil
+	}
+	name := strconv.Itoa(m.UID)
+	if u, err := user.LookupId(name); err == nil {
+		name = u.Username
+	}
+	return &lack{
+		why:  fmt.Sprintf("%s has no range of users in /etc/subuid and /etc/subgid, without which images with files of several users cannot be unpacked (podman system migrate, once it has)", name),
+		mend: []string{"sudo", "usermod", "--add-subuids", "100000-165535", "--add-subgids", "100000-165535", name},
+	}
+}
+
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
 // obstacles lists what keeps podman's defaults from working.
