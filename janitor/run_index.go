@@ -152,7 +152,7 @@ func (r *run) restore(ctx context.Context) (wrote bool, err error) {
 // has, or a listing of before the lease, may be gone by now.
 func (r *run) restored(ctx context.Context) error {
 	if r.look == r.plan.look && len(r.entriesBack()) > 0 {
-		if err := r.again(ctx, true); err != nil {
+		if err := r.again(ctx, false); err != nil { // at tarballs, too: what is back may not be whole yet
 			return err
 		}
 	}
