@@ -63,13 +63,15 @@ func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("REGISTRY", strings.TrimPrefix(server.URL, "http://"))
 }
 
-// hasTool is the condition [tool:NAME], beside [all], [emulation] and [spack]. Where tools are
+// hasTool is the condition [tool:NAME], beside [all], [long], [emulation] and [spack]. Where tools are
 // required, a missing one fails the script instead of skipping it.
 func hasTool(condition string) (bool, error) {
 	name, ok := strings.CutPrefix(condition, "tool:")
 	switch condition {
 	case "all":
 		return size.Of() >= size.All, nil
+	case "long":
+		return size.Of() >= size.Long, nil
 	case "emulation":
 		return emulates()
 	case "spack":
