@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -92,10 +93,11 @@ func List(ctx context.Context, store buildcache.Store) ([]Set, error) {
 func ReadSets(ctx context.Context, store buildcache.Store, known *SetMemory) ([]Set, error) {
 	var sets []Set
 	writers := map[string]int{}
-	for o, err := range store.List(ctx, Prefix) {
-		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", Prefix, err)
-		}
+	listed, err := listTwice(ctx, store)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", Prefix, err)
+	}
+	for _, o := range listed {
 		name := strings.TrimPrefix(o.Key, Prefix)
 		kind, rest, _ := strings.Cut(name, "/")
 		if rest == "" || kind != "repositories" && kind != "builds" {
@@ -124,6 +126,21 @@ func ReadSets(ctx context.Context, store buildcache.Store, known *SetMemory) ([]
 			ErrRefused, len(sets), Prefix, maxSets, writers[most], most)
 	}
 	return sets, nil
+}
+
+// listTwice returns what either of two listings has. Nothing else names root sets, so that one
+// which a listing leaves out would be missed without a word.
+func listTwice(ctx context.Context, store buildcache.Store) ([]buildcache.Object, error) {
+	listed := map[string]buildcache.Object{}
+	for range 2 {
+		for o, err := range store.List(ctx, Prefix) {
+			if err != nil {
+				return nil, err
+			}
+			listed[o.Key] = o
+		}
+	}
+	return slices.SortedFunc(maps.Values(listed), func(a, b buildcache.Object) int { return strings.Compare(a.Key, b.Key) }), nil
 }
 
 func readSet(ctx context.Context, store buildcache.Store, o buildcache.Object, s Set, known *SetMemory) (Set, error) {
