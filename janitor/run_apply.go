@@ -169,14 +169,14 @@ func (r *run) work(ctx context.Context) error {
 	if r.going.Count() == 0 {
 		return nil
 	}
+	if r.HandOver != nil {
+		return r.handOver(ctx)
+	}
 	if err := r.deleteSpecs(ctx); err != nil {
 		return err
 	}
 	if err := r.deleteRest(ctx); err != nil {
 		return err
-	}
-	if r.HandOver != nil {
-		return nil
 	}
 	return r.check(ctx)
 }

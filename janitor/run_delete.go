@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -37,9 +36,6 @@ func (r *run) deleteLone(ctx context.Context) error {
 // deleteSpecs deletes spec files and manifests in waves: a spec only after all
 // present specs that need it.
 func (r *run) deleteSpecs(ctx context.Context) error {
-	if r.HandOver != nil {
-		return r.handSpecs()
-	}
 	waves := r.waves()
 	for _, wave := range waves {
 		failed, err := r.delete(ctx, "delete spec files and manifests", func() (files []listing.ID) {
@@ -130,16 +126,21 @@ func (r *run) deleteRest(ctx context.Context) error {
 	if err := r.restored(ctx); err != nil {
 		return err
 	}
+	rest := r.rest()
+	_, err := r.delete(ctx, "delete tarballs and blobs", func() []listing.ID { return r.unclaimed(rest) })
+	return err
+}
+
+// rest returns the tarballs and blobs that go with specs.
+func (r *run) rest() (all []listing.ID) {
 	p := r.plan
-	var rest []listing.ID
 	for i := range p.objects.All() {
 		o := p.look.scan.Objects.At(i)
 		if (o.Kind == scan.Blob || o.Kind == scan.Tarball) && !p.lone.Has(i) {
-			rest = append(rest, i)
+			all = append(all, i)
 		}
 	}
-	_, err := r.delete(ctx, "delete tarballs and blobs", func() []listing.ID { return r.unclaimed(rest) })
-	return err
+	return all
 }
 
 // unclaimed returns those tarballs and blobs of the first look that are as they
@@ -279,20 +280,32 @@ func (r *run) deleteBatches(ctx context.Context, objects []listing.ID, failed ma
 	return nil
 }
 
-// handSpecs hands the first step over: all spec files and manifests.
-func (r *run) handSpecs() error {
-	var keys []string
+// handOver hands over what goes, spec files and manifests first, all by one look: what a
+// later one finds may need a spec that was handed over already.
+func (r *run) handOver(ctx context.Context) error {
+	if err := r.again(ctx, false); err != nil {
+		return err
+	}
+	if err := r.readyToDelete(ctx); err != nil {
+		return err
+	}
+	if err := r.restored(ctx); err != nil {
+		return err
+	}
 	s := r.plan.look.scan
+	var specs []listing.ID
 	for at := range r.going.All() {
-		for _, o := range s.Described(at) {
-			keys = append(keys, s.Objects.Key(o))
-		}
+		specs = append(specs, s.Described(at)...)
 		r.deleted.Set(at)
 	}
-	if len(keys) == 0 {
-		return nil
+	for _, list := range [][]listing.ID{specs, r.unclaimed(r.rest())} {
+		if len(list) == 0 {
+			continue
+		}
+		r.handed++
+		if err := r.HandOver(r.handed, slices.Sorted(s.Keys(list))); err != nil {
+			return err
+		}
 	}
-	r.handed++
-	slices.SortFunc(keys, strings.Compare)
-	return r.HandOver(r.handed, keys)
+	return nil
 }

@@ -107,7 +107,7 @@ func (r *run) entriesBack() map[string]map[dag.ID]bool {
 	s := r.look.scan
 	back := map[string]map[dag.ID]bool{}
 	add := func(at dag.ID, taken uint16) {
-		if !s.Present.Has(at) || r.going.Has(at) || r.HandOver != nil && r.deleted.Has(at) { // what was handed over is present until then
+		if !s.Present.Has(at) || r.going.Has(at) {
 			return
 		}
 		for _, key := range r.next.TakenFrom(taken) {
