@@ -160,13 +160,8 @@ func (c Config) check(path string, data []byte) error {
 				fail(at, "%v", err)
 			}
 		}
-		for _, host := range c.Platforms[name].Hosts {
-			if err := podman.CheckHost(host.URL); err != nil {
-				_, at := yamlstrict.Find(data, "platforms", name, "hosts")
-				fail(at, "%v", err)
-			}
-		}
 	}
+	c.checkHosts(data, fail)
 	c.checkBranchesMirror(data, fail)
 	c.checkTimes(data, fail)
 	c.CI.checkImage(data, fail)

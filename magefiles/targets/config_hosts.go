@@ -3,11 +3,16 @@ package targets
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/openbraininstitute/spacktainers/internal/podman"
 	"github.com/openbraininstitute/spacktainers/internal/suggest"
+	"github.com/openbraininstitute/spacktainers/internal/yamlstrict"
 )
 
 // A Host is where a platform is built: local, or {url: local, jobs: 4}.
@@ -40,6 +45,24 @@ func (h *Host) UnmarshalYAML(node *yaml.Node) error {
 		}
 	}
 	return nil
+}
+
+// checkHosts refuses what can be no host, and a host that a platform names twice: its jobs would be
+// those of the one or the other.
+func (c Config) checkHosts(data []byte, fail func(at *yaml.Node, format string, args ...any)) {
+	for _, platform := range slices.Sorted(maps.Keys(c.Platforms)) {
+		named := map[string]bool{}
+		for i, h := range c.Platforms[platform].Hosts {
+			_, at := yamlstrict.Find(data, "platforms", platform, "hosts", strconv.Itoa(i))
+			url := strings.TrimRight(h.URL, "/")
+			if err := podman.CheckHost(h.URL); err != nil {
+				fail(at, "%v", err)
+			} else if named[url] {
+				fail(at, "host %q is named twice: leave one, with jobs: 2 where it is to build two containers at a time", h.URL)
+			}
+			named[url] = true
+		}
+	}
 }
 
 // place tells the scheduler where a platform is built.

@@ -89,6 +89,10 @@ func TestMistakesInTheConfigurationAreNamedWhereTheyAre(t *testing.T) {
 		"sifs: a\nsifs: b\n":                     `spacktainers.yaml:2:1: key "sifs" is given twice`,
 		"spack:\n  url: [\n":                     `spacktainers.yaml:2:1: invalid YAML: did not find expected node content`,
 		"jnitor: {}\nspack: {rf: 1}\n":           "spacktainers.yaml:1:1: unknown key \"jnitor\": did you mean \"janitor\"?\nspacktainers.yaml:2:9: unknown key \"rf\": did you mean \"ref\"?",
+
+		"platforms:\n  linux/amd64:\n    hosts:\n    - local\n    - {url: local, jobs: 4}\n": `spacktainers.yaml:5:7: host "local" is named twice: leave one, with jobs: 2 where it is to build two containers at a time`,
+		"platforms: {linux/amd64: {hosts: ['ssh://a', local, 'ssh://a/']}}\n":                `spacktainers.yaml:1:53: host "ssh://a/" is named twice: leave one, with jobs: 2 where it is to build two containers at a time`,
+		"platforms: {linux/amd64: {hosts: [local, elsewhere]}}\n":                            `spacktainers.yaml:1:42: host "elsewhere" is none of local, emulate, ssh://user@host:port`,
 	} {
 		_, err := load(t, text)
 		if err == nil {
