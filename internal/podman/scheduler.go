@@ -33,7 +33,8 @@ type Scheduler struct {
 	Anew      bool // concretize also what has been
 	FailFast  bool // the first failure stops the others
 
-	LockedOnly bool // ErrNoLock instead of concretizing: nothing is built, started or written
+	LockedOnly    bool // ErrNoLock instead of concretizing: nothing is built, started or written
+	PublishedOnly bool // what lies in Tree does not count, where a registry is asked
 
 	tunnels once[*Tunnel]       // by host
 	bases   once[BuiltBase]     // by host, platform and name

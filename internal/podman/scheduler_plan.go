@@ -25,6 +25,10 @@ type Plan struct {
 	Changes   []container.Change // since then
 }
 
+// Taken reports whether the version that it would have is published from another build, which a
+// release does not replace by itself.
+func (p Plan) Taken() bool { return p.Where == "registry" && !p.UpToDate }
+
 // Plan concretizes what has no lockfile yet and says what is up to date. Registries are asked in
 // parallel.
 func (s *Scheduler) Plan(ctx context.Context, containers []Container) ([]Plan, []error) {
@@ -56,7 +60,7 @@ func (s *Scheduler) plan(ctx context.Context, c Container) (Plan, error) {
 	}
 	record := c.Describe(container.Base{Name: Runtime, Key: runtime.Key})
 	plan := Plan{Container: c, Record: record}
-	old, err := s.Tree.Read(c.Name, c.Platform)
+	old, err := s.built(c)
 	if err == nil && old.BuildKey == record.BuildKey {
 		plan.Where, plan.UpToDate, plan.Record = "out", true, old
 		return plan, nil
@@ -80,9 +84,18 @@ func (s *Scheduler) plan(ctx context.Context, c Container) (Plan, error) {
 	return plan, nil
 }
 
+// built is what the tree has of a container. The error wraps fs.ErrNotExist where that is nothing, or
+// does not count.
+func (s *Scheduler) built(c Container) (image.Record, error) {
+	if s.PublishedOnly && s.Published != nil {
+		return image.Record{}, fs.ErrNotExist
+	}
+	return s.Tree.Read(c.Name, c.Platform)
+}
+
 // local is what is known of a container whose inputs are not: its image that is here.
 func (s *Scheduler) local(c Container) Plan {
-	if old, err := s.Tree.Read(c.Name, c.Platform); err == nil {
+	if old, err := s.built(c); err == nil {
 		return Plan{Container: c, Record: old, Where: "out"}
 	}
 	return Plan{Container: c}

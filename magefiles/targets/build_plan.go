@@ -88,16 +88,14 @@ func (a *app) showPlans(plans []podman.Plan, errs []error, asJSON bool) error {
 			if p.Where == "out" {
 				why = append(why, "out has "+p.Record.Version)
 			}
+			for _, change := range p.Changes {
+				why = append(why, change.String())
+			}
 		case p.UpToDate:
 			c.State = "up to date"
 			why = append(why, "in "+p.Where)
-		case p.Where == "":
-			why = append(why, "there is none")
-		case len(p.Changes) == 0:
-			why = append(why, "the one in "+p.Where+" was made otherwise")
-		}
-		for _, change := range p.Changes {
-			why = append(why, change.String())
+		default:
+			why = reasons(p, "there is none")
 		}
 		rows = append(rows, planRow{[]string{c.Name}, c.Platform, c.State, why})
 		list = append(list, c)

@@ -27,7 +27,7 @@ func (Ci) Plan(ctx context.Context,
 	name *string, // the container to plan for (default: all); may stand without its flag
 	platform *string, // linux/amd64 or linux/arm64 (default: all)
 	mirror *string, // build cache whose packages need not be built (default: the platform's, and where it is no release the branches')
-	registry *string, // prefix to ask what is there (default: the first configured one; none: ask no registry)
+	registry *string, // prefix to ask what is published (default: the first configured one; none: what is built in out/ counts instead)
 	force *bool, // plan also for what is up to date
 	release *bool, // at a shell: as for a release, which reads no build cache of branches (CI: on the protected default branch)
 	whyMiss *bool, // --why-miss: say of each container what its packages miss for, as containers:why-miss does
@@ -230,10 +230,14 @@ func (a *app) plannedContainers(ctx context.Context, defs []definition.Definitio
 		return nil, err
 	}
 	plans, errs := planner.Plan(ctx, models)
+	none := "there is none"
+	if planner.Published != nil {
+		none = "none is published"
+	}
 	var containers []pipeline.Container
 	var failed []error
 	for i, plan := range plans {
-		c := pipeline.Container{Name: defs[i].Name, Platform: defs[i].Platform, Why: reasons(plan), LockPath: lockPath(defs[i])}
+		c := pipeline.Container{Name: defs[i].Name, Platform: defs[i].Platform, Why: reasons(plan, none), LockPath: lockPath(defs[i])}
 		switch {
 		case errors.Is(errs[i], podman.ErrNoLock):
 			c.Why = nil
@@ -259,7 +263,8 @@ func (a *app) planner(registry *string) (*podman.Scheduler, error) {
 		}
 	}
 	s := &podman.Scheduler{
-		Podman: local, Native: native, Bases: map[string][]podman.Base{}, LockedOnly: true,
+		Podman: local, Native: native, Bases: map[string][]podman.Base{},
+		LockedOnly: true, PublishedOnly: true, // what a pipeline builds on has no out/
 		Published: a.published(registry), Locked: a.locked(registry, true),
 		Work: workDir, Tree: images, Now: time.Now,
 	}
@@ -269,19 +274,23 @@ func (a *app) planner(registry *string) (*podman.Scheduler, error) {
 	return s, nil
 }
 
-// reasons says why a container is to be built.
-func reasons(plan podman.Plan) []string {
+// reasons says why a container is to be built, and what will be in its way; none is what is said
+// where there was nothing to compare with.
+func reasons(plan podman.Plan, none string) []string {
 	var why []string
 	switch {
 	case plan.UpToDate:
 		why = append(why, "it is up to date in "+plan.Where+", and planned nevertheless")
 	case plan.Where == "":
-		why = append(why, "there is none")
+		why = append(why, none)
 	case len(plan.Changes) == 0:
 		why = append(why, "the one in "+plan.Where+" was made otherwise")
 	}
 	for _, change := range plan.Changes {
 		why = append(why, change.String())
+	}
+	if plan.Taken() {
+		why = append(why, fmt.Sprintf("a release needs another version than %s, which is published, or publish --force", plan.Record.Version))
 	}
 	return why
 }
