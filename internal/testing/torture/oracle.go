@@ -30,7 +30,7 @@ type oracle struct {
 	deleted   map[string]departure          // hashes and keys that the janitor deleted
 	rest      map[string]bool               // blobs of manifests that the janitor deleted
 	runs      []*Run
-	condemned map[string]bool // by address: a run could have condemned something
+	condemned map[string]bool // by address: a run, or a purge, has written what is condemned
 	raised    bool            // the brake was, once
 	broken    []Broken
 	windows   map[string][]time.Duration
@@ -90,6 +90,8 @@ func (o *oracle) afterPut(a *Actor, key string, obj *object) {
 		o.indexWritten(a, key)
 	case strings.HasPrefix(key, ownPrefix+"roots/"):
 		o.setWritten(a, key, obj)
+	case key == ownPrefix+"janitor/room" && a.Run != nil:
+		o.condemned[a.Run.mirror] = true
 	}
 	delete(o.deleted, key)
 	delete(o.rest, key)

@@ -127,8 +127,12 @@ func (o *oracle) specGoes(r *Run, key, hash string, handed map[string]bool) {
 	}
 }
 
-// braked judges how much a run deletes: no more than an earlier one may have condemned.
+// braked judges how much a run deletes: no more than an earlier one may have condemned. What a
+// purge that was killed has left is not counted: a purge has no brake.
 func (o *oracle) braked(r *Run, hash string) {
+	if o.purged(r, hash) {
+		return
+	}
 	r.gone[hash] = true
 	most := 0
 	for _, earlier := range o.runs {

@@ -123,11 +123,11 @@ func (o *oracle) hasSpecFile(hash string) bool {
 // there was a run so long ago, nothing of it was written since, and no run that succeeded saw it
 // live all the time.
 func (o *oracle) waited(by *Run, name string, written time.Time, orphan bool) bool {
+	if o.purged(by, name) {
+		return true
+	}
 	now := time.Now()
 	for i, r := range o.runs {
-		if r.Purges[name] {
-			return true
-		}
 		if r.Kind != "prune" || r.Dry || r.mirror != by.mirror || now.Sub(r.begun) < wait-time.Hour-time.Minute || r.ended.IsZero() || written.After(r.ended) {
 			continue
 		}
@@ -145,6 +145,15 @@ func (o *oracle) waited(by *Run, name string, written time.Time, orphan bool) bo
 		}
 	}
 	return false
+}
+
+// purged reports whether a purge that did not come to its end names a spec that is there since
+// before it: a person has asked for it, and a later run may end what was begun.
+func (o *oracle) purged(by *Run, hash string) bool {
+	_, since := o.spec(hash)
+	return slices.ContainsFunc(o.runs, func(r *Run) bool {
+		return r.Purges[hash] && r.mirror == by.mirror && since.Before(r.begun) && (r.ended.IsZero() || r.err != nil)
+	})
 }
 
 // needed returns the first of the run's roots that needs a hash and was there when the run last

@@ -149,6 +149,19 @@ func TestTheOracleSeesWhatIsPlanted(t *testing.T) {
 	}
 }
 
+// TestABrakeThatDoesNotHoldIsSeen in the run that deletes.
+func TestABrakeThatDoesNotHoldIsSeen(t *testing.T) {
+	h := History{Seed: 3, Setting: Setting{Shape: 1, Specs: 12, Layouts: []int{3}, Repos: 1, Page: 1000, Batch: 1000, Rules: Rules{Brake: 0.1}},
+		Steps: []Step{{ID: 1, Do: "prune"}}}
+	out := h.Run(t, plant(func(ctx context.Context, a *Actor, _ int) error {
+		keys, err := a.list(ctx, "v3/manifests/spec", "")
+		return errors.Join(err, a.Delete(ctx, keys))
+	}), nil)
+	if !slices.Contains(promises(out.Broken), "brake") {
+		t.Errorf("got %v", out.Broken)
+	}
+}
+
 // TestADryRunThatWritesIsSeen also for our own prefix.
 func TestADryRunThatWritesIsSeen(t *testing.T) {
 	h := History{Seed: 3, Setting: Setting{Shape: 1, Specs: 12, Layouts: []int{2}, Repos: 1, Page: 1000, Batch: 1000}, Steps: []Step{{ID: 1, Do: "dry"}}}

@@ -13,7 +13,7 @@ type Run struct {
 	Repo  string          // whose root set it publishes
 	Dry   bool            // it may write nothing
 
-	Purges   map[string]bool // what a person wants to have gone, and what needs that: a later run may end it
+	Purges   map[string]bool // what a person wants to have gone, and what needs that
 	Condemns bool            // it may delete nothing
 	Brake    float64         // the part of the specs that may be condemned; 0 is all
 
@@ -91,9 +91,6 @@ func (w *World) end(r *Run, err error) {
 	defer w.mu.Unlock()
 	r.ended, r.err = time.Now(), err
 	r.after = w.oracle.state(r)
-	if !r.Dry && r.Kind == "prune" {
-		w.oracle.condemned[r.mirror] = true
-	}
 	w.note(r.actor, "ends", r.Kind+":", errorText(err))
 	w.oracle.ended(r)
 }
