@@ -1,6 +1,10 @@
 package index_test
 
 import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"os"
@@ -96,5 +100,69 @@ func TestAMirrorWithoutIndexIsEmptyAndABrokenOneIsAnError(t *testing.T) {
 	})
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a part of an index: %v", err)
+	}
+}
+
+// A replaced store is a cache whose index is replaced, with the blob of the former one removed,
+// right after a reader has got its manifest.
+type replaced struct {
+	buildcache.Store
+	now func()
+}
+
+func (s *replaced) Get(ctx context.Context, key string) (io.ReadCloser, buildcache.Object, error) {
+	body, o, err := s.Store.Get(ctx, key)
+	if err != nil || key != index.KeyV3 || s.now == nil {
+		return body, o, err
+	}
+	text, err := io.ReadAll(body)
+	body.Close()
+	s.now()
+	s.now = nil
+	return io.NopCloser(bytes.NewReader(text)), o, err
+}
+
+func TestAnIndexThatIsReplacedMeanwhileIsReadAgainAndItsRecordsAreKept(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("..", "..", "testdata", "spack", "v3-unsigned", "cache"))); err != nil {
+		t.Fatal(err)
+	}
+	store, err := stores.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _, blobs, err := index.Blobs(t.Context(), store, index.KeyV3)
+	if err != nil || len(m.Blobs) != 1 || len(blobs) != 1 {
+		t.Fatalf("%v, %v, %v", m, blobs, err)
+	}
+	put := func(key, text string) {
+		t.Helper()
+		if _, err := store.Put(t.Context(), key, strings.NewReader(text), int64(len(text)), buildcache.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept, err := index.ReadKept(t.Context(), &replaced{store, func() {
+		text, _, err := buildcache.ReadAll(t.Context(), store, blobs[0].Key())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, '\n')
+		sum := sha256.Sum256(text)
+		blob := blobs[0]
+		blob.Size, blob.Checksum = int64(len(text)), hex.EncodeToString(sum[:])
+		put(blob.Key(), string(text))
+		put(index.KeyV3, string((&buildcache.Manifest{Blobs: []buildcache.Blob{blob}}).Text()))
+		if err := os.Remove(filepath.Join(dir, filepath.FromSlash(blobs[0].Key()))); err != nil {
+			t.Fatal(err)
+		}
+	}})
+	if err != nil || len(kept) != 1 || kept[0].Len() == 0 {
+		t.Fatalf("%v, %v", kept, err)
+	}
+	defer kept[0].Close()
+	for _, id := range kept[0].Entries() {
+		if s, err := kept[0].Spec(id); err != nil || s.Hash != kept[0].Hash(id) || s.Name != kept[0].Name(id) {
+			t.Errorf("got %v, %v, want %s", s, err, kept[0].Name(id))
+		}
 	}
 }

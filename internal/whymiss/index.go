@@ -2,14 +2,8 @@ package whymiss
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
@@ -20,17 +14,11 @@ var ErrNoIndex = errors.New("the build cache has no index")
 
 // An Index is what build caches hold, as their indexes say. It belongs to one goroutine; Close it.
 type Index struct {
-	texts []text
+	kept  []index.Kept
 	named map[string][]*buildcache.Spec // those that were read
 	known map[buildcache.Hash]bool      // by NewIndex: entries; true if cached
 	specs map[string][]*buildcache.Spec // by NewIndex: all of a name
 	read  map[buildcache.Hash]*buildcache.Spec
-}
-
-// A text is an index on this machine, in a file without a name.
-type text struct {
-	file  *os.File
-	graph *index.Graph
 }
 
 // NewIndex makes an index of specs that are cached.
@@ -50,17 +38,14 @@ func newIndex() *Index {
 		specs: map[string][]*buildcache.Spec{}, read: map[buildcache.Hash]*buildcache.Spec{}}
 }
 
-// Read reads the main indexes of build caches, of both layouts. A cache without any is ErrNoIndex.
-// What indexes do not list counts as missing: Spack itself would find it all the same.
+// Read reads the indexes of build caches. A cache without any is ErrNoIndex. What indexes do not
+// list counts as missing: Spack itself would find it all the same.
 func Read(ctx context.Context, stores ...buildcache.Store) (*Index, error) {
 	x := newIndex()
 	for _, store := range stores {
-		before := len(x.texts)
-		err := x.addV2(ctx, store)
-		if err == nil {
-			err = x.addV3(ctx, store)
-		}
-		if err == nil && len(x.texts) == before {
+		kept, err := index.ReadKept(ctx, store)
+		x.kept = append(x.kept, kept...)
+		if err == nil && len(kept) == 0 {
 			err = fmt.Errorf("%w: make one with mage janitor:reindex or spack buildcache update-index", ErrNoIndex)
 		}
 		if err != nil {
@@ -71,94 +56,18 @@ func Read(ctx context.Context, stores ...buildcache.Store) (*Index, error) {
 	return x, nil
 }
 
-// Close gives the files back.
+// Close gives the texts of the indexes back.
 func (x *Index) Close() {
-	for _, t := range x.texts {
-		t.file.Close()
+	for _, k := range x.kept {
+		k.Close()
 	}
-	x.texts = nil
-}
-
-const (
-	indexV2     = "build_cache/index.json"
-	indexV3     = "v3/manifests/index/index.manifest.json"
-	maxManifest = 1 << 20
-	maxIndex    = 16 << 30 // bytes: some eight million specs
-)
-
-func (x *Index) addV2(ctx context.Context, store buildcache.Store) error {
-	body, _, err := store.Get(ctx, indexV2)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		defer body.Close()
-		err = x.add(body, "")
-	}
-	if err != nil {
-		return &buildcache.ObjectError{Key: indexV2, Err: err}
-	}
-	return nil
-}
-
-func (x *Index) addV3(ctx context.Context, store buildcache.Store) error {
-	body, _, err := store.Get(ctx, indexV3)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return &buildcache.ObjectError{Key: indexV3, Err: err}
-	}
-	data, err := io.ReadAll(io.LimitReader(body, maxManifest))
-	body.Close()
-	var blob buildcache.Blob
-	if err == nil {
-		var m *buildcache.Manifest
-		if m, err = buildcache.ParseManifest(data); err == nil {
-			blob, err = m.Blob(buildcache.IndexBlob)
-		}
-	}
-	if err == nil && blob.Compression != "none" {
-		err = fmt.Errorf("%w: the index is compressed", buildcache.ErrFormat)
-	}
-	if err != nil {
-		return &buildcache.ObjectError{Key: indexV3, Err: err}
-	}
-	body, _, err = store.Get(ctx, blob.Key())
-	if err == nil {
-		defer body.Close()
-		err = x.add(body, blob.Checksum)
-	}
-	if err != nil {
-		return &buildcache.ObjectError{Key: blob.Key(), Err: err}
-	}
-	return nil
-}
-
-// add reads an index while it is copied to a file; its sha256 must be sum, if that is given.
-func (x *Index) add(body io.Reader, sum string) error {
-	file, err := os.CreateTemp("", "spacktainers-whymiss-")
-	if err != nil {
-		return err
-	}
-	_ = os.Remove(file.Name())
-	hash := sha256.New()
-	graph, err := index.Read(io.TeeReader(io.LimitReader(body, maxIndex), io.MultiWriter(file, hash)), 0)
-	if got := hex.EncodeToString(hash.Sum(nil)); err == nil && sum != "" && got != sum {
-		err = fmt.Errorf("%w: not the bytes that its manifest names", buildcache.ErrChecksum)
-	}
-	if err != nil {
-		file.Close()
-		return err
-	}
-	x.texts = append(x.texts, text{file, graph})
-	return nil
+	x.kept = nil
 }
 
 // Has reports whether a cache holds the binary of a spec.
 func (x *Index) Has(h buildcache.Hash) bool {
-	for _, t := range x.texts {
-		if at, ok := t.graph.Lookup(h); ok && t.graph.InCache(at) {
+	for _, k := range x.kept {
+		if at, ok := k.Lookup(h); ok && k.InCache(at) {
 			return true
 		}
 	}
@@ -167,8 +76,8 @@ func (x *Index) Has(h buildcache.Hash) bool {
 
 // Knows reports whether an index has the spec as an entry, cached or not.
 func (x *Index) Knows(h buildcache.Hash) bool {
-	for _, t := range x.texts {
-		if at, ok := t.graph.Lookup(h); ok && !t.graph.Missing(at) && !t.graph.External(at) {
+	for _, k := range x.kept {
+		if at, ok := k.Lookup(h); ok && !k.Missing(at) && !k.External(at) {
 			return true
 		}
 	}
@@ -182,12 +91,12 @@ func (x *Index) Named(name string) ([]*buildcache.Spec, error) {
 		return found, nil
 	}
 	found := x.specs[name]
-	for _, t := range x.texts {
-		for _, at := range t.graph.Entries() {
-			if t.graph.Name(at) != name || !t.graph.InCache(at) || x.read[t.graph.Hash(at)] != nil {
+	for _, k := range x.kept {
+		for _, at := range k.Entries() {
+			if k.Name(at) != name || !k.InCache(at) || x.read[k.Hash(at)] != nil {
 				continue
 			}
-			s, err := t.spec(at)
+			s, err := k.Spec(at)
 			if err != nil {
 				return nil, err
 			}
@@ -206,27 +115,11 @@ func (x *Index) text(h buildcache.Hash, name string) string {
 			return s.String()
 		}
 	}
-	for _, t := range x.texts {
-		if at, ok := t.graph.Lookup(h); ok && !t.graph.Missing(at) {
-			s := buildcache.Spec{Name: t.graph.Name(at), Version: t.graph.VersionOf(at), Hash: h}
+	for _, k := range x.kept {
+		if at, ok := k.Lookup(h); ok && !k.Missing(at) {
+			s := buildcache.Spec{Name: k.Name(at), Version: k.VersionOf(at), Hash: h}
 			return s.String()
 		}
 	}
 	return ""
-}
-
-// spec reads a record again: "HASH":{"spec":{…},…}.
-func (t text) spec(at uint32) (*buildcache.Spec, error) {
-	offset, size := t.graph.Record(at)
-	record := make([]byte, size)
-	if _, err := t.file.ReadAt(record, offset); err != nil {
-		return nil, err
-	}
-	var entry map[string]struct {
-		Spec json.RawMessage `json:"spec"`
-	}
-	if err := json.Unmarshal([]byte("{"+string(record)+"}"), &entry); err != nil {
-		return nil, fmt.Errorf("%w: index: %s: %w", buildcache.ErrFormat, t.graph.Hash(at), err)
-	}
-	return buildcache.ParseSpec(entry[string(t.graph.Hash(at))].Spec)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/file"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
 const caches = "../../testdata/spack"
@@ -94,7 +95,7 @@ func TestADamagedIndexIsNotBelieved(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(caches, "v3-signed", "cache"))); err != nil {
 		t.Fatal(err)
 	}
-	manifest, err := os.ReadFile(filepath.Join(dir, indexV3))
+	manifest, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(index.KeyV3)))
 	if err != nil {
 		t.Fatal(err)
 	}

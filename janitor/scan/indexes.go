@@ -2,8 +2,6 @@ package scan
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -64,14 +62,9 @@ func (x *Index) TextKey() string {
 // readIndexes reads all indexes. A cache need not have any. The main ones are
 // asked for by name, whatever a listing says.
 func (r *scanner) readIndexes(ctx context.Context) ([]*Index, error) {
-	keys := []string{IndexV2, IndexV3}
-	for o, err := range r.store.List(ctx, indexesV3) {
-		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", indexesV3, err)
-		}
-		if buildcache.KindOf(o.Key) == IndexManifest && o.Key != IndexV3 {
-			keys = append(keys, o.Key)
-		}
+	keys, err := index.Keys(ctx, r.store)
+	if err != nil {
+		return nil, err
 	}
 	r.asked = map[string]bool{}
 	for _, key := range keys {
@@ -122,15 +115,7 @@ func (r *scanner) readIndex(ctx context.Context, key string) ([]*Index, error) {
 		x, err := r.readIndexV2(ctx)
 		return []*Index{x}, err
 	}
-	// The blob of a manifest that was replaced meanwhile may be gone: then
-	// the new one is read.
-	for try := 0; ; try++ {
-		group, err := r.readIndexV3(ctx, key)
-		var missing *buildcache.ObjectError
-		if err == nil || try == 2 || !errors.Is(err, fs.ErrNotExist) || errors.As(err, &missing) && missing.Key == key {
-			return group, err
-		}
-	}
+	return index.Again(key, func() ([]*Index, error) { return r.readIndexV3(ctx, key) })
 }
 
 func (r *scanner) readIndexV2(ctx context.Context) (*Index, error) {
@@ -154,23 +139,12 @@ func (r *scanner) readIndexV2(ctx context.Context) (*Index, error) {
 }
 
 func (r *scanner) readIndexV3(ctx context.Context, key string) ([]*Index, error) {
-	text, o, err := buildcache.ReadAll(ctx, r.store, key)
+	m, o, blobs, err := index.Blobs(ctx, r.store, key)
 	if err != nil {
 		return nil, err
 	}
-	m, err := buildcache.ParseManifest(text)
-	var blobs []buildcache.Blob
-	if err == nil {
-		blobs, err = m.BlobsOf(buildcache.IndexBlob)
-	}
-	if err != nil {
-		return nil, &buildcache.ObjectError{Key: key, Err: err}
-	}
 	var group []*Index
 	for _, b := range blobs {
-		if b.Compression != "none" {
-			return nil, &buildcache.ObjectError{Key: key, Err: fmt.Errorf("%w: the index is compressed", buildcache.ErrFormat)}
-		}
 		x := &Index{Layout: 3, Object: o, Blob: b, Names: m.Blobs, Sum: b.Checksum}
 		if err := r.readIndexBlob(ctx, x); err != nil {
 			return nil, err
@@ -202,15 +176,9 @@ func (r *scanner) readIndexBlob(ctx context.Context, x *Index) error {
 
 // readText reads the text of an index: its graph and its checksum.
 func (r *scanner) readText(x *Index, body io.Reader, size int64) (err error) {
-	sum := sha256.New()
-	x.Graph, err = index.Read(io.TeeReader(body, sum), size)
-	if err == nil && x.Graph.Size() != size {
-		err = fmt.Errorf("%d bytes came, %d were announced: %w", x.Graph.Size(), size, io.ErrUnexpectedEOF)
-	}
-	if err != nil {
+	if x.Graph, x.Sum, err = index.ReadSum(body, size); err != nil {
 		return &buildcache.ObjectError{Key: x.TextKey(), Err: err}
 	}
-	x.Sum = hex.EncodeToString(sum.Sum(nil))
 	return nil
 }
 

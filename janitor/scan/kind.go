@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/buildcache/index"
 )
 
 // The kinds of objects, by shorter names. Only the first four are ever deleted.
@@ -28,10 +29,9 @@ func IsPart(k Kind) bool { return k >= SpecFile && k <= Blob }
 // Where the indexes are, and the list of keys.
 const (
 	keysV3      = "v3/manifests/key/keys.manifest.json"
-	IndexV2     = "build_cache/index.json"
+	IndexV2     = index.KeyV2
 	IndexHashV2 = IndexV2 + ".hash"
-	indexesV3   = "v3/manifests/index/"
-	IndexV3     = indexesV3 + "index.manifest.json"
+	IndexV3     = index.KeyV3
 	BlobsPrefix = "blobs/sha256/"
 )
 
