@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -144,7 +145,23 @@ func (s System) Write(ctx context.Context, run command.Runner, path string) erro
 	if _, err := command.LookPath("mmdebstrap"); err != nil {
 		return err
 	}
-	return run(ctx, s.cmd(path))
+	dir, err := os.MkdirTemp("", "spacktainers-mmdebstrap-*")
+	if err != nil {
+		return err
+	}
+	defer removeTree(ctx, dir) // mmdebstrap leaves its whole system there when it is killed
+	if err := os.Chmod(dir, 0o777|fs.ModeSticky); err != nil {
+		return err
+	}
+	c := s.cmd(path)
+	c.Env = append(c.Env, "TMPDIR="+dir) // open to all, as /tmp: not all that it runs has our user
+	return run(ctx, c)
+}
+
+// removeTree removes a folder, also when ctx is over, and nothing of what is mounted in it: what was
+// killed may have left /dev and /proc there. Without root some of it may be another user's, and stays.
+func removeTree(ctx context.Context, dir string) {
+	_ = command.Exec(nil)(context.WithoutCancel(ctx), command.Cmd{Args: []string{"rm", "--recursive", "--force", "--one-file-system", "--", dir}})
 }
 
 func (s System) cmd(path string) command.Cmd {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -257,6 +259,34 @@ func TestFailuresNamePackagesAndTheEndOfTheirLogs(t *testing.T) {
 	e.Podman.Run = said{"version": "error: Cannot connect"}.run
 	if err := e.explain(t.Context(), Container{Mirror: buildcache.Location{Bucket: "cache"}}, dir, log, errors.New("exit status 125")); !IsHostError(err) {
 		t.Errorf("podman does not answer, and it is not the host's failure: %v", err)
+	}
+}
+
+// Interrupted, mmdebstrap waits for what it has started, is killed, and leaves a key ring and all of
+// the system. Others must be able to work where it works: apt does as a user of its own.
+func TestWhatMmdebstrapLeavesIsRemoved(t *testing.T) {
+	bin := t.TempDir()
+	script := "#!/bin/sh\nstat -c %a $TMPDIR\nmkdir $TMPDIR/mmdebstrap.gpghome.x\necho key >$TMPDIR/mmdebstrap.gpghome.x/ring\nexit 1\n"
+	if err := os.WriteFile(filepath.Join(bin, "mmdebstrap"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	ctx, cancel := context.WithCancel(t.Context())
+	var log bytes.Buffer
+	interrupted := func(ctx context.Context, c command.Cmd) error {
+		defer cancel()
+		return command.Exec(&log)(ctx, c)
+	}
+	if err := (System{Suite: "sid", Platform: "linux/arm64"}).Write(ctx, interrupted, "sid.tar"); err == nil {
+		t.Error("no error")
+	}
+	if got := strings.TrimSpace(log.String()); got != "1777" {
+		t.Errorf("it works in a folder of mode %s, want 1777", got)
+	}
+	if left, _ := filepath.Glob(filepath.Join(temp, "*")); len(left) > 0 {
+		t.Errorf("left %q", left)
 	}
 }
 
