@@ -13,6 +13,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+
+	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
 // save has podman write an image as a layout into an empty folder, wherever podman is: the archive
@@ -91,7 +93,7 @@ func openLayout(dir string) (v1.Image, v1.Hash, error) {
 
 // describeLayout writes an index as our other engine does, with platform and version: podman's
 // names a local tag.
-func describeLayout(dir, platform, version string) (v1.Hash, error) {
+func describeLayout(dir string, record image.Record) (v1.Hash, error) {
 	img, digest, err := openLayout(dir)
 	if err != nil {
 		return digest, err
@@ -100,12 +102,15 @@ func describeLayout(dir, platform, version string) (v1.Hash, error) {
 	if err != nil {
 		return digest, err
 	}
-	want, err := v1.ParsePlatform(platform)
+	want, err := v1.ParsePlatform(record.Platform)
 	if err != nil {
 		return digest, err
 	}
 	if config.OS != want.OS || config.Architecture != want.Architecture {
-		return digest, fmt.Errorf("podman built for %s/%s, and %s was wanted", config.OS, config.Architecture, platform)
+		return digest, fmt.Errorf("podman built for %s/%s, and %s was wanted", config.OS, config.Architecture, record.Platform)
+	}
+	if key := config.Config.Labels[image.LabelBuildKey]; key != record.BuildKey {
+		return digest, fmt.Errorf("podman's image is that of the build key %.16q, want %.16q: another process has built one of its name meanwhile, so run it again", key, record.BuildKey)
 	}
 	index, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
@@ -116,7 +121,7 @@ func describeLayout(dir, platform, version string) (v1.Hash, error) {
 		return digest, err
 	}
 	manifest.Manifests[0].Platform = want
-	manifest.Manifests[0].Annotations = map[string]string{"org.opencontainers.image.ref.name": version}
+	manifest.Manifests[0].Annotations = map[string]string{"org.opencontainers.image.ref.name": record.Version}
 	text, err := json.Marshal(manifest)
 	if err != nil {
 		return digest, err

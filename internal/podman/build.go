@@ -33,8 +33,11 @@ func (e Engine) context(c Container) string {
 	return filepath.Join(e.Work, c.Name, filepath.FromSlash(c.Platform))
 }
 
-// logFile is where a container's build writes its log. It goes beside the image when that is done.
-func (e Engine) logFile(c Container) string { return e.context(c) + ".log" }
+// logBeside is where the build of a folder writes its log.
+func logBeside(dir string) string { return dir + ".log" }
+
+// logFile is that of a container's build. It goes beside the image when that is done.
+func (e Engine) logFile(c Container) string { return logBeside(e.context(c)) }
 
 // keepLog puts the log beside the image that it tells of, and returns its path relative to the
 // record.
@@ -67,24 +70,24 @@ func (e Engine) readLock(ctx context.Context, c Container) ([]byte, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	if err := e.save(ctx, c, dir); err != nil {
+	if err := e.save(ctx, c.tag("lock"), dir); err != nil {
 		return nil, err
 	}
 	return fileOf(dir, "spack.lock")
 }
 
-func (e Engine) save(ctx context.Context, c Container, dir string) error {
+func (e Engine) save(ctx context.Context, tag, dir string) error {
 	return e.Podman.save(func(w io.Writer) error {
-		cmd := e.Podman.command("save", "--quiet", "--format=oci-archive", c.tag())
+		cmd := e.Podman.command("save", "--quiet", "--format=oci-archive", tag)
 		cmd.Stdout = w
 		return e.Podman.Run(ctx, cmd)
 	}, dir)
 }
 
-// podmanBuild runs a build with its session of the gateway, and writes what both say to the
-// container's log.
+// podmanBuild runs a build of a folder with its session of the gateway, and writes what both say to
+// the log beside that.
 func (e Engine) podmanBuild(ctx context.Context, c Container, dir, step string, labels []string) error {
-	path := e.logFile(c)
+	path := logBeside(dir)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
@@ -130,11 +133,11 @@ func (e Engine) Build(ctx context.Context, c Container) (image.Record, error) {
 			return record, err
 		}
 		e.tell(c, Event{Step: stepSave})
-		if err := e.save(ctx, c, dir); err != nil {
+		if err := e.save(ctx, c.tag("install"), dir); err != nil {
 			return record, err
 		}
 		var err error
-		if record.Digest, err = describeLayout(dir, c.Platform, record.Version); err != nil {
+		if record.Digest, err = describeLayout(dir, record); err != nil {
 			return record, err
 		}
 		record.Log, err = e.keepLog(c)

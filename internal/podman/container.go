@@ -56,9 +56,13 @@ func (c Container) Describe(runtime container.Base) image.Record {
 	return c.Record(container.Engine{Name: "podman", Template: version, Base: runtime})
 }
 
-// tag is the name of the image in podman's storage.
-func (c Container) tag() string {
-	return "localhost/spacktainers/" + c.Name + "-" + strings.ReplaceAll(c.Platform, "/", "-") + ":latest"
+// tag is the name of what a step makes in podman's storage: lock, packages, or install, which is
+// the container itself.
+func (c Container) tag(step string) string {
+	if step == "install" {
+		step = "latest"
+	}
+	return "localhost/spacktainers/" + c.Name + "-" + strings.ReplaceAll(c.Platform, "/", "-") + ":" + step
 }
 
 // writeContext fills a folder with what podman builds from.
@@ -112,7 +116,7 @@ func (c Container) buildCmd(p Podman, context, step string, session, labels []st
 	if c.KeepGoing {
 		args = append(args, "--build-arg=KEEP_GOING=true")
 	}
-	return p.command(slices.Concat(args, session, labels, []string{"--tag=" + c.tag(), context})...)
+	return p.command(slices.Concat(args, session, labels, []string{"--tag=" + c.tag(step), context})...)
 }
 
 func labelArgs(labels map[string]string) []string {

@@ -2,7 +2,9 @@ package podman
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -94,11 +96,26 @@ func (e Engine) Packages(ctx context.Context, p Packages) error {
 	c := p.Container
 	c.Anew = true // a step that podman remembers hands nothing over
 	c.KeepGoing = true
-	dir := e.context(c) + ".packages"
-	if err := c.writeContext(dir, c.dockerfile(lockTemplate, e.Builder.ID, "")); err != nil {
-		return err
+	dir := e.packagesContext(p)
+	err := c.writeContext(dir, c.dockerfile(lockTemplate, e.Builder.ID, ""))
+	if err == nil {
+		err = e.podmanBuild(ctx, c, dir, "packages", packageArgs(p.Hashes))
 	}
-	return e.podmanBuild(ctx, c, dir, "packages", packageArgs(p.Hashes))
+	if err == nil {
+		err = os.RemoveAll(dir) // other packages have another one: they would become many
+	}
+	return err
+}
+
+// packagesContext is the folder that they are built from. Several may be at work on packages of one
+// container at a time, so each has its own, and its own log.
+func (e Engine) packagesContext(p Packages) string {
+	sum := sha256.New()
+	sum.Write(p.Container.LockText)
+	for _, hash := range p.Hashes {
+		fmt.Fprintln(sum, hash)
+	}
+	return fmt.Sprintf("%s.packages-%x", e.context(p.Container), sum.Sum(nil)[:4])
 }
 
 // packageArgs say which packages are built. No layer is kept: what counts has left by then.

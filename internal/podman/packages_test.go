@@ -3,6 +3,7 @@ package podman
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -158,6 +159,43 @@ func TestAPackageThatDoesNotArriveIsAFailure(t *testing.T) {
 	results, err = s.BuildPackages(t.Context(), []Packages{p}, false)
 	if err == nil || results[0].Outcome != Present || results[1].Outcome != Failed || results[1].Message == "" {
 		t.Errorf("got %v %v", outcomesOf(results), err)
+	}
+}
+
+// Several jobs may work on packages of one container in one checkout: none writes into what another
+// builds from, into its log, or under the name of the container's own image.
+func TestPackagesOfOneContainerDisturbNoOtherBuildOfIt(t *testing.T) {
+	p, cache, _ := packagesOfHello(t)
+	hash := filepath.Join(cache, buildcache.SpecKeys(p.Container.Lock.Specs[p.Hashes[0]], 3)[0])
+	if err := os.Remove(hash); err != nil {
+		t.Fatal(err)
+	}
+	s, double := newScheduler(t)
+	contexts := map[string]bool{}
+	double.fails = func(line string) error {
+		if words := strings.Fields(line); words[1] == "build" {
+			contexts[words[len(words)-1]] = true
+			if strings.Contains(line, ":latest") {
+				t.Errorf("it is named as the container's image is: %s", line)
+			}
+		}
+		return nil
+	}
+	for _, hash := range p.Hashes {
+		_, err := s.BuildPackages(t.Context(), []Packages{{p.Container, []buildcache.Hash{hash}}}, false)
+		_, log, _ := strings.Cut(fmt.Sprint(err), "why is in ")
+		if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "HASHES="+string(hash)) {
+			t.Errorf("the log %q: %v", log, err)
+		}
+	}
+	logs, _ := filepath.Glob(filepath.Join(s.Work, "build", "hello", "linux", "*.log"))
+	if len(contexts) != 2 || len(logs) != 2 {
+		t.Errorf("built from %v, with the logs %v", contexts, logs)
+	}
+	for dir := range contexts {
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s stays, though nothing failed in it", dir)
+		}
 	}
 }
 

@@ -86,7 +86,7 @@ func (s *Scheduler) buildPackages(ctx context.Context, p Packages, dry bool) ([]
 	}
 	left, err := offer.Missing(ctx, missing)
 	if failed == nil && len(left) > 0 {
-		failed = fmt.Errorf("built, and not in the build cache: why is in %s", s.engineLog(c))
+		failed = fmt.Errorf("built, and not in the build cache: why is in %s", logBeside(Engine{Work: s.work()}.packagesContext(Packages{c, missing})))
 	}
 	for i := range results {
 		switch r := &results[i]; {
@@ -101,9 +101,4 @@ func (s *Scheduler) buildPackages(ctx context.Context, p Packages, dry bool) ([]
 		failed = fmt.Errorf("packages of %s for %s: %w", c.Name, c.Platform, failed)
 	}
 	return results, errors.Join(failed, err)
-}
-
-// engineLog is where a container's build writes its log, on whatever host.
-func (s *Scheduler) engineLog(c Container) string {
-	return Engine{Work: s.work()}.logFile(c)
 }

@@ -177,6 +177,26 @@ func outcomes(results []Result) (list []string) {
 	return list
 }
 
+// Names in podman's storage are those of all checkouts of a machine.
+func TestAnImageThatAnotherProcessHasBuiltIsNotTakenForOurs(t *testing.T) {
+	s, double := newScheduler(t)
+	double.fails = func(line string) error {
+		if strings.Contains(line, " save ") {
+			double.mu.Lock()
+			defer double.mu.Unlock()
+			double.labels["localhost/spacktainers/hello-linux-amd64:latest"][image.LabelBuildKey] = "another"
+		}
+		return nil
+	}
+	results := s.Build(t.Context(), containersNamed(t, "hello"))
+	if err := results[0].Err; err == nil || !strings.Contains(err.Error(), `that of the build key "another"`) {
+		t.Errorf("got %v", err)
+	}
+	if records, err := s.Tree.List(); err != nil || len(records) > 0 {
+		t.Errorf("it is kept: %v, %v", records, err)
+	}
+}
+
 // Regression 17 of the predecessor: a second run writes nothing.
 func TestASecondRunBuildsNothing(t *testing.T) {
 	scheduler, double := newScheduler(t)

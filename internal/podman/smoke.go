@@ -26,7 +26,7 @@ var smokeWords = []string{`print("a b")`, "$HOME", "", "it's"}
 
 // smokeCmd runs the finished container once, for all tests: starting one is what takes time.
 func (c Container) smokeCmd(p Podman) command.Cmd {
-	args := []string{"run", "--rm", "--network=none", "--platform=" + c.Platform, c.tag(), "sh", "-c", smokeScript, "sh"}
+	args := []string{"run", "--rm", "--network=none", "--platform=" + c.Platform, c.tag("install"), "sh", "-c", smokeScript, "sh"}
 	return p.command(slices.Concat(args, smokeWords, []string{c.view()}, c.Test)...)
 }
 
