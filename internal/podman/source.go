@@ -21,6 +21,8 @@ type Source struct {
 	Ref    string   // a branch, a tag or a commit
 	Paths  []string // of the package repositories in it
 	Commit string   // what Ref names; Pin finds out
+
+	isBranch bool // Ref is one, as far as Pin has asked
 }
 
 // Check refuses what git would take for something else than a repository, and credentials, which do
@@ -65,9 +67,11 @@ func (s Source) Pin(ctx context.Context, run command.Runner) (Source, error) {
 	if err != nil {
 		return s, fmt.Errorf("which commit is %s of %s: %w: its url in spacktainers.yaml may as well be that of a mirror, or a clone's folder", s.Ref, s.URL, gitsReason(ctx, err))
 	}
-	if s.Commit = named(text, s.Ref); !commit.MatchString(s.Commit) {
+	var name string
+	if s.Commit, name = named(text, s.Ref); !commit.MatchString(s.Commit) {
 		return s, fmt.Errorf("%s has no branch or tag %q", s.URL, s.Ref)
 	}
+	s.isBranch = name == branchPrefix+s.Ref
 	return s, nil
 }
 
@@ -86,21 +90,24 @@ func gitsReason(ctx context.Context, err error) error {
 	return errors.New(lines[len(lines)-1])
 }
 
-// named picks the commit of a ref from what git ls-remote says: a tag before a branch of the same
-// name, as git does, and of a tag with a message the commit that it is for.
-func named(listing, ref string) string {
+const branchPrefix = "refs/heads/"
+
+// named picks the commit of a ref from what git ls-remote says, and the whole name that it has
+// there: a tag before a branch of the same name, as git does, and of a tag with a message the commit
+// that it is for.
+func named(listing, ref string) (hash, name string) {
 	found := map[string]string{}
 	for line := range strings.Lines(listing) {
 		if hash, name, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
 			found[name] = hash
 		}
 	}
-	for _, name := range []string{"refs/tags/" + ref + "^{}", "refs/tags/" + ref, "refs/heads/" + ref, ref + "^{}", ref} {
+	for _, name := range []string{"refs/tags/" + ref + "^{}", "refs/tags/" + ref, branchPrefix + ref, ref + "^{}", ref} {
 		if found[name] != "" {
-			return found[name]
+			return found[name], name
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // fetch puts the pinned commit into an empty or missing folder: the commit itself, without what
@@ -129,13 +136,8 @@ func (s Source) fetch(ctx context.Context, run command.Runner, dir string) error
 // track makes the fetched commit the branch that it is, so that people who work in the image can say
 // git pull there. Of a tag or a commit there is nothing to pull, nor from a folder of this machine.
 func (s Source) track(ctx context.Context, run command.Runner, dir string) error {
-	if !strings.Contains(s.URL, ":") {
+	if !s.isBranch || !strings.Contains(s.URL, ":") {
 		return nil
-	}
-	c := gitCmd("", "ls-remote", "--", s.URL, "refs/heads/"+s.Ref)
-	text, err := command.Output(ctx, run, c)
-	if err != nil || !strings.HasPrefix(text, s.Commit) {
-		return err
 	}
 	for _, args := range [][]string{
 		{"remote", "add", "-t", s.Ref, "origin", s.URL},

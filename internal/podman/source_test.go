@@ -1,8 +1,11 @@
 package podman
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,6 +25,12 @@ func TestWhatWasABranchCanBePulled(t *testing.T) {
 		}
 		return out
 	}
+	unasked := func(ctx context.Context, c command.Cmd) error {
+		if slices.Contains(c.Args, "ls-remote") {
+			return errors.New("the server is asked a second time what a ref is, which may fail")
+		}
+		return run(ctx, c)
+	}
 	up := filepath.Join(t.TempDir(), "up")
 	if err := os.Mkdir(up, 0o755); err != nil {
 		t.Fatal(err)
@@ -35,13 +44,14 @@ func TestWhatWasABranchCanBePulled(t *testing.T) {
 	}{
 		"a branch":                 {Source{URL: "file://" + up, Ref: "develop"}, "develop"},
 		"a tag":                    {Source{URL: "file://" + up, Ref: "v1"}, ""},
+		"a commit":                 {Source{URL: "file://" + up, Ref: git(up, "rev-parse", "HEAD")}, ""},
 		"a folder of this machine": {Source{URL: up, Ref: "develop"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			source, err := c.source.Pin(t.Context(), run)
 			dir := filepath.Join(t.TempDir(), "here")
 			if err == nil {
-				err = source.fetch(t.Context(), run, dir)
+				err = source.fetch(t.Context(), unasked, dir)
 			}
 			if err != nil {
 				t.Fatal(err)
