@@ -141,10 +141,14 @@ func (r *run) begin(ctx context.Context, p *Plan) (err error) {
 func (r *run) condemn(ctx context.Context) error {
 	p := r.plan
 	r.next, r.res.Condemned, r.res.Back = p.nextRoom(r.moment(), r.Mirror)
+	return r.writeRoom(ctx)
+}
+
+func (r *run) writeRoom(ctx context.Context) error {
 	if err := r.lease.Hold(ctx); err != nil {
 		return err
 	}
-	return r.next.Write(ctx, r.Store, p.look.scan)
+	return r.next.Write(ctx, r.Store, r.look.scan)
 }
 
 // work changes what is not our own: it deletes what is due, and mends indexes.
@@ -210,14 +214,19 @@ func (r *run) second(ctx context.Context) error {
 	return nil
 }
 
-// again looks anew, and takes out of what goes what must stay by it.
+// again looks anew, and takes out of what goes what must stay by it. What is live again leaves the
+// room at once: a run that is killed would have the next one delete it.
 func (r *run) again(ctx context.Context, partial bool) error {
 	l, err := r.Janitor.look(ctx, partial)
 	if err != nil {
 		return err
 	}
 	r.look = l
-	return r.recheck()
+	tombs := len(r.next.Tombs)
+	if err := r.recheck(); err != nil || len(r.next.Tombs) == tombs {
+		return err
+	}
+	return r.writeRoom(ctx)
 }
 
 // isCurrent reports whether the look is new enough to delete by it.
@@ -285,6 +294,9 @@ func (r *run) recheck() error {
 		switch {
 		case r.needed.Has(at):
 			r.stays(at, m)
+			if !r.deleted.Has(at) {
+				r.next.Leave(at, s.DAG.Hash(at))
+			}
 		case held.has(at):
 			r.stays(at, held)
 		}

@@ -192,11 +192,8 @@ func (r *run) holes(ctx context.Context) (holes []hole, err error) {
 func (r *run) bury(ctx context.Context) error {
 	s := r.look.scan
 	for at := range r.plan.due.All() {
-		if e := r.next.Spec(at); !s.Present.Has(at) {
-			r.next.Tombs = append(r.next.Tombs, room.Tomb{Hash: s.DAG.Hash(at), Run: r.next.Head.Generation, Taken: e.Taken})
-			if int(at) < len(r.next.Specs) {
-				r.next.Specs[at] = room.Entry{}
-			}
+		if r.next.Spec(at).Run != 0 && !s.Present.Has(at) {
+			r.next.Leave(at, s.DAG.Hash(at))
 		}
 	}
 	var left room.LoneEntries
@@ -207,10 +204,7 @@ func (r *run) bury(ctx context.Context) error {
 		}
 	}
 	r.next.Lone = left
-	if err := r.lease.Hold(ctx); err != nil {
-		return err
-	}
-	return r.next.Write(ctx, r.Store, s)
+	return r.writeRoom(ctx)
 }
 
 // A versioned store may keep what is deleted from it.

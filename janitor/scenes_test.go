@@ -296,3 +296,31 @@ func TestNoRunTouchesVersionsOrOldJournals(t *testing.T) {
 		}
 	})
 }
+
+// A lockfile that is there for a day, from while a run works on: what it needs is live, and waits anew.
+func TestWhatIsSavedWhileARunWorksWaitsAnew(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, root, d := condemnedStage(t, layout)
+		without, with := s.roots.Locks, []rootset.Lock{s.lock("env", root, d)}
+		j := s.janitor()
+		j.Sleep = func(ctx context.Context, d time.Duration) error {
+			s.pass(d)
+			s.roots.Locks = with
+			return ctx.Err()
+		}
+		if r, err := j.Prune(t.Context()); err != nil || len(r.Stayed) != 1 || !s.indexed(d) {
+			t.Fatalf("got %+v, %v", r, err)
+		}
+		s.roots.Locks = without
+		for range 2 {
+			s.pass(day)
+			if s.prune(); !s.installs(d) || !s.indexed(d) {
+				t.Fatal("it has not waited")
+			}
+		}
+		s.pass(6 * day)
+		if s.prune(); s.installs(d) || s.indexed(d) {
+			t.Error("it stays though it has waited")
+		}
+	})
+}

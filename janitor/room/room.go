@@ -100,6 +100,13 @@ func (r *Room) Put(at dag.ID, e Entry) {
 	r.Specs[at] = e
 }
 
+// Leave takes a spec out of the room that was to be deleted. The tomb says from which indexes it was
+// taken: it is deleted, or gets its entries back.
+func (r *Room) Leave(at dag.ID, hash buildcache.Hash) {
+	r.Tombs = append(r.Tombs, Tomb{hash, r.Head.Generation, r.Specs[at].Taken})
+	r.Specs[at] = Entry{}
+}
+
 // When returns when a run was. One that the room does not know was never.
 func (r *Room) When(run uint32) (clock.Moment, bool) {
 	i, ok := slices.BinarySearchFunc(r.Head.Runs, run, func(r Run, n uint32) int { return int(r.N) - int(n) })

@@ -53,7 +53,7 @@ var mutations = map[string][]edit{
 		{"clock/clock.go", "return apart > MaxJump || apart < -MaxJump", "return false && apart > 0"},
 	},
 	"roots are read once": {
-		{"run_apply.go", "\tr.look = l\n\treturn r.recheck()", "\tl.roots, l.sets = r.look.roots, r.look.sets\n\tr.look = l\n\treturn r.recheck()"},
+		{"run_apply.go", "\tr.look = l\n\ttombs", "\tl.roots, l.sets = r.look.roots, r.look.sets\n\tr.look = l\n\ttombs"},
 	},
 	"waves out of order": {
 		{"run_delete.go", "\treturn waves\n}", "\tslices.Reverse(waves)\n\treturn waves\n}"},
