@@ -16,7 +16,7 @@ func (p *Plan) nextRoom(now clock.Moment, mirror string) (n *room.Room, entered,
 	var rewritten int64
 	for at, e := range r.Specs {
 		switch {
-		case e.Run == 0:
+		case e.Run == 0 || p.leaves(dag.ID(at)):
 		case !p.condemned(dag.ID(at)):
 			back++
 		case p.state[at] == fresh || p.state[at] == refused:
@@ -38,6 +38,10 @@ func (p *Plan) nextRoom(now clock.Moment, mirror string) (n *room.Room, entered,
 		}
 	}
 	for at, st := range p.state {
+		if p.leaves(dag.ID(at)) {
+			n.Put(dag.ID(at), r.Spec(dag.ID(at)))
+			continue
+		}
 		e := room.Entry{}
 		if old := r.Spec(dag.ID(at)); old.Taken != 0 && (st == live || st == refused || st == fresh) && s.Present.Has(dag.ID(at)) {
 			n.Tombs = append(n.Tombs, room.Tomb{Hash: s.DAG.Hash(dag.ID(at)), Run: run, Taken: old.Taken}) // it stays, or waits anew: its entry must come back
@@ -62,6 +66,9 @@ func (p *Plan) nextRoom(now clock.Moment, mirror string) (n *room.Room, entered,
 		}
 		n.Put(dag.ID(at), e)
 	}
+	if p.purge != nil {
+		n.Lone = r.Lone
+	}
 	for i := range p.lone.All() {
 		key := s.Objects.Key(i)
 		switch old := r.Lone.Get(key); p.loneState(i) {
@@ -76,6 +83,11 @@ func (p *Plan) nextRoom(now clock.Moment, mirror string) (n *room.Room, entered,
 		}
 	}
 	return n, entered, back
+}
+
+// leaves reports whether a spec is none of a purge's business: it waits on, unless a root needs it.
+func (p *Plan) leaves(at dag.ID) bool {
+	return p.purge != nil && !p.condemned(at) && !p.marks.has(at)
 }
 
 // dangling yields the specs of which indexes have entries, and the cache nothing.

@@ -324,3 +324,33 @@ func TestWhatIsSavedWhileARunWorksWaitsAnew(t *testing.T) {
 		}
 	})
 }
+
+// What waits does not wait anew for a purge of something else, unless a root needs it by then.
+func TestAPurgeLeavesTheRoomAsItIs(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s := newStage(t, layout)
+		root, d, saved, purged := s.named("root"), s.named("d"), s.named("saved"), s.named("purged")
+		for _, n := range []*node{root, d, saved, purged} {
+			s.push(n, old)
+		}
+		s.updateIndex(old)
+		lone := "blobs/sha256/aa/" + strings.Repeat("a", 64)
+		s.m.set(lone, []byte("lone"), old)
+		without, with := []rootset.Lock{s.lock("env", root)}, []rootset.Lock{s.lock("env", root, saved)}
+		s.roots.Locks = without
+		s.prune()
+		s.pass(7 * day)
+		s.roots.Locks = with
+		p, err := s.janitor().PlanPurge(t.Context(), janitor.Purge{Pin: "purged"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := s.janitor().Apply(t.Context(), p); err != nil || r.Specs != 1 || r.Back != 1 || s.installs(purged) {
+			t.Fatalf("got %+v, %v", r, err)
+		}
+		s.roots.Locks = without
+		if r := s.prune(); r.Specs != 1 || s.installs(d) || !s.installs(saved) || s.m.data(lone) != nil {
+			t.Errorf("got %+v", r)
+		}
+	})
+}
