@@ -166,6 +166,9 @@ func (h GitHub) Files() (map[string][]byte, error) {
 			}
 		}
 		text, err := workflows[name].text(name)
+		if err == nil {
+			err = checkSecrets(name, text)
+		}
 		if err != nil {
 			return nil, err
 		}

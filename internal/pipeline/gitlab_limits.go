@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -84,8 +83,8 @@ func checkFile(name string, text []byte, limits GitLabLimits) (errs []error) {
 			errs = append(errs, &LimitError{name, where, what, int64(got), int64(most)})
 		}
 	}
-	if secret := looksSecret(text); secret != "" {
-		errs = append(errs, fmt.Errorf("%s: it has %s: what is written to a pipeline can be read by all who read the project", name, secret))
+	if err := checkSecrets(name, text); err != nil {
+		errs = append(errs, err)
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
@@ -155,25 +154,6 @@ func (m *measure) node(n *yaml.Node, depth int) {
 			m.node(c, depth+1)
 		}
 	}
-}
-
-// secrets are what no pipeline's file may hold, by what each is called.
-var secrets = map[string]*regexp.Regexp{
-	"a private key":               regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY`),
-	"an access key of AWS":        regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b`),
-	"a signed URL":                regexp.MustCompile(`(?i)X-Amz-(Signature|Credential|Security-Token)|[?&](sig|signature)=`),
-	"a token of GitLab or GitHub": regexp.MustCompile(`\b(glpat|gldt|glcbt|glrt)-[\w-]{10,}|\b(ghp|gho|ghs|ghu)_\w{20,}|\bgithub_pat_\w{20,}`),
-	"a URL with a password":       regexp.MustCompile(`\w://[^/\s:@"'$]*:[^/\s@"'$]+@`),
-}
-
-// looksSecret returns what in a text looks like a secret; empty: nothing.
-func looksSecret(text []byte) string {
-	for _, what := range slices.Sorted(maps.Keys(secrets)) {
-		if secrets[what].Match(text) {
-			return what
-		}
-	}
-	return ""
 }
 
 // A parsedJob is what the check needs to know of a job.

@@ -193,6 +193,10 @@ func TestNoPipelineHoldsASecret(t *testing.T) {
 		if _, err := c.Files(g); err == nil || strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: got %v", secret, err)
 		}
+		h := GitHub{Variables: map[string]string{"A": secret}}
+		if _, err := h.Files(); err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("GitHub: %s: got %v", secret, err)
+		}
 	}
 	c := GitLab{Command: "mage", Dir: "out/ci", Jobs: GitLabJob{Variables: map[string]string{"A": "https://$USER:$PASSWORD@example.org", "HTTPS_PROXY": "http://proxy:3128"}}}
 	if _, err := c.Files(g); err != nil {

@@ -40,6 +40,7 @@ var (
 	branchName      = regexp.MustCompile(`^[\w][\w./-]*$`)
 	cronLine        = regexp.MustCompile(`^[0-9*,/ A-Za-z-]+$`)
 	environmentName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+	onlyExpression  = regexp.MustCompile(`^\$\{\{[^{}]*\}\}$`)
 	runnerLabel     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]*$`)
 )
 
@@ -64,8 +65,11 @@ func (c Config) checkGitHub(data []byte, fail func(at *yaml.Node, format string,
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.Variables)) {
-		if !variables.MatchString(strings.ToUpper(name)) {
+		switch {
+		case !variables.MatchString(strings.ToUpper(name)):
 			wrong("%q is no name of a variable", name, "github", "variables")
+		case secretName.MatchString(name) && !onlyExpression.MatchString(g.Variables[name]):
+			wrong("%s is named like a secret, which stands in GitHub's settings and not here; an expression such as ${{ secrets.NAME }} is taken", name, "github", "variables", name)
 		}
 	}
 	for _, platform := range slices.Sorted(maps.Keys(g.Runners)) {

@@ -92,6 +92,7 @@ func TestMistakesInTheConfigurationAreNamedWhereTheyAre(t *testing.T) {
 
 		"platforms:\n  linux/amd64:\n    hosts:\n    - local\n    - {url: local, jobs: 4}\n": `spacktainers.yaml:5:7: host "local" is named twice: leave one, with jobs: 2 where it is to build two containers at a time`,
 		"platforms: {linux/amd64: {hosts: ['ssh://a', local, 'ssh://a/']}}\n":                `spacktainers.yaml:1:53: host "ssh://a/" is named twice: leave one, with jobs: 2 where it is to build two containers at a time`,
+		"ci: {github: {variables: {MY_TOKEN: canary}}}\n":                                    `spacktainers.yaml:1:37: MY_TOKEN is named like a secret, which stands in GitHub's settings and not here; an expression such as ${{ secrets.NAME }} is taken`,
 		"platforms: {linux/amd64: {hosts: [local, elsewhere]}}\n":                            `spacktainers.yaml:1:42: host "elsewhere" is none of local, emulate, ssh://user@host:port`,
 	} {
 		_, err := load(t, text)
@@ -100,6 +101,12 @@ func TestMistakesInTheConfigurationAreNamedWhereTheyAre(t *testing.T) {
 		} else if err.Error() != want {
 			t.Errorf("%q:\ngot  %v\nwant %s", text, err, want)
 		}
+	}
+}
+
+func TestAnExpressionOfGitHubIsNoSecret(t *testing.T) {
+	if _, err := load(t, "ci: {github: {variables: {MY_TOKEN: '${{ secrets.MINE }}', HTTPS_PROXY: 'http://proxy:3128'}}}\n"); err != nil {
+		t.Error(err)
 	}
 }
 
