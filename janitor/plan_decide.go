@@ -121,7 +121,7 @@ func (p *Plan) know() {
 }
 
 // mends says what is wrong with indexes and is put right. The first run
-// changes nothing that is not our own.
+// changes nothing that is not our own, unless it was told not to wait.
 func (p *Plan) mends() {
 	for _, x := range p.look.scan.Indexes {
 		var wrong []string
