@@ -104,10 +104,11 @@ func (r *run) apply(ctx context.Context, p *Plan) error {
 }
 
 // begin decides anew under the lease, and by both clocks. The look of the plan
-// is taken if it is fresh: nothing was written since.
+// is taken if it is fresh: nothing was written since. By an inventory no root set is written in which
+// pins are looked up: others delete by it, and what came since would be missing.
 func (r *run) begin(ctx context.Context, p *Plan) (err error) {
 	l := p.look
-	if p.purge == nil && r.Repository != "" && len(l.roots.Locks) > 0 {
+	if p.purge == nil && r.Repository != "" && len(l.roots.Locks) > 0 && (l.scan.AsOf.IsZero() || len(l.roots.Pins) == 0) {
 		if err := r.lease.Hold(ctx); err != nil {
 			return err
 		}
