@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor"
 	"github.com/openbraininstitute/spacktainers/janitor/rootset"
 )
 
@@ -105,6 +106,29 @@ func TestWhatIsHandedOverComesBackIntoNoIndex(t *testing.T) {
 		}
 		if r, err := j.Prune(t.Context()); err != nil || steps != 2 || s.indexed(d) {
 			t.Errorf("got %+v, %v after %d steps; in the index: %v", r, err, steps, s.indexed(d))
+		}
+	})
+}
+
+// Nor by a purge of something else before that process is at work.
+func TestAPurgePutsBackNothingThatIsHandedOver(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, _, d := condemnedStage(t, layout)
+		j := s.janitor()
+		j.HandOver = func(int, []string) error { return nil }
+		if _, err := j.Prune(t.Context()); err != nil || s.indexed(d) {
+			t.Fatalf("it was not taken out of the index: %v", err)
+		}
+		s.push(s.named("other"), s.at)
+		p, err := s.janitor().PlanPurge(t.Context(), janitor.Purge{Pin: "other"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := s.janitor().Apply(t.Context(), p); err != nil || r.Specs != 1 || s.indexed(d) {
+			t.Errorf("got %+v, %v; in the index: %v", r, err, s.indexed(d))
+		}
+		if r := s.prune(); r.Specs != 1 || s.installs(d) {
+			t.Errorf("got %+v", r)
 		}
 	})
 }

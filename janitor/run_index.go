@@ -102,7 +102,8 @@ func (r *run) wrongEntries() func(*scan.Index, dag.ID) bool {
 
 // entriesBack returns the specs, by index, whose entries the room says were
 // taken out, and that are present and do not go: a run was killed, they are
-// needed after all, or they were pushed again under their old index.
+// needed after all, or they were pushed again under their old index. A purge
+// leaves what is none of its business: others may be about to delete it.
 func (r *run) entriesBack() map[string]map[dag.ID]bool {
 	s := r.look.scan
 	back := map[string]map[dag.ID]bool{}
@@ -122,7 +123,7 @@ func (r *run) entriesBack() map[string]map[dag.ID]bool {
 		}
 	}
 	for at, e := range r.next.Specs {
-		if e.Taken != 0 {
+		if e.Taken != 0 && !r.plan.leaves(dag.ID(at)) {
 			add(dag.ID(at), e.Taken)
 		}
 	}
