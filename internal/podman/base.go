@@ -2,6 +2,7 @@ package podman
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/internal/command"
 	"github.com/openbraininstitute/spacktainers/internal/container"
+	"github.com/openbraininstitute/spacktainers/internal/git"
 	"github.com/openbraininstitute/spacktainers/internal/image"
 )
 
@@ -181,7 +183,7 @@ func (b Base) buildCmd(p Podman, context, key, inputs string, native bool) comma
 		args = append(args, "--build-arg=PACKAGES="+strings.Join(b.Packages, " "))
 	}
 	for i, s := range b.sources() {
-		args = append(args, fmt.Sprintf("--label=%s.%d=%s@%s", labelSource, i, s.URL, s.Commit))
+		args = append(args, fmt.Sprintf("--label=%s.%d=%s@%s", labelSource, i, cmp.Or(git.PublicURL(s.URL), "local"), s.Commit))
 	}
 	return p.command(append(args, context)...)
 }

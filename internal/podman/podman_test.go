@@ -59,7 +59,7 @@ func TestInspectTellsNoImageFromNoAnswer(t *testing.T) {
 
 func TestBaseImagesAreBuiltInDockersFormat(t *testing.T) {
 	b := Base{Name: Builder, Platform: "linux/arm64", From: "debootstrap:bookworm", Packages: []string{"git", "python3"},
-		Spack: &Source{URL: "https://example.org/spack.git", Commit: "c1"}, Repos: []Source{{URL: "https://example.org/repo.git", Commit: "c2"}}}
+		Spack: &Source{URL: "https://example.org/spack.git", Commit: "c1"}, Repos: []Source{{URL: "https://example.org/repo.git", Commit: "c2"}, {URL: "/home/jane/repo", Commit: "c3"}}}
 	c := b.buildCmd(Podman{URL: "unix:///s", Chroot: true}, "ctx", "key", "[]", false)
 	want := []string{
 		"podman", "--url=unix:///s", "--runtime=/bin/false", "build", "--format=docker", "--network=host", "--platform=linux/arm64",
@@ -72,6 +72,7 @@ func TestBaseImagesAreBuiltInDockersFormat(t *testing.T) {
 		"--build-arg=PACKAGES=git python3",
 		"--label=org.openbraininstitute.spacktainers.source.0=https://example.org/spack.git@c1",
 		"--label=org.openbraininstitute.spacktainers.source.1=https://example.org/repo.git@c2",
+		"--label=org.openbraininstitute.spacktainers.source.2=local@c3", // whose folder it was is nobody's business
 		"ctx",
 	}
 	if diff := cmp.Diff(want, c.Args); diff != "" {
