@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/openbraininstitute/spacktainers/internal/definition"
+	"github.com/openbraininstitute/spacktainers/internal/sif"
 )
 
 // Sif makes and uploads the SIFs of all containers that are built, and of all
@@ -37,10 +38,15 @@ func (Bare) Sif(ctx context.Context,
 	if err != nil {
 		return err
 	}
+	_, runsCommands := builder.Engine.(sif.Apptainer)
 	defs, broken := definition.Load(root)
 	sent := []sentSIF{}
 	errs := []error{broken}
 	for _, d := range defs {
+		if d.Kind == definition.Apptainer && !runsCommands {
+			a.Log.Info("left out: it takes apptainer, which --engine=apptainer finds here or in an image", "container", d.Name, "platform", d.Platform)
+			continue
+		}
 		if d.Kind == definition.Environment {
 			_, err := images.Read(d.Name, d.Platform)
 			if errors.Is(err, fs.ErrNotExist) {
