@@ -27,9 +27,12 @@ func (p *Plan) nextRoom(now clock.Moment, mirror string) (n *room.Room, entered,
 		}
 	}
 	n = r.Next(mirror, p.look.digest, now, rewritten)
-	n.Tombs = slices.DeleteFunc(n.Tombs, func(t room.Tomb) bool { // it was pushed again, and the indexes know
-		at, ok := s.DAG.Lookup(t.Hash)
-		return ok && s.Present.Has(at) && !slices.ContainsFunc(r.TakenFrom(t.Taken), func(key string) bool { return !s.CachedBy(key, at) })
+	n.Tombs = slices.DeleteFunc(n.Tombs, func(t room.Tomb) bool {
+		if at, ok := s.DAG.Lookup(t.Hash); ok && s.Present.Has(at) { // until the indexes know, however long ago the last run was
+			return !slices.ContainsFunc(r.TakenFrom(t.Taken), func(key string) bool { return !s.CachedBy(key, at) })
+		}
+		when, ok := r.When(t.Run)
+		return !ok || now.Since(when) >= room.TombsFor
 	})
 	run := n.Head.Generation
 	if len(p.Mend) > 0 { // what is pushed again gets its entries back

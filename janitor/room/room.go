@@ -55,14 +55,16 @@ type Entry struct {
 	Let    bool // the brake let it through
 }
 
-// A Tomb is a spec that was deleted in the last 30 days.
+// A Tomb is a spec that was deleted in the last 30 days, or one that is present and whose entry must
+// come back into indexes.
 type Tomb struct {
 	Hash  buildcache.Hash
 	Run   uint32
 	Taken uint16
 }
 
-const tombsFor = 30 * 24 * time.Hour
+// TombsFor is how long a spec that was deleted is remembered.
+const TombsFor = 30 * 24 * time.Hour
 
 // LoneEntries are those of objects that belong to no spec.
 type LoneEntries struct {
@@ -184,19 +186,13 @@ func cmpHash(a, b buildcache.Hash) int {
 	return 0
 }
 
-// Next begins the room of another run: without entries, with the tombs that
-// are not too old.
+// Next begins the room of another run: without entries, with all tombs.
 func (r *Room) Next(mirror, roots string, now clock.Moment, back int64) *Room {
 	n := &Room{ETag: r.ETag, Head: r.Head}
 	n.Head.Format, n.Head.Mirror, n.Head.Roots = roomFormat, mirror, roots
 	n.Head.Generation++
 	n.Head.Runs = append(slices.Clone(r.Head.Runs), Run{n.Head.Generation, clock.Moment{Ours: now.Ours.UTC().Round(0), Store: now.Store.UTC().Round(0)}, back})
-	n.Head.Taken = slices.Clone(r.Head.Taken)
-	for _, t := range r.Tombs {
-		if at, ok := r.When(t.Run); ok && now.Since(at) < tombsFor {
-			n.Tombs = append(n.Tombs, t)
-		}
-	}
+	n.Head.Taken, n.Tombs = slices.Clone(r.Head.Taken), slices.Clone(r.Tombs)
 	return n
 }
 
