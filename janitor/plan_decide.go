@@ -120,8 +120,11 @@ func (p *Plan) know() {
 	}
 }
 
-// mends says what is wrong with indexes and is put right. The first run
-// changes nothing that is not our own, unless it was told not to wait.
+// first reports whether this run believes no room, and was not told not to wait: it changes nothing
+// that is not our own.
+func (p *Plan) first() bool { return p.room.Lost != "" && p.Policy.Wait != 0 }
+
+// mends says what is wrong with indexes and is put right.
 func (p *Plan) mends() {
 	for _, x := range p.look.scan.Indexes {
 		var wrong []string
@@ -131,7 +134,7 @@ func (p *Plan) mends() {
 		if n := x.Dangling.Count(); n > 0 {
 			wrong = append(wrong, fmt.Sprintf("%s: %d of its entries have no spec file or manifest", x.Object.Key, n))
 		}
-		if p.room.Lost == "" || p.Policy.Wait == 0 {
+		if !p.first() {
 			p.Mend = append(p.Mend, wrong...)
 			continue
 		}
@@ -273,7 +276,7 @@ func (p *Plan) whyNothingIsDue(own string) string {
 		return "an inventory is no look at what is there now: it only condemns"
 	case l.scan.Opaque != "":
 		return l.scan.Opaque + " may not be rewritten by this version: nothing is deleted"
-	case ran && p.now.Jumped(last.Moment):
+	case ran && r.Lost == "" && p.now.Jumped(last.Moment):
 		return "the clock here or that of the store was set by more than an hour since the last run: nothing is deleted, and what is condemned waits anew from now on"
 	}
 	return l.problem(p.now.StoreTime(), own)

@@ -159,8 +159,10 @@ func (r *run) work(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := r.restored(ctx); err != nil {
-		return err
+	if !r.plan.first() {
+		if err := r.restored(ctx); err != nil {
+			return err
+		}
 	}
 	if err := r.deleteLone(ctx); err != nil {
 		return err

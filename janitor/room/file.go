@@ -32,8 +32,10 @@ import (
 const Key = ".spacktainers/janitor/room"
 
 // Read reads the room of a mirror. One that is not there, cannot be
-// understood, or is that of another mirror, is empty: all that is condemned
-// starts to wait anew. Only what the store refuses is an error.
+// understood, or is that of another mirror, condemns nothing: all starts to
+// wait anew. What a room of another mirror tells of the past is known, since
+// this mirror may be a copy of that one. Only what the store refuses is an
+// error.
 func Read(ctx context.Context, store buildcache.Store, mirror string, s *scan.Scan) (*Room, error) {
 	body, o, err := store.Get(ctx, Key)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -52,7 +54,8 @@ func Read(ctx context.Context, store buildcache.Store, mirror string, s *scan.Sc
 	case err != nil:
 		return &Room{ETag: o.ETag, Lost: fmt.Sprintf("%s cannot be read (%v)", Key, err)}, nil
 	case r.Head.Mirror != mirror:
-		return &Room{ETag: o.ETag, Lost: fmt.Sprintf("%s belongs to another mirror, %q", Key, r.Head.Mirror)}, nil
+		r.Lost = fmt.Sprintf("%s belongs to another mirror, %q", Key, r.Head.Mirror)
+		r.forgetWaits(s)
 	}
 	return r, nil
 }
@@ -102,6 +105,18 @@ func (r *Room) read(from io.Reader, s *scan.Scan) error {
 	}
 	slices.SortFunc(r.Tombs, func(a, b Tomb) int { return cmpHash(a.Hash, b.Hash) })
 	return nil
+}
+
+// forgetWaits forgets what is condemned, but for what was taken out of indexes: a
+// copy has these as the run has left them that took it out.
+func (r *Room) forgetWaits(s *scan.Scan) {
+	for at, e := range r.Specs {
+		if e.Taken != 0 {
+			r.Tombs = append(r.Tombs, Tomb{s.DAG.Hash(dag.ID(at)), r.Head.Generation, e.Taken})
+		}
+	}
+	r.Specs, r.Lone = nil, LoneEntries{}
+	slices.SortFunc(r.Tombs, func(a, b Tomb) int { return cmpHash(a.Hash, b.Hash) })
 }
 
 // readSpec takes a spec that is present. One that is gone though it was only
