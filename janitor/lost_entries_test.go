@@ -160,3 +160,25 @@ func (b boundedStore) Put(ctx context.Context, key string, body io.ReaderAt, siz
 	}
 	return b.memory.Put(ctx, key, body, size, opts)
 }
+
+// A run is interrupted while it waits for clients to forget the index of before, and another one is
+// begun at once: it waits as well.
+func TestAnInterruptedWaitIsWaitedAgain(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, _, d := condemnedStage(t, layout)
+		ctx, interrupt := context.WithCancel(t.Context())
+		j := s.janitor()
+		j.Sleep = func(context.Context, time.Duration) error { interrupt(); return ctx.Err() }
+		if _, err := j.Prune(ctx); err == nil || s.indexed(d) {
+			t.Fatalf("it was not interrupted behind the swap: %v", err)
+		}
+		swapped := s.now()
+		s.pass(3 * time.Minute)
+		if s.prune(); s.installs(d) {
+			t.Error("d stays")
+		}
+		if waited := s.now().Sub(swapped); waited < 10*time.Minute || waited > 11*time.Minute {
+			t.Errorf("d went %v after its entry", waited)
+		}
+	})
+}

@@ -74,7 +74,7 @@ type run struct {
 	deleted index.Bits        // specs of which all spec files and manifests are deleted
 	objects index.Bits        // objects of plan.look that were deleted
 	late    map[dag.ID]string // deleted before it was seen that a push needs it, and what needs it
-	swapped time.Time         // when an index was changed, by our clock
+	written time.Time         // when the newest of the indexes that were read to be changed was written, by the store's clock
 	handed  int               // steps that another process does
 }
 

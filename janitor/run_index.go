@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/index"
@@ -29,13 +30,10 @@ func (r *run) unindex(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if wrote {
-			r.swapped = r.Now()
-			if r.going.Count() > 0 && r.Settle > 0 {
-				r.Log("waiting %s until no client uses the index of before", r.Settle)
-				if err := r.lease.Pause(ctx, r.Settle); err != nil {
-					return err
-				}
+		if left := r.unsettled(wrote); left > 0 && r.going.Count() > 0 {
+			r.Log("waiting %s until no client uses the index of before", left.Round(time.Second))
+			if err := r.lease.Pause(ctx, left); err != nil {
+				return err
 			}
 		}
 		if err := r.again(ctx, true); err != nil {
@@ -51,6 +49,15 @@ func (r *run) unindex(ctx context.Context) error {
 			return errors.New("another process keeps writing the index: no spec was deleted, run again when it is quiet")
 		}
 	}
+}
+
+// unsettled returns how long clients may still use an index of before. Where this run has not
+// changed any, one that was interrupted may have done so a moment ago.
+func (r *run) unsettled(wrote bool) time.Duration {
+	if wrote {
+		return r.Settle
+	}
+	return min(r.Settle, r.Settle-r.moment().StoreTime().Sub(r.written))
 }
 
 // named reports whether an index has specs that go as cached.
@@ -75,9 +82,14 @@ func (r *run) swapAll(ctx context.Context) (wrote bool, err error) {
 		}
 	}
 	wrong := r.wrongEntries()
+	drop := r.drop(func(x *scan.Index, at dag.ID) bool { return r.going.Has(at) || wrong(x, at) })
 	for _, key := range keys {
-		goes := func(x *scan.Index, at dag.ID) bool { return r.going.Has(at) || wrong(x, at) }
-		w, err := r.swap(ctx, r.lease, key, r.drop(goes))
+		w, err := r.swap(ctx, r.lease, key, func(ctx context.Context, x *scan.Index) (*text, error) {
+			if at := x.Object.ModTime; at.After(r.written) {
+				r.written = at
+			}
+			return drop(ctx, x)
+		})
 		wrote = wrote || w
 		if err != nil {
 			return wrote, err
