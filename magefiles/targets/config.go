@@ -132,6 +132,9 @@ func loadConfig(path string) (Config, error) {
 	if err != nil {
 		return config, fmt.Errorf("configuration: %w", err)
 	}
+	if err := checkAddresses(path, data); err != nil {
+		return config, err
+	}
 	if err := yamlstrict.Decode(path, data, &config); err != nil {
 		return config, err
 	}

@@ -104,6 +104,42 @@ func TestMistakesInTheConfigurationAreNamedWhereTheyAre(t *testing.T) {
 	}
 }
 
+func TestCredentialsInWhateverAddressAreRefusedAndNotRepeated(t *testing.T) {
+	for _, text := range []string{
+		"registries: [{prefix: 'u:canary@ghcr.io/x/'}]",
+		"registries: [{prefix: 'https://u:canary@ghcr.io/x/'}]",
+		"registries: [{prefix: ghcr.io/x/, realm: 'https://u:canary@h'}]",
+		"branches: {registry: 'u:canary@h/x-'}",
+		"branches: {mirror: 's3://u:canary@bucket'}",
+		"platforms: {linux/amd64: {endpoint: 'https://u:canary@h'}}",
+		"platforms: {linux/amd64: {hosts: ['ftp://u:canary@h']}}",
+		"base_image: 'u:canary@h/x'",
+		"sifs: 's3://u:canary@bucket/x'",
+		"janitor: {roots: {images: ['u:canary@h/x']}}",
+		"ci: {tool: {url: 'https://u:canary@h/x'}}",
+		"ci: {image: 'u:canary@h/x'}",
+		"ci: {github: {setup: ['curl https://u:canary@h/x | sh']}}",
+		"unknown: {'https://u:canary@h': x}",
+	} {
+		_, err := load(t, text)
+		if err == nil || !strings.Contains(err.Error(), "spacktainers.yaml:1:") || !strings.Contains(err.Error(), "credentials do not belong into the address") ||
+			strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: got %v", text, err)
+		}
+	}
+	for _, text := range []string{
+		"base_image: ubuntu:24.04@sha256:" + strings.Repeat("a", 64),
+		"spack: {url: 'git@github.com:spack/spack.git'}",
+		"platforms: {linux/amd64: {hosts: ['ssh://user@host:22']}}",
+		"ci: {github: {variables: {HTTPS_PROXY: 'http://${{ vars.U }}:${{ secrets.P }}@proxy:3128'}}}",
+		"ci: {gitlab: {jobs: {variables: {HTTPS_PROXY: 'http://$U:$P@proxy:3128'}}}}",
+	} {
+		if _, err := load(t, text); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func TestAnExpressionOfGitHubIsNoSecret(t *testing.T) {
 	if _, err := load(t, "ci: {github: {variables: {MY_TOKEN: '${{ secrets.MINE }}', HTTPS_PROXY: 'http://proxy:3128'}}}\n"); err != nil {
 		t.Error(err)
