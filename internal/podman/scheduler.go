@@ -100,6 +100,9 @@ func (s *Scheduler) build(ctx context.Context, c Container, stop func()) Result 
 		result.Outcome, result.Record = UpToDate, plan.Record
 	default:
 		result.Outcome, plan.Container.Anew = Built, s.Force
+		if taken := plan.Taken(); taken != "" {
+			s.tell(Event{Container: c.Name, Platform: c.Platform, Note: taken})
+		}
 		if s.Announce != nil {
 			s.Announce(ctx, plan.Container)
 		}

@@ -25,9 +25,14 @@ type Plan struct {
 	Changes   []container.Change // since then
 }
 
-// Taken reports whether the version that it would have is published from another build, which a
-// release does not replace by itself.
-func (p Plan) Taken() bool { return p.Where == "registry" && !p.UpToDate }
+// Taken says that the version which it would have is published from another build, which a release
+// does not replace by itself; empty where that is not so.
+func (p Plan) Taken() string {
+	if p.UpToDate || p.Where != "registry" {
+		return ""
+	}
+	return "a release needs another version than " + p.Record.Version + ", which is published, or publish --force"
+}
 
 // Plan concretizes what has no lockfile yet and says what is up to date. Registries are asked in
 // parallel.

@@ -407,6 +407,22 @@ func TestWhatIsPublishedIsNotBuilt(t *testing.T) {
 	if len(double.builds()) > 0 {
 		t.Errorf("a plan builds: %v", double.builds())
 	}
+	var mu sync.Mutex
+	var notes []string
+	scheduler.Watch = func(e Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if e.Note != "" {
+			notes = append(notes, e.Container+": "+e.Note)
+		}
+	}
+	results := scheduler.Build(t.Context(), containersNamed(t, "a", "b"))
+	if want := []string{"a up to date", "b built"}; !slices.Equal(outcomes(results), want) {
+		t.Errorf("got %v", outcomes(results))
+	}
+	if want := []string{"b: a release needs another version than 1.1, which is published, or publish --force"}; !slices.Equal(notes, want) {
+		t.Errorf("before it is built one hears %q", notes)
+	}
 }
 
 // An index without our platform has nothing for us, and whoever asks for any image of it gets

@@ -289,8 +289,8 @@ func reasons(plan podman.Plan, none string) []string {
 	for _, change := range plan.Changes {
 		why = append(why, change.String())
 	}
-	if plan.Taken() {
-		why = append(why, fmt.Sprintf("a release needs another version than %s, which is published, or publish --force", plan.Record.Version))
+	if taken := plan.Taken(); taken != "" {
+		why = append(why, taken)
 	}
 	return why
 }
