@@ -129,16 +129,24 @@ func (r *scanner) readInventory(ctx context.Context, c *listing.Collector) error
 	return sort()
 }
 
-// manyManifests have some 40 pages of blobs: with fewer, the last pages of 16
-// listings would be as many again.
-const manyManifests = 20_000
+// Some 20 000 specs have 40 pages of blobs, or of tarballs and spec files. With
+// fewer, the last pages of 16 listings would be as many again; in v2 the first
+// page, which is listed twice, and another last one are little less.
+const (
+	manyManifests = 20_000
+	bigIndex      = manyManifests * 1900 // bytes, of v2
+)
 
 // shards guesses: blobs by the first digit of their checksums, if there are
 // many manifests; the tarballs of v2 apart from its spec files, by the
-// architecture in the name of one of these.
+// architecture in the name of one of these, unless the index is there and small.
 func shards(first []buildcache.Object, manifests int) []string {
 	for _, o := range first {
 		switch buildcache.KindOf(o.Key) {
+		case buildcache.Index:
+			if o.Key == IndexV2 && o.Size < bigIndex {
+				return nil
+			}
 		case Blob:
 			if manifests < manyManifests {
 				return nil
