@@ -79,13 +79,14 @@ type run struct {
 }
 
 func (r *run) apply(ctx context.Context, p *Plan) error {
-	if err := r.begin(ctx, p); err != nil {
+	err := r.begin(ctx, p, p.look)
+	if errors.Is(err, buildcache.ErrChanged) { // another run was at work between the plan's look and our lease
+		err = r.begin(ctx, p, nil)
+	}
+	if err != nil {
 		return err
 	}
-	r.res.Run = r.plan.Run
-	if err := r.condemn(ctx); err != nil {
-		return err
-	}
+	r.res.Run, r.Scan.Inventory = r.plan.Run, nil
 	if err := r.removeEnded(ctx); err != nil {
 		return err
 	}
@@ -103,30 +104,35 @@ func (r *run) apply(ctx context.Context, p *Plan) error {
 	return errors.Join(errs...)
 }
 
-// begin decides anew under the lease, and by both clocks. The look of the plan
-// is taken if it is fresh: nothing was written since. By an inventory no root set is written in which
-// pins are looked up: others delete by it, and what came since would be missing.
-func (r *run) begin(ctx context.Context, p *Plan) (err error) {
-	l := p.look
-	if p.purge == nil && r.Repository != "" && len(l.roots.Locks) > 0 && (l.scan.AsOf.IsZero() || len(l.roots.Pins) == 0) {
+// begin decides anew under the lease, and by both clocks, and condemns. The look
+// and the room of the plan are taken if the look is fresh: nothing was written
+// since, and the room is not written over one that is not the plan's. By an
+// inventory no root set is written in which pins are looked up: others delete by
+// it, and what came since would be missing.
+func (r *run) begin(ctx context.Context, p *Plan, l *look) (err error) {
+	roots, seen := p.look.roots, p.look.scan
+	if p.purge == nil && r.Repository != "" && len(roots.Locks) > 0 && (seen.AsOf.IsZero() || len(roots.Pins) == 0) {
 		if err := r.lease.Hold(ctx); err != nil {
 			return err
 		}
-		if _, err := r.publish(ctx, l.roots, l.scan); err != nil {
+		if _, err := r.publish(ctx, roots, seen); err != nil {
 			return err
 		}
 	}
-	if age := r.Now().Sub(l.ended); age > lookFor/5 || age < 0 {
+	from, age := p.room, time.Duration(-1)
+	if l != nil {
+		age = r.Now().Sub(l.ended)
+	}
+	if age > lookFor/5 || age < 0 {
 		if l, err = r.Janitor.look(ctx, false); err != nil {
 			return err
 		}
+		if from, err = room.Read(ctx, r.Store, r.Mirror, l.scan); err != nil {
+			return err
+		}
 	}
-	r.look, r.Scan.Inventory = l, nil
-	room, err := room.Read(ctx, r.Store, r.Mirror, l.scan)
-	if err != nil {
-		return err
-	}
-	if r.plan, err = r.decide(l, room, p.purge, p.allowed()); err != nil {
+	r.look = l
+	if r.plan, err = r.decide(l, from, p.purge, p.allowed()); err != nil {
 		return err
 	}
 	r.plan.Run = p.Run
@@ -134,7 +140,7 @@ func (r *run) begin(ctx context.Context, p *Plan) (err error) {
 	r.going = slices.Clone(r.plan.due)
 	r.needed, r.deleted = index.NewBits(n), index.NewBits(n)
 	r.objects = index.NewBits(l.scan.Objects.Len())
-	return nil
+	return r.condemn(ctx)
 }
 
 // condemn writes the room: what enters it, what comes back, and what is about

@@ -246,3 +246,23 @@ func TestALookThatIsOldIsRepeatedBeforeAnIndexChanges(t *testing.T) {
 		}
 	})
 }
+
+// Another run has written the room between the plan's look and our lease: the look is not used.
+func TestTheRoomOfAPlanThatAnotherRunHasChanged(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, _, d := condemnedStage(t, layout)
+		p, err := s.janitor().Plan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := s.janitor()
+		other.Settle = -1
+		if r, err := other.Prune(t.Context()); err != nil || r.Specs != 1 {
+			t.Fatalf("the other one: %+v, %v", r, err)
+		}
+		s.push(d, s.now()) // again, after the plan
+		if r, err := s.janitor().Apply(t.Context(), p); err != nil || r.Specs != 0 || !s.installs(d) {
+			t.Errorf("got %+v, %v", r, err)
+		}
+	})
+}
