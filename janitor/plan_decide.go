@@ -277,7 +277,7 @@ func (p *Plan) whyNothingIsDue(own string) string {
 	case l.scan.Opaque != "":
 		return l.scan.Opaque + " may not be rewritten by this version: nothing is deleted"
 	case ran && r.Lost == "" && p.now.Jumped(last.Moment):
-		return "the clock here or that of the store was set by more than an hour since the last run: nothing is deleted, and what is condemned waits anew from now on"
+		return "the clock here or that of the store was set by more than an hour since the last run, or that was on a machine with another time: nothing is deleted, and what is condemned waits anew from now on"
 	}
 	return l.problem(p.now.StoreTime(), own)
 }
