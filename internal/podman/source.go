@@ -75,13 +75,17 @@ func (s Source) Pin(ctx context.Context, run command.Runner) (Source, error) {
 	return s, nil
 }
 
+// waited is how long curl, of which git makes use, has waited: by it alone the same reason would be told
+// again and again.
+var waited = regexp.MustCompile(` after \d+ (ms|milliseconds)`)
+
 // gitsReason is what git says last: its command line is long, and no help.
 func gitsReason(ctx context.Context, err error) error {
 	var failed *command.Error
 	if ctx.Err() != nil || !errors.As(err, &failed) || failed.Tail == "" {
 		return err
 	}
-	lines := strings.Split(failed.Tail, "\n")
+	lines := strings.Split(waited.ReplaceAllString(failed.Tail, ""), "\n")
 	for _, line := range lines {
 		if reason, ok := strings.CutPrefix(line, "fatal: "); ok {
 			return errors.New(reason)

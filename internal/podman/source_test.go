@@ -70,3 +70,13 @@ func TestWhatWasABranchCanBePulled(t *testing.T) {
 		})
 	}
 }
+
+// What does not answer is told once, however many ask, and however long each has waited.
+func TestTheReasonOfGitIsTheSameForAll(t *testing.T) {
+	for _, waited := range []string{"0 ms", "1 ms", "30001 milliseconds"} {
+		err := &command.Error{Args: []string{"git"}, ExitCode: 128, Tail: "fatal: unable to access 'https://h/': Failed to connect to h port 1 after " + waited + ": Couldn't connect to server"}
+		if got, want := gitsReason(t.Context(), err).Error(), "unable to access 'https://h/': Failed to connect to h port 1: Couldn't connect to server"; got != want {
+			t.Errorf("after %s: %s", waited, got)
+		}
+	}
+}
