@@ -120,9 +120,11 @@ func (p *Plan) know() {
 	}
 }
 
-// first reports whether this run believes no room, and was not told not to wait: it changes nothing
-// that is not our own.
-func (p *Plan) first() bool { return p.room.Lost != "" && p.Policy.Wait != 0 }
+// first reports whether this run believes no room, and was not told not to wait, as a purge always
+// is: it changes nothing that is not our own.
+func (p *Plan) first() bool {
+	return p.room.Lost != "" && p.Policy.Wait != 0 && p.purge == nil
+}
 
 // mends says what is wrong with indexes and is put right.
 func (p *Plan) mends() {
