@@ -30,7 +30,7 @@ type oracle struct {
 	deleted   map[string]departure          // hashes and keys that the janitor deleted
 	rest      map[string]bool               // blobs of manifests that the janitor deleted
 	runs      []*Run
-	condemned map[string]bool // by address: a run, or a purge, has written what is condemned
+	condemned map[string]*Run // by address: the run, or purge, that was the first to write what is condemned
 	raised    bool            // the brake was, once
 	broken    []Broken
 	windows   map[string][]time.Duration
@@ -52,7 +52,7 @@ type rootSet struct {
 func newOracle(w *World) oracle {
 	return oracle{w: w, byHash: map[string]map[string]*object{}, manifests: map[string]*object{}, refs: map[string]map[string]bool{}, loose: map[string]time.Time{}, indexes: map[string]map[string]bool{},
 		left: map[string]departure{}, spacks: map[string]map[string]bool{}, sets: map[string][]rootSet{}, deleted: map[string]departure{},
-		rest: map[string]bool{}, condemned: map[string]bool{}, windows: map[string][]time.Duration{}}
+		rest: map[string]bool{}, condemned: map[string]*Run{}, windows: map[string][]time.Duration{}}
 }
 
 func (o *oracle) fail(promise, format string, args ...any) {
@@ -90,8 +90,8 @@ func (o *oracle) afterPut(a *Actor, key string, obj *object) {
 		o.indexWritten(a, key)
 	case strings.HasPrefix(key, ownPrefix+"roots/"):
 		o.setWritten(a, key, obj)
-	case key == ownPrefix+"janitor/room" && a.Run != nil:
-		o.condemned[a.Run.mirror] = true
+	case key == ownPrefix+"janitor/room" && a.Run != nil && o.condemned[a.Run.mirror] == nil:
+		o.condemned[a.Run.mirror] = a.Run
 	}
 	delete(o.deleted, key)
 	delete(o.rest, key)

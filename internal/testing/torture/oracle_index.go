@@ -22,7 +22,7 @@ func (o *oracle) beforePut(a *Actor, key string, obj *object) {
 		return
 	}
 	o.alone(r, key)
-	if r.first && r.Kind == "prune" {
+	if o.first(r) && r.Kind == "prune" {
 		o.fail("first run", "it wrote %s", key)
 	}
 	if k != indexText && k != blobObject && !strings.HasPrefix(key, "v3/manifests/index/") {

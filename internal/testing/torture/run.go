@@ -20,7 +20,6 @@ type Run struct {
 	begun, ended time.Time
 	err          error
 	actor        *Actor
-	first        bool      // nothing can have been condemned before it
 	outside      time.Time // of its first write outside our prefix
 	lastOutside  time.Time
 	listings     []listing // complete ones
@@ -79,7 +78,6 @@ func (w *World) begin(a *Actor, r *Run) {
 	defer w.mu.Unlock()
 	a.Run, r.actor, r.begun = r, a, time.Now()
 	r.mirror, r.gone, r.specs = a.mirror, map[string]bool{}, w.oracle.specs()
-	r.first = !w.oracle.condemned[r.mirror]
 	r.before = w.oracle.state(r)
 	w.oracle.runs = append(w.oracle.runs, r)
 	w.note(a, "begins", r.Kind)
