@@ -27,6 +27,9 @@ func Draw(seed uint64) History {
 	if d.Rand = rand.New(rand.NewPCG(seed, 2)); d.one(8) {
 		d.hurry()
 	}
+	if d.Rand = rand.New(rand.NewPCG(seed, 3)); d.one(4) {
+		d.rare()
+	}
 	slices.SortStableFunc(d.h.Steps, func(a, b Step) int { return cmp.Compare(a.At, b.At) })
 	for i := range d.h.Steps {
 		d.h.Steps[i].ID = i + 1
@@ -143,6 +146,21 @@ func (d *drawing) hurry() {
 		hours := time.Duration(repo+1) * time.Hour
 		d.add(Step{At: d.h.JumpAt - hours, Do: "prune", Repo: repo % d.h.Repos})
 		d.add(Step{At: d.h.JumpAt + hours, Do: "prune", Repo: repo % d.h.Repos})
+	}
+}
+
+// rare adds what is seldom drawn otherwise: what deletes at once, or has others delete later, and
+// another address for the mirror.
+func (d *drawing) rare() {
+	for range 2 + d.IntN(4) {
+		s := Step{At: d.near(), Do: pick(d, "purge", "purge", "batch", "inventory", "move", "reindex"), Repo: d.IntN(d.h.Repos), Env: 4 + d.IntN(d.h.Specs), Faults: d.faults()}
+		switch s.Do {
+		case "batch", "inventory":
+			s.Pause = d.between(time.Minute, 20*time.Hour).Round(time.Second)
+		case "move":
+			s.Faults = nil
+		}
+		d.add(s)
 	}
 }
 
