@@ -9,20 +9,25 @@ import (
 	"io/fs"
 )
 
-// maxWhole bounds what is read as a whole, in bytes. The biggest of ours is the janitor's room, with
-// 32 MB for a million specs; Spack's manifests and spec files have kilobytes.
+// maxWhole bounds what is read as a whole, in bytes. The biggest is the janitor's room, with 32 MB for
+// a million specs.
 const maxWhole = 256 << 20
 
 // ReadAll reads a small object as a whole. Its errors are ObjectErrors; one that is too big to be
-// anything that is read like this is ErrFormat.
+// what its key says is ErrFormat.
 func ReadAll(ctx context.Context, store Store, key string) ([]byte, Object, error) {
+	limit := int64(maxWhole)
+	switch KindOf(key) {
+	case SpecManifest, IndexManifest, OtherManifest:
+		limit = maxManifest
+	}
 	body, o, err := store.Get(ctx, key)
 	if err != nil {
 		return nil, o, &ObjectError{Key: key, Err: err}
 	}
 	defer body.Close()
-	if o.Size > maxWhole {
-		return nil, o, &ObjectError{Key: key, Err: fmt.Errorf("%w: %d bytes, more than %d", ErrFormat, o.Size, maxWhole)}
+	if o.Size > limit {
+		return nil, o, &ObjectError{Key: key, Err: fmt.Errorf("%w: %d bytes, more than %d", ErrFormat, o.Size, limit)}
 	}
 	var data bytes.Buffer
 	if _, err := data.ReadFrom(io.LimitReader(body, o.Size+1)); err != nil {

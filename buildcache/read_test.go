@@ -12,14 +12,20 @@ import (
 
 func TestWhatIsTooBigForASmallObjectIsNotReadIntoMemory(t *testing.T) {
 	dir := t.TempDir()
-	f, err := os.Create(filepath.Join(dir, "big"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(f.Truncate(1<<40), f.Close()); err != nil { // takes no space
-		t.Fatal(err)
-	}
-	if _, _, err := buildcache.ReadAll(t.Context(), file.New(dir), "big"); !errors.Is(err, buildcache.ErrFormat) {
-		t.Errorf("got %v", err)
+	for key, size := range map[string]int64{"room": 1 << 40, "v3/manifests/index/index.manifest.json": 2 << 20} {
+		path := filepath.Join(dir, filepath.FromSlash(key))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Truncate(size), f.Close()); err != nil { // takes no space
+			t.Fatal(err)
+		}
+		if _, _, err := buildcache.ReadAll(t.Context(), file.New(dir), key); !errors.Is(err, buildcache.ErrFormat) {
+			t.Errorf("%s: got %v", key, err)
+		}
 	}
 }
