@@ -35,6 +35,7 @@ type Podman struct {
 	Namespace *gateway.Namespace // the network that build steps are in; nil: that of podman's machine
 }
 
+// command is one of podman, which needs none of our secrets: registries' logins are in its own file.
 func (p Podman) command(args ...string) command.Cmd {
 	argv := []string{"podman"}
 	if p.URL != "" {
@@ -43,12 +44,11 @@ func (p Podman) command(args ...string) command.Cmd {
 	if p.Chroot {
 		argv = append(argv, "--runtime=/bin/false") // podman does nothing at all where it finds no runtime; it will start none
 	}
-	return command.Cmd{Args: append(argv, args...), Env: p.Env, Apart: true}
+	return command.Cmd{Args: append(argv, args...), Env: p.Env, Apart: true, Clean: true}
 }
 
 // runBuild runs a command that runs what definitions and recipes say.
 func (p Podman) runBuild(ctx context.Context, c command.Cmd) error {
-	c.Clean = true
 	run := p.Run
 	if p.Namespace != nil {
 		run = p.Namespace.Runner(p.Run)

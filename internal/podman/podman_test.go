@@ -57,6 +57,22 @@ func TestInspectTellsNoImageFromNoAnswer(t *testing.T) {
 	}
 }
 
+// Whatever podman is asked for: its environment is shown to who looks, and given on to what it starts.
+func TestPodmanIsGivenNoSecrets(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "podman"), []byte("#!/bin/sh\necho \"abc def $GHCR_TOKEN$COSIGN_PASSWORD$REGISTRY_AUTH_FILE\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("GHCR_TOKEN", "canary")
+	t.Setenv("COSIGN_PASSWORD", "canary")
+	t.Setenv("REGISTRY_AUTH_FILE", "logins")
+	found, err := Podman{Run: command.Exec(nil)}.inspect(t.Context(), "x", "label")
+	if want := (inspected{"abc", "def", "logins"}); err != nil || found != want {
+		t.Errorf("got %v, %v, want %v", found, err, want)
+	}
+}
+
 func TestBaseImagesAreBuiltInDockersFormat(t *testing.T) {
 	b := Base{Name: Builder, Platform: "linux/arm64", From: "debootstrap:bookworm", Packages: []string{"git", "python3"},
 		Spack: &Source{URL: "https://example.org/spack.git", Commit: "c1"}, Repos: []Source{{URL: "https://example.org/repo.git", Commit: "c2"}, {URL: "/home/jane/repo", Commit: "c3"}}}

@@ -64,7 +64,7 @@ func NewApptainer(ctx context.Context, run command.Runner, singularitah string) 
 var versionNumber = regexp.MustCompile(`\d+(\.\d+)+[\w.+-]*`)
 
 func probe(ctx context.Context, run command.Runner, argv func(...string) []string) (Apptainer, error) {
-	version, err := command.Output(ctx, run, command.Cmd{Args: append(argv(), "--version")})
+	version, err := command.Output(ctx, run, command.Cmd{Args: append(argv(), "--version"), Clean: true})
 	if err != nil {
 		return Apptainer{}, err
 	}

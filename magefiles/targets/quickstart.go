@@ -203,7 +203,7 @@ func (t *tour) run(ctx context.Context) (string, error) {
 	}
 	said, err := command.Output(ctx, command.Exec(io.Discard), command.Cmd{
 		Args: []string{"podman", "run", "--rm", "--network=none", "oci:" + t.layout(), quickstartContainer},
-		Env:  env,
+		Env:  env, Clean: true,
 	})
 	if err != nil {
 		if ctx.Err() != nil {
