@@ -220,7 +220,7 @@ func (r *run) delete(ctx context.Context, what string, objects func() []listing.
 func (r *run) deleteOnce(ctx context.Context, objects []listing.ID, failed map[string]string, ask func() []listing.ID) error {
 	s := r.plan.look.scan
 	all := len(objects)
-	for len(objects) > 0 {
+	for old := 0; len(objects) > 0; {
 		r.Scan.Tell("deleted objects", all-len(objects), all)
 		look := r.look
 		if err := r.readyToDelete(ctx); err != nil {
@@ -234,24 +234,40 @@ func (r *run) deleteOnce(ctx context.Context, objects []listing.ID, failed map[s
 			objects = slices.DeleteFunc(slices.Clone(objects), func(o listing.ID) bool { return !may[o] })
 		}
 		n := min(len(objects), batch*batches)
-		if err := r.deleteBatches(ctx, objects[:n], failed); err != nil {
+		err := r.deleteBatches(ctx, objects[:n], failed)
+		if late := errors.Is(err, errOldLook); late && old < retries {
+			old++
+		} else if err != nil {
 			return err
+		} else {
+			old = 0
 		}
+		var again []listing.ID
 		for _, o := range objects[:n] {
-			if _, bad := failed[s.Objects.Key(o)]; !bad && !r.objects.Has(o) {
+			key := s.Objects.Key(o)
+			switch _, bad := failed[key]; {
+			case bad && err != nil: // not sent in time, as far as is known: the next look decides
+				delete(failed, key)
+				again = append(again, o)
+			case !bad && !r.objects.Has(o):
 				r.objects.Set(o)
 				r.res.Objects++
 				r.res.Bytes += s.Objects.At(o).Size
 			}
 		}
-		objects = objects[n:]
+		objects = append(again, objects[n:]...)
 	}
 	return nil
 }
 
+// errOldLook is the cause of the end of a batch that would be sent by a look that is too old.
+var errOldLook = errors.New("the look at the mirror is too old: this process stood still, or the store is slow, so run again")
+
 func (r *run) deleteBatches(ctx context.Context, objects []listing.ID, failed map[string]string) error {
 	ctx, cancel := r.lease.Bound(ctx)
 	defer cancel()
+	ctx, stop := context.WithTimeoutCause(ctx, lookFor-r.Now().Sub(r.look.ended), errOldLook)
+	defer stop()
 	var mu sync.Mutex
 	var group errgroup.Group
 	for chunk := range slices.Chunk(objects, batch) {
