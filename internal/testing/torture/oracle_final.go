@@ -10,7 +10,7 @@ import (
 // final judges the bucket when all is quiet: the weather was good for longer than three waits,
 // every repository has pruned every week, and nobody else has written.
 func (o *oracle) final(roots []*Spec) {
-	ruled := o.ruled()
+	ruled := o.ruled(0)
 	for _, s := range o.w.Graph.Specs {
 		if o.w.keeps(s.Hash) || ruled[s.Hash] {
 			roots = append(roots, s)

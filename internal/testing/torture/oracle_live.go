@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// state computes what is live for a run: what its lockfiles, the root sets in force and what is
-// young need to run; and what nothing refers to.
-func (o *oracle) state(r *Run) state {
-	now := o.w.storeTime()
+// state computes what is live for a run, and will be for some time by the same reason: what its
+// lockfiles, the root sets in force and what is young need to run; and what nothing refers to.
+func (o *oracle) state(r *Run, lasts time.Duration) state {
+	now := o.w.storeTime().Add(lasts)
 	s := state{live: maps.Clone(r.Roots), orphans: map[string]bool{}}
 	if s.live == nil {
 		s.live = map[string]bool{}
@@ -47,13 +47,13 @@ func (o *oracle) state(r *Run) state {
 			}
 		}
 	}
-	maps.Copy(s.live, o.ruled())
+	maps.Copy(s.live, o.ruled(lasts))
 	o.close(s.live)
 	return s
 }
 
-// ruled returns what rules keep: what was fetched lately, and the newest versions.
-func (o *oracle) ruled() map[string]bool {
+// ruled returns what rules keep for some time: what was fetched lately, and the newest versions.
+func (o *oracle) ruled(lasts time.Duration) map[string]bool {
 	kept := map[string]bool{}
 	versions := map[string][]*Spec{}
 	for _, s := range o.w.Graph.Specs {
@@ -61,7 +61,7 @@ func (o *oracle) ruled() map[string]bool {
 			continue
 		}
 		versions[s.Name] = append(versions[s.Name], s)
-		if at, ok := o.w.fetched[s.Hash]; ok && max(time.Since(at), o.w.storeTime().Sub(at)) < o.w.Used {
+		if at, ok := o.w.fetched[s.Hash]; ok && max(time.Since(at), o.w.storeTime().Sub(at))+lasts < o.w.Used {
 			kept[s.Hash] = true
 		}
 	}

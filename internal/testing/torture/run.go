@@ -37,6 +37,10 @@ type listing struct {
 	ended  time.Time
 }
 
+// longest is how long a run is at work, about. What is live at both its ends, at the first one by a
+// set that ends meanwhile and at the last one by another that came, may not have been when it looked.
+const longest = 3 * time.Hour
+
 // A state is what the oracle finds live, and what it finds referred to by nothing.
 type state struct {
 	live    map[string]bool // hashes
@@ -78,7 +82,7 @@ func (w *World) begin(a *Actor, r *Run) {
 	defer w.mu.Unlock()
 	a.Run, r.actor, r.begun = r, a, time.Now()
 	r.mirror, r.gone, r.specs = a.mirror, map[string]bool{}, w.oracle.specs()
-	r.before = w.oracle.state(r)
+	r.before = w.oracle.state(r, longest)
 	w.oracle.runs = append(w.oracle.runs, r)
 	w.note(a, "begins", r.Kind)
 }
@@ -88,7 +92,7 @@ func (w *World) end(r *Run, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r.ended, r.err = time.Now(), err
-	r.after = w.oracle.state(r)
+	r.after = w.oracle.state(r, 0)
 	w.note(r.actor, "ends", r.Kind+":", errorText(err))
 	w.oracle.ended(r)
 }

@@ -135,6 +135,7 @@ func (r *running) janitor(ctx context.Context, a *Actor, s Step) {
 			return
 		}
 		time.Sleep(s.Pause)
+		c.Uses = r.call(a, s.Repo).Uses // the access log is given anew
 		run = &Run{Kind: "prune", Repo: c.Repo, Brake: c.Brake, Roots: hashes(closure(r.roots(s.Repo), false))}
 		r.w.begin(a, run)
 		r.w.end(run, r.under.ApplyPlan(ctx, c, plan))
