@@ -162,6 +162,12 @@ func (d *drawing) rare() {
 		}
 		d.add(s)
 	}
+	if d.one(2) { // a duel in which one goes on while the other is at work, and there is something to delete
+		night := max(0, d.nights[min(d.h.Repos+d.IntN(d.h.Repos+1), len(d.nights)-1)]-2*time.Hour)
+		stop := d.between(15*time.Minute, 40*time.Minute).Round(time.Second)
+		d.add(Step{At: night, Do: "prune", Repo: d.IntN(d.h.Repos), Faults: &Faults{StopAt: 3 + d.IntN(8), Stop: stop, Behind: d.one(2)}})
+		d.add(Step{At: night + stop - d.between(0, 4*time.Minute), Do: "prune", Repo: d.IntN(d.h.Repos)})
+	}
 }
 
 func (d *drawing) faults() *Faults {

@@ -39,6 +39,7 @@ var mutations = map[string][]edit{
 	},
 	"the lease is not looked at": {
 		{"lease/lease.go", "func (l *Lease) Hold(ctx context.Context) error {", "func (l *Lease) Hold(ctx context.Context) error {\n\tif true {\n\t\treturn nil\n\t}"},
+		{"lease/lease.go", "max(time.Second, l.remaining()-margins/2)", "1000*time.Hour"}, // nor ends it a write
 	},
 	"ETag and size without time": {
 		{"plan_decide.go", " || written.After(since.StoreTime().Add(-clock.MaxJump))", ""},
