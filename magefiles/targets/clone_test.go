@@ -119,7 +119,7 @@ func TestQuickstartNeedsGoAlone(t *testing.T) {
 		t.Fatalf("%v\n%s\n%s", err, &stdout, &stderr)
 	}
 	t.Logf("took %v, compilation included", time.Since(began).Round(time.Second))
-	for _, want := range []string{"7 packages in 8 layers", "signatures verified", "/spacktainers/hello-spack:1.1", "Next:"} {
+	for _, want := range []string{"7 packages in 8 layers", "signatures verified", "/spacktainers/hello-spack:1.1", "\n\nNext:\n  mage -l"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("the quickstart did not say %q:\n%s", want, &stdout)
 		}

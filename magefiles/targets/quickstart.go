@@ -74,7 +74,7 @@ Next:
 	if _, err := command.LookPath("skopeo"); err == nil {
 		next += "\n  skopeo inspect oci:" + t.layout()
 	}
-	return a.Print("%s", next)
+	return a.Text(next)
 }
 
 // A step is one line of the quickstart's table.
