@@ -163,6 +163,9 @@ func (o *oracle) needed(r *Run, hash string) (by string) {
 		return "a lockfile of its command line"
 	}
 	now := o.w.storeTime()
+	if r.left.After(now) { // it has handed over, and the store's clock was set back since: what had ended is none of its roots
+		now = r.left
+	}
 	for _, key := range slices.Sorted(maps.Keys(o.sets)) {
 		seen := r.looked(key)
 		for _, set := range o.sets[key] {

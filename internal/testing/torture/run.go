@@ -18,6 +18,7 @@ type Run struct {
 	Brake    float64         // the part of the specs that may be condemned; 0 is all
 
 	begun, ended time.Time
+	left         time.Time // when it had ended, by the store's clock
 	err          error
 	actor        *Actor
 	outside      time.Time // of its first write outside our prefix
@@ -91,7 +92,7 @@ func (w *World) begin(a *Actor, r *Run) {
 func (w *World) end(r *Run, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r.ended, r.err = time.Now(), err
+	r.ended, r.left, r.err = time.Now(), w.storeTime(), err
 	r.after = w.oracle.state(r, 0)
 	w.note(r.actor, "ends", r.Kind+":", errorText(err))
 	w.oracle.ended(r)
