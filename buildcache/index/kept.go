@@ -22,12 +22,12 @@ func ReadKept(ctx context.Context, store buildcache.Store) ([]Kept, error) {
 	var files []*os.File
 	all, err := readMirror(ctx, store, func(r io.Reader, size int64) (Kept, string, error) {
 		f, err := os.CreateTemp("", "spacktainers-index-")
-		if err != nil {
-			return Kept{}, "", err
+		if err != nil { // not wrapped: a folder that is not there is no index that is not there
+			return Kept{}, "", fmt.Errorf("keep its text: %v", err)
 		}
 		files = append(files, f) // that of a text that is read again is closed with the garbage
 		if err := os.Remove(f.Name()); err != nil {
-			return Kept{}, "", err
+			return Kept{}, "", fmt.Errorf("keep its text: %v", err)
 		}
 		g, sum, err := ReadSum(io.TeeReader(r, f), size)
 		return Kept{g, f}, sum, err

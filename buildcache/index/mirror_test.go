@@ -166,3 +166,17 @@ func TestAnIndexThatIsReplacedMeanwhileIsReadAgainAndItsRecordsAreKept(t *testin
 		}
 	}
 }
+
+// A machine without a place for temporary files has not found an empty cache.
+func TestAnIndexWhoseTextCannotBeKeptIsAnError(t *testing.T) {
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none"))
+	for _, cache := range []string{"v2-unsigned", "v3-unsigned"} {
+		store, err := stores.Open(filepath.Join("..", "..", "testdata", "spack", cache, "cache"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept, err := index.ReadKept(t.Context(), store); err == nil || !strings.Contains(err.Error(), "keep its text") {
+			t.Errorf("%s: got %v, %v", cache, kept, err)
+		}
+	}
+}
