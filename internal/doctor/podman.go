@@ -50,7 +50,7 @@ func podmanRun(ctx context.Context, m Machine) (string, error) {
 // rootless looks whether this user gets what podman needs of the kernel without root: a user
 // namespace, with more users in it than one.
 func (m Machine) rootless(ctx context.Context) error {
-	users, err := command.Output(ctx, m.Run, command.Cmd{Args: []string{"podman", "unshare", "cat", "/proc/self/uid_map"}})
+	users, err := command.Output(ctx, m.Run, command.Cmd{Args: []string{"podman", "unshare", "cat", "/proc/self/uid_map"}, Clean: true})
 	if err != nil {
 		return &lack{why: "without root podman needs a user namespace, and gets none (in a chroot there are none, elsewhere see sysctl user.max_user_namespaces): " + lastLine(err.Error())}
 	}
