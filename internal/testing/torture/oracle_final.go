@@ -33,7 +33,10 @@ func (o *oracle) garbage(may map[string]bool) {
 	if o.w.Repos > 1 && o.w.Clock.Abs() >= time.Hour {
 		return
 	}
-	now := o.w.storeTime()
+	now := o.w.storeTime() // or ours: neither clock makes what is young old
+	if ours := time.Now(); ours.Before(now) {
+		now = ours
+	}
 	bySpec := map[string]*Spec{}
 	for _, s := range o.w.Graph.Specs {
 		bySpec[s.Hash] = s

@@ -77,6 +77,8 @@ func (o *oracle) judgeIndex(r *Run, key string, before, after map[string]bool) {
 		}
 		if o.there(hash).After(r.looked(o.anyKey(hash))) {
 			o.window("pushed after the look that took it out of the index", time.Since(o.there(hash))) // the next one puts it back: see finalIndexes
+		} else if r.Kind == "reindex" && !o.whole(r, hash, key) {
+			delete(o.spacks[key], hash) // it could not be installed; if it is whole again, Spack has to name it again
 		} else if by := o.needed(r, hash); by != "" {
 			o.fail("index", "%s lost the entry of %s, which %s needs", key, hash, by)
 		} else if r.Kind != "prune" || !o.waited(r, hash, o.lastWritten(r, hash), false) {
@@ -99,6 +101,25 @@ func (o *oracle) there(hash string) (last time.Time) {
 func (o *oracle) inLayout(hash, index string) bool {
 	for key := range o.byHash[hash] {
 		if k, _ := sortKey(key); k == specFile && index == indexV2 || k == specManifest && index != indexV2 {
+			return true
+		}
+	}
+	return false
+}
+
+// whole reports whether all objects of a spec that the layout of an index has were there before a run
+// looked.
+func (o *oracle) whole(r *Run, hash, index string) bool {
+	for key, obj := range o.byHash[hash] {
+		switch k, _ := sortKey(key); {
+		case k == tarball && index == indexV2:
+			return obj.there.Before(r.looked(key))
+		case k == specManifest && index != indexV2:
+			for _, b := range read(obj, "manifest").manifest.named() {
+				if blob := o.w.bucket.objects[b]; blob == nil || !blob.there.Before(r.looked(b)) {
+					return false
+				}
+			}
 			return true
 		}
 	}
