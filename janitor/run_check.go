@@ -137,8 +137,10 @@ func (r *run) holes(ctx context.Context) (holes []hole, err error) {
 			return
 		}
 		h := hole{text: by + " needs " + s.DAG.Text(at)}
-		for _, o := range first.All(at) {
-			h.keys = append(h.keys, first.Objects.Key(o))
+		for _, at := range r.lostWith(at) {
+			for _, o := range first.All(at) {
+				h.keys = append(h.keys, first.Objects.Key(o))
+			}
 		}
 		holes = append(holes, h)
 	}
@@ -188,6 +190,22 @@ func (r *run) holes(ctx context.Context) (holes []hole, err error) {
 	return holes, nil
 }
 
+// lostWith returns a spec that was deleted, with those that it needs and that were deleted, too.
+func (r *run) lostWith(at dag.ID) []dag.ID {
+	s := r.look.scan
+	all := []dag.ID{at}
+	seen := map[dag.ID]bool{at: true}
+	for i := 0; i < len(all); i++ {
+		for to, types := range s.DAG.Edges(all[i]) {
+			if types&(buildcache.Runtime|dag.Splice) != 0 && r.plan.due.Has(to) && !s.Present.Has(to) && !seen[to] {
+				seen[to] = true
+				all = append(all, to)
+			}
+		}
+	}
+	return all
+}
+
 // bury writes the room without what was deleted, and with its tombstones.
 func (r *run) bury(ctx context.Context) error {
 	s := r.look.scan
@@ -224,22 +242,46 @@ func (r *run) takeBack(ctx context.Context, keys []string) (bool, error) {
 	if on, err := store.Versioning(ctx); err != nil || !on {
 		return false, err
 	}
-	var markers []buildcache.Version
-	for _, key := range keys {
+	var errs []error
+	back := false
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
+		taken, err := takeOff(ctx, store, key)
+		back = back || taken
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil || back {
+		return back, err
+	}
+	return false, errors.New("there are no delete markers")
+}
+
+// takeOff takes the delete markers off one key: there are several if a deletion was sent again
+// whose reply was lost.
+func takeOff(ctx context.Context, store versioned, key string) (taken bool, err error) {
+	for range tries {
+		var latest buildcache.Version
 		for v, err := range store.Versions(ctx, key) {
 			if err != nil {
-				return false, err
+				return taken, err
 			}
-			if v.Key == key {
-				if v.Latest && v.Deleted {
-					markers = append(markers, v)
-				}
+			if v.Key != key { // what follows has longer keys
 				break
 			}
+			if v.Latest {
+				latest = v
+			}
 		}
+		switch {
+		case latest.ID == "":
+			return taken, fmt.Errorf("%s: the bucket has no version of it any more", key)
+		case !latest.Deleted:
+			return taken, nil
+		}
+		if err := store.DeleteVersions(ctx, []buildcache.Version{latest}); err != nil {
+			return taken, err
+		}
+		taken = true
 	}
-	if len(markers) == 0 {
-		return false, errors.New("there are no delete markers")
-	}
-	return true, store.DeleteVersions(ctx, markers)
+	return taken, fmt.Errorf("%s: it has more than %d delete markers", key, tries)
 }

@@ -58,9 +58,14 @@ func bucket(t testing.TB, server *s3test.Server, endpoint, name string, edit fun
 // oldBucket puts a bundled cache into a bucket, and makes it old.
 func oldBucket(t testing.TB, server *s3test.Server, cache string) (name string) {
 	t.Helper()
+	return bucketWith(t, server, loaded(t, cache).contents())
+}
+
+func bucketWith(t testing.TB, server *s3test.Server, contents map[string]string) (name string) {
+	t.Helper()
 	name = server.NewBucket(t)
 	store := bucket(t, server, server.Endpoint, name, nil)
-	for key, data := range loaded(t, cache).contents() {
+	for key, data := range contents {
 		if _, err := store.Put(t.Context(), key, strings.NewReader(data), int64(len(data)), buildcache.PutOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -340,5 +345,57 @@ func TestRegression7ManyJanitorsOneLease(t *testing.T) {
 			t.Errorf("%s: nobody won", server.Name)
 		}
 		pruned(t, store, "v3-unsigned", "env-a")
+	}
+}
+
+// A dependent comes between the deletion of a spec file and the end, and the reply to the deletion
+// was lost, so that it was sent again: what goes is taken back with all that it needs.
+func TestWhatComesTooLateIsTakenBackFromVersions(t *testing.T) {
+	for _, server := range s3test.All(t) {
+		t.Run(server.Name, func(t *testing.T) {
+			both(t, func(t *testing.T, layout int) { tooLate(t, server, layout) })
+		})
+	}
+}
+
+func tooLate(t *testing.T, server *s3test.Server, layout int) {
+	s := newStage(t, layout)
+	root, e := s.named("root"), s.named("e")
+	d := s.named("d", e)
+	for _, n := range s.nodes {
+		s.push(n, old)
+	}
+	s.updateIndex(old)
+	roots := rootset.Roots{Locks: []rootset.Lock{s.lock("env", root)}}
+	mirror := bucketWith(t, server, s.m.contents())
+	server.EnableVersioning(t, mirror)
+	direct := bucket(t, server, server.Endpoint, mirror, nil)
+	proxy := faultproxy.New(t, server.Endpoint)
+	x := s.named("x", d)
+	wave := 0
+	proxy.Add(faultproxy.Rule{Match: faultproxy.IsBatchDelete, Fault: func(w http.ResponseWriter, r *http.Request, forward func() *faultproxy.Reply) {
+		if wave++; wave == 3 { // behind d, and e
+			for _, u := range s.uploads(x) {
+				if _, err := direct.Put(t.Context(), u.key, bytes.NewReader(u.data), int64(len(u.data)), buildcache.PutOptions{}); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if wave == 1 {
+			faultproxy.LoseReply(w, r, forward)
+		}
+		faultproxy.Around(nil, nil)(w, r, forward)
+	}})
+	store := bucket(t, server, proxy.URL, mirror, nil)
+	_, err := applyNow(t, store, planNow(t, store, roots))
+	if !errors.Is(err, janitor.ErrUnproved) || !strings.Contains(err.Error(), "it was taken back") {
+		t.Errorf("got %v", err)
+	}
+	v := view(t, contentsOf(t, direct))
+	v.noHoles(t, "taken back")
+	for _, n := range []*node{root, d, e, x} {
+		if !v.installable[n.Hash] {
+			t.Errorf("%s is lost after %d deletions", n.Name, wave)
+		}
 	}
 }
