@@ -68,10 +68,11 @@ type Janitor struct {
 	Sleep func(context.Context, time.Duration) error
 	Log   func(format string, args ...any)
 
-	// HandOver takes what shall be deleted by another process, step by step: no
-	// step may begin before the one before it is done. Nothing is deleted
-	// then; the indexes are changed all the same, which must come first.
-	HandOver func(step int, keys []string) error
+	// HandOver takes what shall be deleted by another process, as it was looked
+	// at, step by step, three at most: no step may begin before the one before it
+	// is done. Nothing is deleted then; the indexes are changed all the same,
+	// which must come first.
+	HandOver func(step int, objects []buildcache.Object) error
 
 	// Price says how long specs take to build: it fills in Seconds and Estimated. It is asked where the
 	// policy has a target size, and may read the mirror.

@@ -98,7 +98,7 @@ func TestWhatIsHandedOverComesBackIntoNoIndex(t *testing.T) {
 		s, _, d := condemnedStage(t, layout)
 		j := s.janitor()
 		steps := 0
-		j.HandOver = func(int, []string) error {
+		j.HandOver = func(int, []buildcache.Object) error {
 			if steps++; steps == 1 {
 				s.push(s.named("late", d), s.at)
 			}
@@ -115,7 +115,7 @@ func TestAPurgePutsBackNothingThatIsHandedOver(t *testing.T) {
 	both(t, func(t *testing.T, layout int) {
 		s, _, d := condemnedStage(t, layout)
 		j := s.janitor()
-		j.HandOver = func(int, []string) error { return nil }
+		j.HandOver = func(int, []buildcache.Object) error { return nil }
 		if _, err := j.Prune(t.Context()); err != nil || s.indexed(d) {
 			t.Fatalf("it was not taken out of the index: %v", err)
 		}

@@ -190,8 +190,7 @@ func (r *run) delete(ctx context.Context, what string, objects func() []listing.
 	}
 	r.Log("%s: %d", what, len(list))
 	if r.HandOver != nil {
-		r.handed++
-		return failed, r.HandOver(r.handed, slices.Collect(s.Keys(list)))
+		return failed, r.handStep(list)
 	}
 	left := list
 	for try := 1; len(left) > 0 && try <= retries; try++ {
@@ -318,10 +317,18 @@ func (r *run) handOver(ctx context.Context) error {
 		if len(list) == 0 {
 			continue
 		}
-		r.handed++
-		if err := r.HandOver(r.handed, slices.Sorted(s.Keys(list))); err != nil {
+		if err := r.handStep(list); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *run) handStep(list []listing.ID) error {
+	r.handed++
+	var objects []buildcache.Object
+	for _, i := range slices.Sorted(slices.Values(list)) {
+		objects = append(objects, r.plan.look.scan.Objects.Get(i))
+	}
+	return r.HandOver(r.handed, objects)
 }

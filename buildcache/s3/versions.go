@@ -17,11 +17,23 @@ import (
 
 // Versioning reports whether the bucket keeps what is overwritten or deleted.
 func (s *Store) Versioning(ctx context.Context) (bool, error) {
+	status, err := s.versioning(ctx)
+	return status == types.BucketVersioningStatusEnabled, err
+}
+
+// KeptVersions reports whether the bucket keeps what is overwritten or deleted, or did so before: what
+// it kept then is there still.
+func (s *Store) KeptVersions(ctx context.Context) (bool, error) {
+	status, err := s.versioning(ctx)
+	return status != "", err
+}
+
+func (s *Store) versioning(ctx context.Context) (types.BucketVersioningStatus, error) {
 	out, err := s.client.GetBucketVersioning(ctx, &awss3.GetBucketVersioningInput{Bucket: &s.bucket})
 	if err != nil {
-		return false, s.explain(opVersioning, "", err)
+		return "", s.explain(opVersioning, "", err)
 	}
-	return out.Status == types.BucketVersioningStatusEnabled, nil
+	return out.Status, nil
 }
 
 // Versions yields all that the bucket keeps of the objects whose keys begin

@@ -17,17 +17,19 @@ import (
 func TestVersioning(t *testing.T) {
 	servers(t, func(t *testing.T, server *s3test.Server, bucket string) {
 		s := open(t, "s3://"+bucket, options(server))
-		if on, err := s.Versioning(t.Context()); on || err != nil {
-			t.Errorf("got %t, %v", on, err)
+		check := func(keeps, kept bool) {
+			t.Helper()
+			on, err := s.Versioning(t.Context())
+			was, err2 := s.KeptVersions(t.Context())
+			if on != keeps || was != kept || err != nil || err2 != nil {
+				t.Errorf("keeps versions: %t, %v; or did so: %t, %v", on, err, was, err2)
+			}
 		}
+		check(false, false)
 		server.EnableVersioning(t, bucket)
-		if on, err := s.Versioning(t.Context()); !on || err != nil {
-			t.Errorf("got %t, %v", on, err)
-		}
+		check(true, true)
 		server.SuspendVersioning(t, bucket)
-		if on, err := s.Versioning(t.Context()); on || err != nil {
-			t.Errorf("got %t, %v", on, err)
-		}
+		check(false, true)
 	})
 }
 

@@ -41,7 +41,7 @@ func (Janitor) Prune(ctx context.Context,
 	plan *string, // apply this plan, as far as a new one says the same
 	planMaxAge *string, // --plan-max-age: refuse an older plan, as 24h
 	inventory *string, // manifest.json of an S3 Inventory (s3:// or a path) to condemn by, instead of listing the bucket
-	batchManifest *string, // --batch-manifest: delete nothing: write manifests for S3 Batch Operations, FILE for the first step and FILE-2 for the second
+	batchManifest *string, // --batch-manifest: delete nothing: write manifests for S3 Batch Operations, FILE, FILE-2 and FILE-3, one to be done after the other
 	metrics *string, // write what became of it to this file, as Prometheus reads it
 	dryRun *bool, // --dry-run: show the plan only
 	json *bool, // for machines
@@ -64,6 +64,9 @@ func (Janitor) Prune(ctx context.Context,
 		return err
 	}
 	if _, err := run.policy(buildcache.Location{}); err != nil {
+		return err
+	}
+	if err := run.oneBatch(mirror); err != nil {
 		return err
 	}
 	return run.each(ctx, mirror, func(m *mirrorStore) error { return run.prune(ctx, m) })

@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/inventory"
+	"github.com/openbraininstitute/spacktainers/janitor"
 )
 
 // openInventory opens the S3 Inventory of the bucket that a mirror is in.
@@ -47,7 +49,7 @@ func bucketOf(mirror buildcache.Location) (inventory.Mirror, error) {
 }
 
 // readyToHandOver makes sure that handOver will work, before anything is
-// changed. What an earlier run has handed over goes: a second step of then must
+// changed. What an earlier run has handed over goes: a later step of then must
 // not be taken for one of now.
 func (r janitorRun) readyToHandOver(mirror buildcache.Location) error {
 	if _, err := bucketOf(mirror); err != nil {
@@ -56,12 +58,24 @@ func (r janitorRun) readyToHandOver(mirror buildcache.Location) error {
 	if info, err := os.Stat(filepath.Dir(r.batch)); err != nil || !info.IsDir() {
 		return wrongCall("--batch-manifest=%s: there is no folder %s: make it first", r.batch, filepath.Dir(r.batch))
 	}
-	for step := 1; step <= 2; step++ {
+	for step := 1; step <= 3; step++ {
 		if err := os.Remove(r.batchFile(step)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("batch manifest: %w", err)
 		}
 	}
 	return nil
+}
+
+// oneBatch refuses to hand over of several mirrors: the files are of one.
+func (r janitorRun) oneBatch(mirrors *string) error {
+	if r.batch == "" {
+		return nil
+	}
+	urls, err := r.mirrors(mirrors)
+	if err == nil && len(urls) > 1 {
+		err = wrongCall("--batch-manifest=%s is for one mirror, and these are %d: give one after the other, with --mirror and a file of its own", r.batch, len(urls))
+	}
+	return err
 }
 
 // batchFile is where a step is handed over: FILE.csv, FILE-2.csv.
@@ -79,27 +93,44 @@ func (r janitorRun) versionsFor(ctx context.Context, m *mirrorStore) error {
 	if _, err := bucketOf(m.at); err != nil {
 		return err
 	}
-	if _, ok := m.Store.(versionLister); !ok || !keepsVersions(ctx, m.Store) {
-		return wrongCall("--batch-manifest is for buckets that keep versions: others delete later, without a look, and %s could not give anything back", m.url)
+	store, ok := m.Store.(versionLister)
+	keeps := false
+	if ok {
+		var err error
+		if keeps, err = store.Versioning(ctx); err != nil {
+			return err
+		}
+	}
+	if !keeps {
+		return wrongCall("--batch-manifest is for buckets that keep versions: others delete later, without a look, and what is pushed to %s meanwhile could not be told from what goes", m.url)
+	}
+	for _, err := range store.Versions(ctx, janitor.Prefix) { // before an index is changed
+		return err
 	}
 	return nil
 }
 
+// A versionLister is a store that may keep versions.
 type versionLister interface {
+	Versioning(ctx context.Context) (bool, error)
+	KeptVersions(ctx context.Context) (bool, error)
 	Versions(ctx context.Context, prefix string) iter.Seq2[buildcache.Version, error]
 }
 
 // handOver writes what another process shall delete, by version IDs: what is
-// pushed later is none of them. The first step must be done before the second
-// one begins: then no spec file names a tarball that is gone.
-func (r janitorRun) handOver(ctx context.Context, m *mirrorStore, step int, keys []string) error {
+// pushed later is none of them. Each step must be done before the next one
+// begins: then no spec file names a tarball that is gone.
+func (r janitorRun) handOver(ctx context.Context, m *mirrorStore, step int, objects []buildcache.Object) error {
 	in, err := bucketOf(m.at)
 	if err != nil {
 		return err
 	}
-	targets, err := versionsOf(ctx, m.Store.(versionLister), keys)
+	targets, changed, err := versionsOf(ctx, m.Store.(versionLister), objects)
 	if err != nil {
 		return err
+	}
+	if changed > 0 {
+		r.Log.Warn("some objects were written again or deleted meanwhile, and are left out", "objects", changed, "step", step)
 	}
 	file := r.batchFile(step)
 	if err := inventory.WriteBatch(file, in, slices.Values(targets)); err != nil {
@@ -109,23 +140,39 @@ func (r janitorRun) handOver(ctx context.Context, m *mirrorStore, step int, keys
 	return nil
 }
 
-// versionsOf returns the latest versions of some keys.
-func versionsOf(ctx context.Context, store versionLister, keys []string) ([]inventory.Target, error) {
-	wanted, folders := map[string]bool{}, map[string]bool{}
-	for _, key := range keys {
-		folder, _, _ := strings.Cut(key, "/")
-		wanted[key], folders[folder+"/"] = true, true
+// versionsOf returns the versions of objects that are still as they were looked
+// at, and how many are not. The older versions go, too: one would come to light
+// where the latest is deleted by its ID.
+func versionsOf(ctx context.Context, store versionLister, objects []buildcache.Object) (targets []inventory.Target, changed int, err error) {
+	wanted, folders := map[string]buildcache.Object{}, map[string]bool{}
+	for _, o := range objects {
+		folder, _, _ := strings.Cut(o.Key, "/")
+		wanted[o.Key], folders[folder+"/"] = o, true
 	}
-	var targets []inventory.Target
+	same, versions := map[string]bool{}, map[string][]string{}
 	for _, folder := range sortedKeys(folders) {
 		for v, err := range store.Versions(ctx, folder) {
 			if err != nil {
-				return nil, fmt.Errorf("versions below %s: %w", folder, err)
+				return nil, 0, fmt.Errorf("versions below %s: %w", folder, err)
 			}
-			if wanted[v.Key] && v.Latest && !v.Deleted {
-				targets = append(targets, inventory.Target{Key: v.Key, Version: v.ID})
+			o, ok := wanted[v.Key]
+			if !ok || v.Deleted {
+				continue
+			}
+			versions[o.Key] = append(versions[o.Key], v.ID)
+			if v.Latest {
+				same[o.Key] = v.ETag == o.ETag && v.Size == o.Size && v.ModTime.Truncate(time.Second).Equal(o.ModTime.Truncate(time.Second))
 			}
 		}
 	}
-	return targets, nil
+	for _, o := range objects {
+		if !same[o.Key] {
+			changed++
+			continue
+		}
+		for _, id := range versions[o.Key] {
+			targets = append(targets, inventory.Target{Key: o.Key, Version: id})
+		}
+	}
+	return targets, changed, nil
 }

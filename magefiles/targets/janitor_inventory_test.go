@@ -20,33 +20,9 @@ import (
 // are to be.
 func TestPruneByInventoryForBatchOperations(t *testing.T) {
 	server := s3test.MinIO(t)
-	for name, value := range map[string]string{
-		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_ENDPOINT_URL": server.Endpoint, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": server.AccessKey, "AWS_SECRET_ACCESS_KEY": server.SecretKey,
-	} {
-		t.Setenv(name, value)
-	}
-	root, err := filepath.Abs("../../testdata/spack/v3-unsigned")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bucket, deliveries := server.NewBucket(t), server.NewBucket(t)
-	cache := os.DirFS(filepath.Join(root, "cache"))
-	objects := 0
-	err = fs.WalkDir(cache, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		body, err := fs.ReadFile(cache, path)
-		if err != nil {
-			return err
-		}
-		objects++
-		return server.PutAt(t.Context(), bucket, "mirror/"+path, body, time.Now().Add(-100*24*time.Hour))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	useServer(t, server.Endpoint, server)
+	root, bucket, objects := oldV3(t, server)
+	deliveries := server.NewBucket(t)
 	manifest := server.Inventory(t, bucket, deliveries, false, time.Now().Add(-time.Hour))
 	locks, err := readLocks([]string{lockOf(t, root, "env-b")})
 	if err != nil {
@@ -58,13 +34,7 @@ func TestPruneByInventoryForBatchOperations(t *testing.T) {
 		t.Fatal(err)
 	}
 	url := "s3://" + bucket + "/mirror"
-	zero, all, yes := "0", 1.0, true
-	prune := func(r janitorRun) error {
-		r.app, r.yes, r.settle = a, true, -1
-		r.rules = ruleFlags{wait: &zero, maxAge: &zero, maxFraction: &all, evenIfWritten: &yes, keepLast: new(int)}
-		r.roots = func(context.Context) (rootset.Roots, error) { return rootset.Roots{Locks: locks}, nil }
-		return r.each(t.Context(), &url, func(m *mirrorStore) error { return r.prune(t.Context(), m) })
-	}
+	prune := func(r janitorRun) error { return pruneNow(t, a, r, url, locks) }
 	if err := os.MkdirAll("out", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +87,53 @@ func TestPruneByInventoryForBatchOperations(t *testing.T) {
 	if err := prune(janitorRun{inventory: "x/manifest.json"}); err == nil || !strings.Contains(err.Error(), "are for buckets") {
 		t.Errorf("a folder: %v", err)
 	}
+}
+
+// useServer has the targets of this test use a server, and nothing of the user's own.
+func useServer(t *testing.T, endpoint string, server *s3test.Server) {
+	t.Helper()
+	for name, value := range map[string]string{
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": server.AccessKey, "AWS_SECRET_ACCESS_KEY": server.SecretKey,
+	} {
+		t.Setenv(name, value)
+	}
+}
+
+// oldV3 puts a build cache of 100 days ago into a bucket, below mirror/.
+func oldV3(t *testing.T, server *s3test.Server) (root, bucket string, objects int) {
+	t.Helper()
+	root, err := filepath.Abs("../../testdata/spack/v3-unsigned")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket = server.NewBucket(t)
+	cache := os.DirFS(filepath.Join(root, "cache"))
+	err = fs.WalkDir(cache, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		body, err := fs.ReadFile(cache, path)
+		if err != nil {
+			return err
+		}
+		objects++
+		return server.PutAt(t.Context(), bucket, "mirror/"+path, body, time.Now().Add(-100*24*time.Hour))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root, bucket, objects
+}
+
+// pruneNow condemns and deletes in one run.
+func pruneNow(t *testing.T, a *app, r janitorRun, url string, locks []rootset.Lock) error {
+	t.Helper()
+	zero, all, yes := "0", 1.0, true
+	r.app, r.yes, r.settle = a, true, -1
+	r.rules = ruleFlags{wait: &zero, maxAge: &zero, maxFraction: &all, evenIfWritten: &yes, keepLast: new(int)}
+	r.roots = func(context.Context) (rootset.Roots, error) { return rootset.Roots{Locks: locks}, nil }
+	return r.each(t.Context(), &url, func(m *mirrorStore) error { return r.prune(t.Context(), m) })
 }
 
 func lockOf(t *testing.T, root, name string) (path string) {

@@ -249,22 +249,16 @@ func (r janitorRun) purge(ctx context.Context, m *mirrorStore, purge janitor.Pur
 	if err := r.carryOut(ctx, m, j, plan, refused); err != nil {
 		return err
 	}
-	if !r.dry && keepsVersions(ctx, m.Store) {
-		r.Log.Warn("the bucket keeps versions: what was removed stays readable by its version until a rule expires it; after a leak, delete the versions too", "mirror", m.url)
+	if v, ok := m.Store.(versionLister); ok && !r.dry {
+		const left = "what was removed stays readable by its version until a rule expires it; after a leak, delete the versions too"
+		switch kept, err := v.KeptVersions(ctx); {
+		case err != nil:
+			r.Log.Warn("it is not known whether the bucket keeps versions; if so, "+left, "mirror", m.url, "because", err)
+		case kept:
+			r.Log.Warn("the bucket keeps versions, or did so: "+left, "mirror", m.url)
+		}
 	}
 	return nil
-}
-
-// keepsVersions reports whether deleting leaves what was there readable.
-func keepsVersions(ctx context.Context, store janitor.Store) bool {
-	v, ok := store.(interface {
-		Versioning(ctx context.Context) (bool, error)
-	})
-	if !ok {
-		return false
-	}
-	on, err := v.Versioning(ctx)
-	return on || err != nil
 }
 
 // A pruned mirror is what prune and purge say to machines.
@@ -305,7 +299,7 @@ func (r janitorRun) carryOut(ctx context.Context, m *mirrorStore, j janitor.Jani
 		if err := r.readyToHandOver(m.at); err != nil {
 			return err
 		}
-		j.HandOver = func(step int, keys []string) error { return r.handOver(ctx, m, step, keys) }
+		j.HandOver = func(step int, objects []buildcache.Object) error { return r.handOver(ctx, m, step, objects) }
 	}
 	result, err := j.Apply(ctx, plan)
 	m.still()

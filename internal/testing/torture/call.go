@@ -20,10 +20,10 @@ type Call struct {
 	Pins   func() []string
 	Uses   map[string]time.Time // hashes, and when they were fetched
 	Rules
-	Raise     float64                             // the brake, this time
-	Memory    *any                                // what a repository's runs remember from one to the next on their machine; nil is nothing
-	Inventory Inventory                           // by which to condemn, instead of listing the bucket
-	HandOver  func(step int, keys []string) error // who deletes instead, later and step by step
+	Raise     float64                                           // the brake, this time
+	Memory    *any                                              // what a repository's runs remember from one to the next on their machine; nil is nothing
+	Inventory Inventory                                         // by which to condemn, instead of listing the bucket
+	HandOver  func(step int, objects []buildcache.Object) error // who deletes instead, later and step by step
 }
 
 // An Inventory is a list of the bucket that was made some time ago.
@@ -157,16 +157,16 @@ type batch struct {
 	steps [][]listed
 }
 
-func (b *batch) take(step int, keys []string) error {
+func (b *batch) take(step int, objects []buildcache.Object) error {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
 	if step != len(b.steps)+1 {
 		b.w.oracle.fail("batch", "step %d was handed over after %d", step, len(b.steps))
 	}
 	var versions []listed
-	for _, key := range keys {
-		if o := b.w.bucket.objects[key]; o != nil {
-			versions = append(versions, listed{key, o})
+	for _, x := range objects {
+		if o := b.w.bucket.objects[x.Key]; o != nil && o.etag == x.ETag && o.mod.Equal(x.ModTime) {
+			versions = append(versions, listed{x.Key, o})
 		}
 	}
 	b.steps = append(b.steps, versions)
