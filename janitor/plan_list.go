@@ -58,7 +58,7 @@ func (p *Plan) Specs() iter.Seq[Condemned] {
 	s := p.look.scan
 	var all []dag.ID
 	for at := range s.InCache() {
-		if p.condemned(at) || p.room.Spec(at).Run != 0 {
+		if p.condemned(at) || p.room.Spec(at).Run != 0 && !p.leaves(at) {
 			all = append(all, at)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -344,6 +345,13 @@ func TestAPurgeLeavesTheRoomAsItIs(t *testing.T) {
 		p, err := s.janitor().PlanPurge(t.Context(), janitor.Purge{Pin: "purged"})
 		if err != nil {
 			t.Fatal(err)
+		}
+		states := map[string]string{}
+		for c := range p.Specs() {
+			states[c.Name] = c.State
+		}
+		if want := map[string]string{"purged": "due", "saved": "back"}; !maps.Equal(states, want) {
+			t.Errorf("the plan says %v, want %v", states, want)
 		}
 		if r, err := s.janitor().Apply(t.Context(), p); err != nil || r.Specs != 1 || r.Back != 1 || s.installs(purged) {
 			t.Fatalf("got %+v, %v", r, err)
