@@ -284,15 +284,15 @@ func TestBothClocksMustSayThatItHasWaited(t *testing.T) {
 		s.roots.Locks = []rootset.Lock{s.lock("env", root)}
 		s.prune()
 		jump := s.now().Add(7 * day)
-		for range 3 { // the first run notices the jump, the others count
+		for i := range 3 { // the first run notices the jump, the others count
 			j := s.janitor()
 			if ours {
 				j.Now = func() time.Time { return jump }
 			} else {
 				s.m.clock = func() time.Time { return jump }
 			}
-			if _, err := j.Prune(t.Context()); err != nil {
-				t.Fatal(err)
+			if _, err := j.Prune(t.Context()); errors.Is(err, janitor.ErrRefused) != (i == 0) || i > 0 && err != nil {
+				t.Errorf("ours %v: run %d: got %v", ours, i, err)
 			}
 		}
 		if !s.installs(d) {
@@ -312,21 +312,27 @@ func TestWhatWaitedBeforeAClockWasSetDoesNotCount(t *testing.T) {
 	s.roots.Locks = []rootset.Lock{s.lock("env", root)}
 	s.prune()
 	start := s.now()
-	prune := func(passed time.Duration) {
-		t.Helper()
+	at := func(passed time.Duration) janitor.Janitor {
 		j := s.janitor()
 		j.Now = func() time.Time { return start.Add(passed + 3*day) }
 		s.m.clock = func() time.Time { return start.Add(passed + 7*day) }
-		if _, err := j.Prune(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		return j
 	}
-	prune(3 * day)
-	if prune(5 * day); !s.installs(d) {
-		t.Error("it has waited for five days, and went")
+	if _, err := at(3 * day).Prune(t.Context()); !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), "clock") {
+		t.Errorf("got %v, want that a clock was set", err)
 	}
-	if prune(9*day + time.Hour); s.installs(d) {
-		t.Error("it stays though it has waited since the clocks were set")
+	p, err := at(5 * day).Plan(t.Context()) // it only reads, and does not know the store's clock
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := list(p.Specs())[0]; c.State != "waiting" || !c.Due.Equal(start.Add(12*day)) {
+		t.Errorf("a plan says that it is %s until %s", c.State, c.Due)
+	}
+	if _, err := at(5 * day).Prune(t.Context()); err != nil || !s.installs(d) {
+		t.Errorf("it has waited for five days, and went, or: %v", err)
+	}
+	if _, err := at(9*day + time.Hour).Prune(t.Context()); err != nil || s.installs(d) {
+		t.Errorf("it stays though it has waited since the clocks were set, or: %v", err)
 	}
 }
 

@@ -101,6 +101,9 @@ func (r *run) apply(ctx context.Context, p *Plan) error {
 	if r.plan.Brake != "" {
 		errs = append(errs, fmt.Errorf("%w: %s", ErrRefused, r.plan.Brake))
 	}
+	if p.stop == "" && r.plan.stop != "" && r.plan.Room.Objects > 0 { // the plan that was shown did not say so
+		errs = append(errs, fmt.Errorf("%w: %s", ErrRefused, r.plan.stop))
+	}
 	return errors.Join(errs...)
 }
 

@@ -119,9 +119,12 @@ func (r *Room) When(run uint32) (clock.Moment, bool) {
 }
 
 // Steady returns the first of the runs since which neither clock was set, or nothing where one was
-// set since the last run.
+// set since the last run. Where the store's time is not known now, that of the last run says it.
 func (r *Room) Steady(now clock.Moment) (first Run) {
 	first.Moment = now
+	if last, ok := r.Last(); ok && now.Store.IsZero() {
+		now = last.Moment
+	}
 	for i := len(r.Head.Runs) - 1; i >= 0 && !now.Jumped(r.Head.Runs[i].Moment); i-- {
 		first = r.Head.Runs[i]
 	}
