@@ -106,9 +106,34 @@ func TestRegression3UnreadableObjectsStopTheRun(t *testing.T) {
 			}
 			m = loaded(t, name)
 			m.set(key, m.data(key)[:len(m.data(key))-20], old)
-			if _, err := scan.New(t.Context(), m, scan.Options{}); err == nil || !strings.Contains(err.Error(), key) {
+			if _, err := scan.New(t.Context(), m, scan.Options{}); err == nil || !strings.Contains(err.Error(), key) || !strings.Contains(err.Error(), "remove it by hand") {
 				t.Errorf("%s: got %v for %s without its end", name, err, key)
 			}
+		}
+	}
+}
+
+// What the error of an index that cannot be read says to do: it makes the cache whole.
+func TestAnIndexThatIsDamagedIsRemovedAndWrittenAgain(t *testing.T) {
+	for _, name := range bundled {
+		m := loaded(t, name)
+		key := "build_cache/index.json"
+		if m.data(key) == nil {
+			sum := blobsOf(t, string(m.data("v3/manifests/index/index.manifest.json")))[0]
+			key = "blobs/sha256/" + sum[:2] + "/" + sum
+		}
+		m.set(key, m.data(key)[:len(m.data(key))/2], old)
+		if _, err := clean(m).Reindex(t.Context(), false); err == nil || !strings.Contains(err.Error(), key) || !strings.Contains(err.Error(), "remove it by hand and run janitor:reindex") {
+			t.Errorf("%s: got %v", name, err)
+		}
+		m.remove(key)
+		for _, d := range scanned(t, m).Damage {
+			if strings.Contains(d.What, "package") {
+				t.Errorf("%s: what is wrong with an index is not for a package to mend: %s", name, d.What)
+			}
+		}
+		if _, err := clean(m).Reindex(t.Context(), false); err != nil || !janitor.Verify(scanned(t, m)).Sound() {
+			t.Errorf("%s: not sound after that, or: %v", name, err)
 		}
 	}
 }

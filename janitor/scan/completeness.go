@@ -253,9 +253,10 @@ func (r *scanner) unlistedTarball(ctx context.Context, at dag.ID) (*Damage, erro
 }
 
 func (r *scanner) unlistedBlob(ctx context.Context, manifest listing.ID, key string) (*Damage, error) {
-	d := &Damage{Key: key, What: "missing, though " + r.Objects.Key(manifest) + " names it: push its package again"}
+	d := &Damage{Key: key, What: "missing, though " + r.Objects.Key(manifest) + " names it"}
 	if of := r.Objects.At(manifest).Of; of != 0 {
 		d.Hash, d.Spec = r.DAG.Hash(of-1), r.DAG.Text(of-1)
+		d.What += ": push its package again"
 	}
 	var err error
 	d.newer, err = r.unlisted(ctx, key)

@@ -83,6 +83,9 @@ func (r *scanner) readIndexes(ctx context.Context) ([]*Index, error) {
 				}
 				return nil
 			}
+			if errors.Is(err, buildcache.ErrFormat) || errors.Is(err, buildcache.ErrChecksum) {
+				err = fmt.Errorf("%w; as long as it cannot be read nothing is deleted: run spack buildcache update-index, or remove it by hand and run janitor:reindex", err)
+			}
 			found[i] = group
 			return err
 		})
