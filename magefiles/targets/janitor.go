@@ -27,17 +27,17 @@ func (Janitor) Prune(ctx context.Context,
 	noRoots *bool, // --no-roots: there are no lockfiles: go by age alone
 	repo *string, // package repositories, by commas: folders, or git URLs with #REF for a branch; what none has is stale
 	buildDeps *string, // --build-deps: keep (default) or drop what only builds need
-	maxAge *string, // --max-age: younger specs stay, as 90d; 0: no such rule
-	grace *string, // whatever is younger stays, as 48h
-	wait *string, // time from condemning to deleting, as 6d; 0: delete at once
+	maxAge *string, // --max-age: younger specs stay; 0: no such rule (default: max_age, else 90d)
+	grace *string, // whatever is younger stays (default: grace, else 48h)
+	wait *string, // time from condemning to deleting; 0: delete at once (default: wait, else 6d)
 	evenIfWritten *bool, // --even-if-written: with --wait=0: though the mirror was written less than an hour ago
 	settle *string, // time from the change of the index to the first deletion (default: 10m, as long as clients keep an index)
 	usedSince *string, // --used-since: what --access-log has as fetched less long ago stays, as 90d
 	accessLog *string, // --access-log: for --used-since: a file with a hash or key and a date on each line
-	keepLast *int, // --keep-last: newest versions of each package that stay; 0: no such rule
+	keepLast *int, // --keep-last: newest versions of each package that stay; 0: no such rule (default: keep_last, else 2)
 	targetSize *string, // --target-size: condemn no more than brings the mirror down to this, and first what is cheap to build again, as 500GB; 0: no such rule
 	halfLife *string, // --half-life: with a target size: what is older by this is half as likely to be needed again, as 60d (default: age says nothing)
-	maxFraction *float64, // --max-fraction: condemn more than is usual: this much of the specs or bytes
+	maxFraction *float64, // --max-fraction: condemn more than is usual: this much of the specs or bytes (default: max_fraction, else 0.5)
 	plan *string, // apply this plan, as far as a new one says the same
 	planMaxAge *string, // --plan-max-age: refuse an older plan, as 24h
 	inventory *string, // manifest.json of an S3 Inventory (s3:// or a path) to condemn by, instead of listing the bucket
@@ -82,12 +82,12 @@ func (Janitor) Why(ctx context.Context, what string,
 	ignoreUnlabelled *bool, // --ignore-unlabelled: pass over images that have no lockfile attached
 	ignoreUnlocked *bool, // --ignore-unlocked: pass over definitions that have neither a lockfile nor a published image
 	noRoots *bool, // --no-roots: there are no lockfiles: go by age alone
-	maxAge *string, // --max-age: younger specs stay, as 90d
-	grace *string, // whatever is younger stays, as 48h
-	wait *string, // time from condemning to deleting, as 6d
+	maxAge *string, // --max-age: younger specs stay (default: max_age, else 90d)
+	grace *string, // whatever is younger stays (default: grace, else 48h)
+	wait *string, // time from condemning to deleting (default: wait, else 6d)
 	usedSince *string, // --used-since: what --access-log has as fetched less long ago stays, as 90d
 	accessLog *string, // --access-log: for --used-since
-	keepLast *int, // --keep-last: newest versions of each package that stay
+	keepLast *int, // --keep-last: newest versions of each package that stay (default: keep_last, else 2)
 	targetSize *string, // --target-size: condemn no more than brings the mirror down to this, as 500GB
 	halfLife *string, // --half-life: with a target size: what is older by this is half as likely to be needed again, as 60d
 	json *bool, // for machines
