@@ -74,6 +74,9 @@ func (p *Plan) decidePurge() (*Plan, error) {
 	if unknown := p.look.roots.Unknown; len(unknown) > 0 && !purge.EvenIfNeeded {
 		return p.refuse(fmt.Errorf("%w: what needs it is not known: %s: say --even-if-needed if it shall go all the same", ErrRefused, strings.Join(unknown, "; ")))
 	}
+	if len(p.look.roots.Locks) == 0 && !purge.EvenIfNeeded {
+		p.note("there are no lockfiles: pins and root sets alone say what is needed")
+	}
 	p.mends()
 	for at := range p.due.All() { // in a later run, it is due as long as it is the same plan
 		if !p.limits.allows(at, true) {

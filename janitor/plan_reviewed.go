@@ -3,6 +3,7 @@ package janitor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -24,10 +25,12 @@ const planMaxAge = 24 * time.Hour
 // ReadPlan reads what WriteJSON has written.
 func ReadPlan(r io.Reader) (*Reviewed, error) {
 	var p Reviewed
-	if err := json.NewDecoder(r).Decode(&p); err != nil {
+	var other *json.UnmarshalTypeError
+	err := json.NewDecoder(r).Decode(&p)
+	if err != nil && !errors.As(err, &other) {
 		return nil, err
 	}
-	if p.Run == "" || p.Made.IsZero() {
+	if err != nil || p.Run == "" || p.Made.IsZero() {
 		return nil, fmt.Errorf("%w: it is no plan", buildcache.ErrFormat)
 	}
 	return &p, nil
@@ -47,7 +50,7 @@ func (j Janitor) PlanReviewed(ctx context.Context, p *Reviewed) (*Plan, error) {
 	case p.Mirror != j.Mirror:
 		return nil, fmt.Errorf("plan %s: %w: it is for the mirror %s, not for %s", p.Run, ErrRefused, p.Mirror, j.Mirror)
 	case age > oldest:
-		return nil, fmt.Errorf("plan %s: %w: it is %s old, and --plan-max-age is %s: make a new one", p.Run, ErrRefused, age.Round(time.Minute), oldest)
+		return nil, fmt.Errorf("plan %s: %w: it is %s old, and --plan-max-age is %s: make a new one", p.Run, ErrRefused, age.Round(time.Second), oldest)
 	}
 	rules := p.Policy
 	rules.Packages, rules.Uses, rules.PlanMaxAge = j.Policy.Packages, j.Policy.Uses, j.Policy.PlanMaxAge

@@ -56,6 +56,9 @@ func (r janitorRun) policy(mirror buildcache.Location) (policy janitor.Policy, e
 			return policy, wrongCall("--half-life is for --target-size, which is not given")
 		}
 	}
+	if policy.KeepLast < 0 {
+		return policy, wrongCall("--keep-last is %d, want 0 or more", policy.KeepLast)
+	}
 	if f := flags.maxFraction; f != nil {
 		if !(*f >= 0 && *f <= 1) { // so that NaN is refused too
 			return policy, wrongCall("--max-fraction is %v, want 0 to 1", *f)

@@ -61,7 +61,7 @@ func (m *mirrorStore) still() {
 
 // sleep waits, and shows that.
 func (m *mirrorStore) sleep(ctx context.Context, d time.Duration) error {
-	m.watch("waiting for "+d.String(), 0, 0)
+	m.watch("waiting for "+d.Round(time.Second).String(), 0, 0)
 	return ctxio.Sleep(ctx, d)
 }
 
@@ -199,7 +199,9 @@ func (r janitorRun) prune(ctx context.Context, m *mirrorStore) error {
 	if err != nil {
 		return err
 	}
-	j.Repository = r.repository(ctx)
+	if j.Repository = r.repository(ctx); j.Repository == "" && !j.Policy.NoRoots {
+		r.Log.Warn("this repository has no name, so that no root set tells others what it needs: set janitor.name", "mirror", m.url)
+	}
 	if r.batch != "" {
 		if err := r.versionsFor(ctx, m); err != nil {
 			return err
@@ -228,7 +230,7 @@ func (r janitorRun) reviewed(ctx context.Context, m *mirrorStore, j *janitor.Jan
 	defer file.Close()
 	read, err := janitor.ReadPlan(bufio.NewReader(file))
 	if err != nil {
-		return nil, fmt.Errorf("plan %s: %w", r.planFile, err)
+		return nil, fmt.Errorf("plan %s: %w: give the plan.json that a run has left below %s", r.planFile, err, filepath.Join(outDir, "janitor"))
 	}
 	plan, err := j.PlanReviewed(ctx, read)
 	if plan != nil {
