@@ -110,7 +110,8 @@ func (p *Plan) know() {
 		said := p.room.Lost
 		for _, s := range l.sets {
 			if s.Repository() && p.room.ETag == "" {
-				said = "the room has vanished since " + s.Written.UTC().Format(time.DateOnly)
+				said += ", though the root set " + s.Name + " is of " + s.Written.UTC().Format(time.DateOnly)
+				break
 			}
 		}
 		p.note("%s: all that is condemned starts to wait now, and nothing is deleted before it has waited", said)

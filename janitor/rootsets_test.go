@@ -273,6 +273,25 @@ func TestWhatIsWrittenAgainWaitsAnew(t *testing.T) {
 	})
 }
 
+// A root set that was published before the first run is no sign that a room was lost.
+func TestAPublishedRootSetIsNoEarlierRun(t *testing.T) {
+	s := newStage(t, 3)
+	root := s.named("root")
+	s.push(root, old)
+	s.updateIndex(old)
+	s.roots.Locks = []rootset.Lock{s.lock("env", root)}
+	j := s.janitor()
+	j.Repository = "ours"
+	if _, err := j.PublishRoots(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p, err := j.Plan(t.Context())
+	want := "there is no record of an earlier run, though the root set repositories/ours is of "
+	if err != nil || len(p.Notes) != 1 || !strings.HasPrefix(p.Notes[0], want) {
+		t.Errorf("got %q, %v", p.Notes, err)
+	}
+}
+
 // One clock says that a week has passed: that is not enough.
 func TestBothClocksMustSayThatItHasWaited(t *testing.T) {
 	for _, ours := range []bool{true, false} {

@@ -198,13 +198,16 @@ func (Janitor) Reindex(ctx context.Context,
 func (Janitor) Verify(ctx context.Context,
 	mirror *string, // build caches, by commas (default: those of the platforms)
 	deep *bool, // check checksums, too, and signatures if there is a key
-	key *string, // public key files, by commas: each package must be signed by one of them
+	key *string, // with --deep: public key files, by commas: each package must be signed by one of them
 	json *bool, // for machines
 ) (err error) {
 	defer finish(ctx, &err)
 	a, err := start()
 	if err != nil {
 		return err
+	}
+	if key != nil && !or(deep, false) {
+		return wrongCall("--key is for --deep, which is not given")
 	}
 	run := janitorRun{app: a, json: or(json, false)}
 	return run.each(ctx, mirror, func(m *mirrorStore) error {
