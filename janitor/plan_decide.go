@@ -114,7 +114,10 @@ func (p *Plan) know() {
 				break
 			}
 		}
-		p.note("%s: all that is condemned starts to wait now, and nothing is deleted before it has waited", said)
+		if p.Policy.Wait != 0 {
+			said += ": all that is condemned starts to wait now, and nothing is deleted before it has waited"
+		}
+		p.note("%s", said)
 	}
 	if back := p.room.BackThrice(); back > 0 {
 		p.note("%d MB came back in each of the last three runs: something rewrites the cache, and what is rewritten is never freed", back>>20)

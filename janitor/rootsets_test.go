@@ -287,8 +287,12 @@ func TestAPublishedRootSetIsNoEarlierRun(t *testing.T) {
 	}
 	p, err := j.Plan(t.Context())
 	want := "there is no record of an earlier run, though the root set repositories/ours is of "
-	if err != nil || len(p.Notes) != 1 || !strings.HasPrefix(p.Notes[0], want) {
+	if err != nil || len(p.Notes) != 1 || !strings.HasPrefix(p.Notes[0], want) || !strings.Contains(p.Notes[0], "starts to wait now") {
 		t.Errorf("got %q, %v", p.Notes, err)
+	}
+	j.Policy.Wait = 0
+	if p, err = j.Plan(t.Context()); err != nil || len(p.Notes) != 1 || strings.Contains(p.Notes[0], "wait") {
+		t.Errorf("nothing waits, and it says %q, %v", p.Notes, err)
 	}
 }
 
