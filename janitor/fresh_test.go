@@ -205,6 +205,12 @@ func TestInventoryInsteadOfAListing(t *testing.T) {
 		if _, err := inventoried(short); !errors.Is(err, janitor.ErrRefused) {
 			t.Errorf("layout %d: an inventory older than the grace period: %v", layout, err)
 		}
+		yesterday := taken
+		taken = inventory{w.m.clone(), now.Add(100 * day)}
+		if _, err := inventoried(policy); !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), "yet to come") {
+			t.Errorf("layout %d: an inventory of a time to come: %v", layout, err)
+		}
+		taken = yesterday
 
 		if p.Due.Objects != 0 {
 			t.Errorf("layout %d: an inventory deletes: %+v", layout, p.Due)
@@ -223,5 +229,47 @@ func TestInventoryInsteadOfAListing(t *testing.T) {
 		if _, err := scan.New(t.Context(), w.m, scan.Options{Inventory: partial}); !errors.Is(err, scan.ErrIncomplete) {
 			t.Errorf("layout %d: an inventory that lacks what is old: %v", layout, err)
 		}
+	}
+}
+
+// An inventory that names one key again and again ends, and the youngest row counts.
+func TestInventoryThatNamesAKeyOften(t *testing.T) {
+	w := newWorld(t, 1, 3)
+	keep := w.add(0)
+	keep.External, keep.Dependencies = nil, nil
+	w.push(keep, old)
+	w.updateIndex(old)
+	lone := "blobs/sha256/aa/" + strings.Repeat("aa", 32)
+	often := manyRows{inventory{w.m.clone(), now.Add(-day)}, buildcache.Object{Key: lone, Size: 1, ETag: "e", ModTime: old}, 60_000}
+	began := time.Now()
+	s, err := scan.New(t.Context(), w.m, scan.Options{Inventory: often})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, ok := s.Object(lone); !ok || !o.ModTime.Equal(old.Add(59_999*time.Second)) {
+		t.Errorf("got %+v", o)
+	}
+	if took := time.Since(began); took > 20*time.Second { // else minutes
+		t.Errorf("it took %v", took)
+	}
+}
+
+// manyRows is an inventory that begins with rows for one object.
+type manyRows struct {
+	inventory
+	object buildcache.Object
+	times  int
+}
+
+func (r manyRows) List(ctx context.Context, prefix string) iter.Seq2[buildcache.Object, error] {
+	return func(yield func(buildcache.Object, error) bool) {
+		for i := range r.times {
+			o := r.object
+			o.ModTime = o.ModTime.Add(time.Duration(i) * time.Second)
+			if !yield(o, nil) {
+				return
+			}
+		}
+		r.inventory.List(ctx, prefix)(yield)
 	}
 }

@@ -81,7 +81,15 @@ func (j *Janitor) decide(l *look, r *room.Room, purge *Purge, limits limits) (*P
 // current refuses an inventory that misses pushes which the grace period would
 // have protected.
 func (p *Plan) current() error {
-	if age := p.Made.Sub(p.seen()); age > p.Policy.Grace && !p.look.scan.AsOf.IsZero() {
+	asOf := p.look.scan.AsOf
+	if asOf.IsZero() {
+		return nil
+	}
+	age := p.Made.Sub(asOf)
+	if age < -clock.MaxJump { // all would be as much older
+		return fmt.Errorf("%w: the inventory is of %s, which is yet to come: check the clock here, and the manifest", ErrRefused, asOf.Format(time.RFC3339))
+	}
+	if age > p.Policy.Grace {
 		return fmt.Errorf("%w: the inventory is %s old, and the grace period %s: take a newer one, or wait longer with --grace", ErrRefused, age.Round(time.Minute), p.Policy.Grace)
 	}
 	return nil

@@ -28,7 +28,7 @@ func ReadPlan(r io.Reader) (*Reviewed, error) {
 	var other *json.UnmarshalTypeError
 	err := json.NewDecoder(r).Decode(&p)
 	if err != nil && !errors.As(err, &other) {
-		return nil, err
+		return nil, fmt.Errorf("%w: it is no whole plan: %w", buildcache.ErrFormat, err)
 	}
 	if err != nil || p.Run == "" || p.Made.IsZero() {
 		return nil, fmt.Errorf("%w: it is no plan", buildcache.ErrFormat)

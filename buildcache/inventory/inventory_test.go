@@ -207,6 +207,7 @@ func TestWhatIsNotWholeIsRefused(t *testing.T) {
 		"versions, but not which is current": {edited("fileSchema", schema+", VersionId"), "no columns IsLatest and IsDeleteMarker"},
 		"a column more in the rows":          {deliver(nil, strings.TrimSpace(row)+",x\n"), "wrong number of fields"},
 		"a row of another bucket":            {deliver(nil, strings.Replace(row, "our", "their", 1)), `row 1: format: bucket "their-cache"`},
+		"a row without an end":               {deliver(nil, row+`"our-cache","`+strings.Repeat("\n", 1<<20)), "row 2: format: it has more than 65536 bytes"},
 		"a size that is none":                {deliver(nil, strings.Replace(row, "18", "-1", 1)), `size "-1"`},
 		"a date that is none":                {deliver(nil, strings.Replace(row, "T", " ", 1)), `date "2026`},
 		"an empty ETag":                      {deliver(nil, strings.Replace(row, "abc", "", 1)), "has no ETag"},

@@ -85,16 +85,18 @@ func (i *Inventory) rows(ctx context.Context, r io.Reader, yield func(buildcache
 	if err != nil {
 		return err
 	}
-	rows := csv.NewReader(text)
+	in := &bounded{r: text}
+	rows := csv.NewReader(in)
 	rows.ReuseRecord = true
 	rows.FieldsPerRecord = i.columns.count
 	for n := 1; ; n++ {
+		in.left = maxRow
 		row, err := rows.Read()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("row %d: %w", n, err)
 		}
 		o, ok, err := i.columns.object(row, i.mirror)
 		if err != nil {
@@ -107,6 +109,25 @@ func (i *Inventory) rows(ctx context.Context, r io.Reader, yield func(buildcache
 			return ctx.Err()
 		}
 	}
+}
+
+// maxRow is in bytes: a key has 1024 at most, and three times as many when it is encoded.
+const maxRow = 64 << 10
+
+// A bounded reader ends where a row does not: a quote that is never closed, or what was packed to
+// fill the memory of who unpacks it.
+type bounded struct {
+	r    io.Reader
+	left int // bytes that the row may still take
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, fmt.Errorf("%w: it has more than %d bytes", buildcache.ErrFormat, maxRow)
+	}
+	n, err := b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
 }
 
 // checked reads what is to have a checksum.

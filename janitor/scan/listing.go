@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -98,11 +99,15 @@ func take(c *listing.Collector, o buildcache.Object) error {
 	return nil
 }
 
-// readInventory takes what would have been listed, in pieces that it sorts.
+// readInventory takes what would have been listed, in pieces that it sorts. Of several
+// rows for one key the youngest counts, as to merge many of them would take for ever.
 func (r *scanner) readInventory(ctx context.Context, c *listing.Collector) error {
 	var piece []buildcache.Object
 	sort := func() error {
-		slices.SortFunc(piece, func(a, b buildcache.Object) int { return strings.Compare(a.Key, b.Key) })
+		slices.SortFunc(piece, func(a, b buildcache.Object) int {
+			return cmp.Or(strings.Compare(a.Key, b.Key), b.ModTime.Compare(a.ModTime))
+		})
+		piece = slices.CompactFunc(piece, func(a, b buildcache.Object) bool { return a.Key == b.Key })
 		for _, o := range piece {
 			if err := take(c, o); err != nil {
 				return err

@@ -122,9 +122,7 @@ func (r janitorRun) janitor(m *mirrorStore) (janitor.Janitor, error) {
 		Store: m.Store, Mirror: m.name, Policy: policy, Scan: m.scan(), Roots: r.roots, Settle: r.settle, Sleep: m.sleep,
 		Owner: r.owner(), Log: func(format string, args ...any) { r.Log.Infof(format, args...) },
 	}
-	if policy.TargetSize > 0 {
-		j.Price = func(ctx context.Context, all []*janitor.Priced) error { return r.price(ctx, m, all) }
-	}
+	j.Price = func(ctx context.Context, all []*janitor.Priced) error { return r.price(ctx, m, all) }
 	if r.settle == 0 {
 		j.Settle = -1 // --settle=0
 	}
