@@ -235,6 +235,17 @@ func TestALeaseFromAClockThatIsAhead(t *testing.T) {
 	s.prune()
 }
 
+// A lease that cannot be read is another janitor's, too, as long as it could last.
+func TestALeaseThatCannotBeRead(t *testing.T) {
+	s, _, _ := condemnedStage(t, 3)
+	s.m.set(janitor.Prefix+"lease", []byte("{"), s.now())
+	if r, err := s.janitor().Prune(t.Context()); !errors.Is(err, lease.ErrTaken) || !strings.Contains(err.Error(), ": unknown, run unknown, until ") {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	s.pass(11 * time.Minute)
+	s.prune()
+}
+
 // Spack before 0.18 describes packages in .spec.yaml.
 func TestMetadataThatIsNotKnownKeepsItsPackage(t *testing.T) {
 	s := newStage(t, 2)

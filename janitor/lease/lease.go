@@ -110,8 +110,9 @@ func (l *Lease) free(ctx context.Context) (cond buildcache.Condition, err error)
 	if err != nil {
 		return cond, err
 	}
-	var held claim
-	if err := json.Unmarshal(data, &held); err == nil && now.Sub(o.ModTime) < leaseFor {
+	if now.Sub(o.ModTime) < leaseFor {
+		held := claim{Owner: "unknown", Run: "unknown"}
+		_ = json.Unmarshal(data, &held) // what cannot be read is a lease, too: a newer version may have written it
 		return cond, leased(held, o.ModTime.Add(leaseFor))
 	}
 	return buildcache.Condition{IfMatch: o.ETag}, nil
