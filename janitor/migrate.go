@@ -67,8 +67,9 @@ func (j *Janitor) leftBehind(ctx context.Context) (all []buildcache.Object, err 
 
 // Restore brings back what a run of an earlier version has copied before it
 // deleted it: tarballs and blobs, then spec files and manifests, then the
-// entries of the indexes. What was pushed again since stays as it is. What comes
-// back is young, and is condemned later like anything else that nobody needs.
+// entries of the indexes. What was pushed again since stays as it is, and a spec
+// of which something is missing stays away. What comes back is young, and is
+// condemned later like anything else that nobody needs.
 func (j Janitor) Restore(ctx context.Context, name string) (res Result, err error) {
 	j = j.ready()
 	prefix := oldTrash + name + "/"
@@ -89,10 +90,15 @@ func (j Janitor) Restore(ctx context.Context, name string) (res Result, err erro
 	}
 	res.Run = name
 	err = j.leased(ctx, "restore "+name, func(ctx context.Context, l *lease.Lease) error {
-		for _, keys := range [][]string{contents, owners} {
-			if err := j.copyBack(ctx, l, prefix, keys, &res); err != nil {
-				return err
-			}
+		if err := j.copyBack(ctx, l, prefix, contents, &res); err != nil {
+			return err
+		}
+		var lacks []string
+		if owners, lacks, err = j.whole(ctx, prefix, owners, contents); err != nil {
+			return err
+		}
+		if err := j.copyBack(ctx, l, prefix, owners, &res); err != nil {
+			return err
 		}
 		s, err := scan.New(ctx, j.Store, j.Scan)
 		if err != nil {
@@ -106,7 +112,7 @@ func (j Janitor) Restore(ctx context.Context, name string) (res Result, err erro
 				if !ok {
 					continue
 				}
-				if o := s.Objects.At(i); (layout == 2) == (o.Kind == scan.SpecFile) && !s.CachedBy(key, o.Of-1) {
+				if o := s.Objects.At(i); (layout == 2) == (o.Kind == scan.SpecFile) && s.Whole(o.Of-1, layout) && !s.CachedBy(key, o.Of-1) {
 					back[o.Of-1] = true
 				}
 			}
@@ -118,9 +124,90 @@ func (j Janitor) Restore(ctx context.Context, name string) (res Result, err erro
 			}
 			res.Specs += len(back)
 		}
+		if len(lacks) > 0 {
+			return fmt.Errorf("%d spec files or manifests stay away, the rest is back: first %s", len(lacks), lacks[0])
+		}
 		return nil
 	})
 	return res, err
+}
+
+// whole returns the spec files and manifests in the trash of which all is there that they name, and
+// of the others what they lack: readers of such a spec find it, and cannot install it.
+func (j *Janitor) whole(ctx context.Context, prefix string, owners, contents []string) (whole, lacks []string, err error) {
+	tarballs := map[buildcache.Hash]bool{} // that are back, wherever they are
+	for _, key := range contents {
+		if hash, ok := buildcache.KeyHash(key); ok {
+			tarballs[hash] = true
+		}
+	}
+	lack := make([]string, len(owners))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for i, owner := range owners {
+		group.Go(func() (err error) {
+			lack[i], err = j.lacks(ctx, prefix, owner, tarballs)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, nil, fmt.Errorf("restore: %w", err)
+	}
+	for i, owner := range owners {
+		if lack[i] != "" {
+			lacks = append(lacks, owner+": "+lack[i])
+			continue
+		}
+		whole = append(whole, owner)
+	}
+	return whole, lacks, nil
+}
+
+// lacks returns what is missing of a spec file or manifest that is in the trash alone, or "".
+func (j *Janitor) lacks(ctx context.Context, prefix, owner string, tarballs map[buildcache.Hash]bool) (string, error) {
+	if there, err := buildcache.Exists(ctx, j.Store, owner); there || err != nil {
+		return "", err
+	}
+	data, _, err := buildcache.ReadAll(ctx, j.Store, prefix+owner)
+	if err != nil {
+		return "", err
+	}
+	if hash, ok := buildcache.KeyHash(owner); ok && tarballs[hash] && buildcache.KindOf(owner) == scan.SpecFile {
+		return "", nil
+	}
+	names, err := named(owner, data)
+	if err != nil {
+		return err.Error(), nil
+	}
+	for _, key := range names {
+		if there, err := buildcache.Exists(ctx, j.Store, key); !there || err != nil {
+			return key + " is neither there nor among the copies", err
+		}
+	}
+	return "", nil
+}
+
+// named returns the keys of the blobs of a manifest, or of the tarball of a spec file.
+func named(owner string, data []byte) (keys []string, err error) {
+	if buildcache.KindOf(owner) == scan.Manifest {
+		m, err := buildcache.ParseManifest(data)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range m.Blobs {
+			keys = append(keys, b.Key())
+		}
+		return keys, nil
+	}
+	text, err := buildcache.Unsign(data)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := buildcache.SpecFileNodes(text)
+	if err != nil {
+		return nil, err
+	}
+	return []string{buildcache.TarballKey(nodes[0])}, nil
 }
 
 // copyBack copies what is missing out of the trash.

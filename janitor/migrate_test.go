@@ -102,3 +102,27 @@ func TestARestoreThatFailsLeavesNoHole(t *testing.T) {
 		}
 	})
 }
+
+// Copies of which some are gone, as when --remove was killed: what lacks something stays away, and is
+// named.
+func TestARestoreOfWhatIsNotWholeLeavesNoHole(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s := newStage(t, layout)
+		root, d, e := s.named("root"), s.named("d"), s.named("e")
+		for _, n := range []*node{root, d, e} {
+			s.push(n, old)
+		}
+		leaveOldRun(s, d)
+		leaveOldRun(s, e)
+		lost := s.uploads(d)[0].key
+		s.m.remove(janitor.Prefix + "trash/" + oldRun + "/" + lost)
+		res, err := s.janitor().Restore(t.Context(), oldRun)
+		if err == nil || !strings.Contains(err.Error(), d.Hash) || !strings.Contains(err.Error(), lost) || res.Specs != 1 {
+			t.Errorf("got %+v, %v", res, err)
+		}
+		if s.present(d) || !s.installs(e) || !s.indexed(e) || !s.indexed(root) {
+			t.Errorf("d is there: %v; e or an entry is not", s.present(d))
+		}
+		view(t, s.m.contents()).noHoles(t, "restored")
+	})
+}
