@@ -163,7 +163,7 @@ func (s *Store) deleteOtherwise(ctx context.Context, targets []target, marked fu
 // isKeyError reports whether a refusal is about one object, so that others may well be deleted.
 func isKeyError(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && (e.Code == "InvalidObjectState" || e.Code == "AccessDenied" || e.Code == "NoSuchKey")
+	return errors.As(err, &e) && (e.Code == "InvalidObjectState" || e.Code == "AccessDenied")
 }
 
 // tryDelete returns the keys that another attempt may delete and those that
@@ -250,6 +250,10 @@ func (s *Store) keyError(op operation, key, code, message string) buildcache.Obj
 func (s *Store) deleteOne(ctx context.Context, t target, marked func(key, id string)) ([]buildcache.ObjectError, error) {
 	targets := []target{t}
 	out, err := s.client.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: &s.bucket, Key: ref(s.prefix + t.key), VersionId: optional(t.version)})
+	var api smithy.APIError
+	if errors.As(err, &api) && (api.ErrorCode() == "NoSuchKey" || api.ErrorCode() == "NoSuchVersion") {
+		return nil, nil // such as Google says of what is gone, which a deletion that is sent again finds
+	}
 	if err != nil {
 		err = s.explain(deleting(targets), t.key, err)
 		return fail(targets, err), err

@@ -97,6 +97,17 @@ func TestConditionsThatAServerRefusesAreUnsupported(t *testing.T) {
 	}
 }
 
+// What is gone is deleted, however a server calls it: the reply to an earlier request may be lost.
+func TestWhatIsGoneIsDeleted(t *testing.T) {
+	for _, quirks := range []s3test.Quirks{{}, {NoBatches: true}, {NoBatches: true, DeletesOnce: true}} {
+		s, stub := stubbed(t, quirks, nil)
+		stub.Set("cache/b", "x")
+		if err := s.Delete(t.Context(), []string{"a", "b", "c"}); err != nil || stub.Has("cache/b") {
+			t.Errorf("%+v: got %v", quirks, err)
+		}
+	}
+}
+
 func TestSessionTokensAndPublicBuckets(t *testing.T) {
 	s, _ := stubbed(t, s3test.Quirks{WantsToken: "session"}, func(o *s3.Options) { o.Credentials = s3.Keys("id", "secret", "session") })
 	storetest.Put(t, s, "a", "x")

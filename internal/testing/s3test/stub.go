@@ -29,6 +29,7 @@ type Stub struct {
 type Quirks struct {
 	WantsMD5        bool                  // refuses a batch delete without Content-MD5
 	NoBatches       bool                  // knows no batch delete
+	DeletesOnce     bool                  // answers 404 to the deletion of one key that is not there
 	BatchLimit      int                   // of keys that one may delete; 0 is 1000
 	NoConditions    int                   // status with which it refuses conditional writes; 0 is none
 	GoogleSignature bool                  // refuses a signature that covers Accept-Encoding
@@ -115,6 +116,8 @@ func (s *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.put(w, r, key, body)
 	case r.Method == http.MethodDelete && s.Locked != nil && s.Locked(key):
 		refuse(w, 403, "AccessDenied", "Object is WORM protected and cannot be overwritten")
+	case r.Method == http.MethodDelete && s.DeletesOnce && s.objects[key].written.IsZero():
+		refuse(w, 404, "NoSuchKey", "The specified key does not exist.")
 	case r.Method == http.MethodDelete:
 		delete(s.objects, key)
 		w.WriteHeader(http.StatusNoContent)
