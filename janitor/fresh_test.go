@@ -226,8 +226,12 @@ func TestInventoryInsteadOfAListing(t *testing.T) {
 		partial := inventory{taken.m.clone(), now.Add(-day)}
 		all := w.uploads(keep)
 		partial.m.remove(all[len(all)-1].key)
-		if _, err := scan.New(t.Context(), w.m, scan.Options{Inventory: partial}); !errors.Is(err, scan.ErrIncomplete) {
+		if _, err := scan.New(t.Context(), w.m, scan.Options{Inventory: partial}); !errors.Is(err, scan.ErrIncomplete) || !strings.Contains(err.Error(), "not in the inventory") {
 			t.Errorf("layout %d: an inventory that lacks what is old: %v", layout, err)
+		}
+		filtered := inventory{newMemory(nil), now.Add(-day)}
+		if _, err := scan.New(t.Context(), w.m, scan.Options{Inventory: filtered}); !errors.Is(err, buildcache.ErrNoCache) || !strings.Contains(err.Error(), "check its filter") {
+			t.Errorf("layout %d: an inventory of another part: %v", layout, err)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func (r *scanner) complete(ctx context.Context) error {
 	for _, x := range r.Indexes {
 		i, ok := r.Objects.Find(x.Object.Key)
 		if !ok && !r.tooNew(x.Object) {
-			return incomplete(x.Object.Key)
+			return r.incomplete(x.Object.Key)
 		}
 		if ok && r.AsOf.IsZero() && r.Objects.ETag(r.Objects.At(i).ETag) != x.Object.ETag {
 			return fmt.Errorf("%w: %s was replaced while it was listed", ErrIncomplete, x.Object.Key)
@@ -155,7 +155,7 @@ func (r *scanner) unlisted(ctx context.Context, keys ...string) (newer bool, err
 		}
 		body.Close()
 		if !r.tooNew(o) {
-			return false, incomplete(key)
+			return false, r.incomplete(key)
 		}
 		newer = true
 	}
@@ -171,7 +171,11 @@ func (r *scanner) tooNew(o buildcache.Object) bool {
 // list what is there when it begins.
 const margin = time.Hour
 
-func incomplete(key string) error {
+// incomplete is the error for something that is there and is not in the list that was read.
+func (r *scanner) incomplete(key string) error {
+	if !r.AsOf.IsZero() {
+		return fmt.Errorf("%w: %s is there, but not in the inventory: have S3 list all of the mirror, without a filter, and take a newer one", ErrIncomplete, key)
+	}
 	return fmt.Errorf("%w: %s is there, but was not listed: try again, and if it stays like this the server's listings cannot be trusted", ErrIncomplete, key)
 }
 

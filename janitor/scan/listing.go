@@ -55,6 +55,9 @@ func (r *scanner) readListing(ctx context.Context) error {
 	if r.opts.Partial {
 		return nil // this run has deleted all
 	}
+	if !r.AsOf.IsZero() {
+		return fmt.Errorf("%w: the inventory has nothing below build_cache/, v3/ or blobs/ of the mirror: check its filter, and the mirror's address", buildcache.ErrNoCache)
+	}
 	return fmt.Errorf("%w: nothing below build_cache/, v3/ or blobs/: check the mirror's address", buildcache.ErrNoCache)
 }
 

@@ -25,6 +25,9 @@ func (r janitorRun) openInventory(ctx context.Context, mirror buildcache.Locatio
 	if err != nil {
 		return nil, err
 	}
+	if !strings.HasSuffix(r.inventory, ".json") {
+		return nil, wrongCall("--inventory=%s: want the manifest of an inventory, such as s3://BUCKET/PREFIX/OUR-BUCKET/ID/DATE/manifest.json", r.inventory)
+	}
 	at, key := filepath.Split(r.inventory)
 	if at == "" {
 		at = "."

@@ -83,6 +83,9 @@ func TestPruneByInventoryForBatchOperations(t *testing.T) {
 	if err := prune(janitorRun{inventory: "s3://" + deliveries + "/nothing/manifest.json", dry: true}); err == nil || !strings.Contains(err.Error(), "inventory nothing/manifest.json: ") {
 		t.Errorf("no inventory: %v", err)
 	}
+	if err := prune(janitorRun{inventory: "s3://" + deliveries, dry: true}); err == nil || !strings.Contains(err.Error(), "want the manifest of an inventory") {
+		t.Errorf("no manifest: %v", err)
+	}
 	url = t.TempDir()
 	if err := prune(janitorRun{inventory: "x/manifest.json"}); err == nil || !strings.Contains(err.Error(), "are for buckets") {
 		t.Errorf("a folder: %v", err)
