@@ -128,12 +128,17 @@ func (r janitorRun) handOver(ctx context.Context, m *mirrorStore, step int, obje
 	if err != nil {
 		return err
 	}
-	targets, changed, err := versionsOf(ctx, m.Store.(versionLister), objects)
+	targets, again, err := versionsOf(ctx, m.Store.(versionLister), objects)
 	if err != nil {
 		return err
 	}
-	if changed > 0 {
-		r.Log.Warn("some objects were written again or deleted meanwhile, and are left out", "objects", changed, "step", step)
+	for _, key := range again {
+		if kind := buildcache.KindOf(key); kind == buildcache.SpecFile || kind == buildcache.SpecManifest {
+			return fmt.Errorf("%s was pushed again since the mirror was looked at, and needs what would go: this step is not handed over, nor any behind it: run again", key)
+		}
+	}
+	if len(again) > 0 {
+		r.Log.Warn("some objects were written again meanwhile, and are left out", "objects", len(again), "first", again[0])
 	}
 	file := r.batchFile(step)
 	if err := inventory.WriteBatch(file, in, slices.Values(targets)); err != nil {
@@ -144,19 +149,19 @@ func (r janitorRun) handOver(ctx context.Context, m *mirrorStore, step int, obje
 }
 
 // versionsOf returns the versions of objects that are still as they were looked
-// at, and how many are not. The older versions go, too: one would come to light
+// at, and the keys of those that were written again. The older versions go, too: one would come to light
 // where the latest is deleted by its ID.
-func versionsOf(ctx context.Context, store versionLister, objects []buildcache.Object) (targets []inventory.Target, changed int, err error) {
+func versionsOf(ctx context.Context, store versionLister, objects []buildcache.Object) (targets []inventory.Target, again []string, err error) {
 	wanted, folders := map[string]buildcache.Object{}, map[string]bool{}
 	for _, o := range objects {
 		folder, _, _ := strings.Cut(o.Key, "/")
 		wanted[o.Key], folders[folder+"/"] = o, true
 	}
-	same, versions := map[string]bool{}, map[string][]string{}
+	same, versions := map[string]bool{}, map[string][]string{} // there is no same for what is gone
 	for _, folder := range sortedKeys(folders) {
 		for v, err := range store.Versions(ctx, folder) {
 			if err != nil {
-				return nil, 0, fmt.Errorf("versions below %s: %w", folder, err)
+				return nil, nil, fmt.Errorf("versions below %s: %w", folder, err)
 			}
 			o, ok := wanted[v.Key]
 			if !ok || v.Deleted {
@@ -169,13 +174,15 @@ func versionsOf(ctx context.Context, store versionLister, objects []buildcache.O
 		}
 	}
 	for _, o := range objects {
-		if !same[o.Key] {
-			changed++
+		if is, there := same[o.Key]; !is {
+			if there {
+				again = append(again, o.Key)
+			}
 			continue
 		}
 		for _, id := range versions[o.Key] {
 			targets = append(targets, inventory.Target{Key: o.Key, Version: id})
 		}
 	}
-	return targets, changed, nil
+	return targets, again, nil
 }
