@@ -105,6 +105,9 @@ func (p *Plan) know() {
 		}
 	}
 	l.notes(p.now.StoreTime(), p.note)
+	if p.Policy.UsedSince > 0 && !p.Policy.Uses.namesAny(l.scan) {
+		p.note("the access log names no spec of this build cache, so that none looks used: is it of another one?")
+	}
 	if n := len(l.scan.Unknown); n > 0 {
 		p.note("%d objects could be parts of packages in a form that is not known here, and are kept: the first is %s", n, l.scan.Unknown[0])
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/dag"
 	"github.com/openbraininstitute/spacktainers/janitor/scan"
 )
 
@@ -25,7 +26,8 @@ type Uses map[string]time.Time
 func ReadUses(text io.Reader) (Uses, error) {
 	uses := Uses{}
 	lines := bufio.NewScanner(text)
-	for n := 1; lines.Scan(); n++ {
+	n := 1
+	for ; lines.Scan(); n++ {
 		fields := strings.Fields(lines.Text())
 		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
 			continue
@@ -46,7 +48,7 @@ func ReadUses(text io.Reader) (Uses, error) {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("line %d: %w", n, err)
 	}
 	if len(uses) == 0 {
 		return nil, fmt.Errorf("%w: it names no package, so that none would look used: check how it was made", ErrRefused)
@@ -75,17 +77,32 @@ func markUsed(m *marks, policy Policy, now time.Time) {
 		return
 	}
 	for at := range m.scan.InCache() {
-		last := policy.Uses[string(m.scan.DAG.Hash(at))]
-		for _, o := range m.scan.All(at) {
-			if m.scan.Objects.At(o).Kind != scan.Blob {
-				continue
-			}
-			if used := policy.Uses[m.scan.Objects.Key(o)]; used.After(last) {
-				last = used
-			}
-		}
-		if now.Sub(last) < policy.UsedSince {
+		if last := policy.Uses.last(m.scan, at); now.Sub(last) < policy.UsedSince {
 			m.keep("used on "+last.UTC().Format(time.DateOnly), at)
 		}
 	}
+}
+
+// last returns when a spec was last fetched, by any of its parts.
+func (u Uses) last(s *scan.Scan, at dag.ID) time.Time {
+	last := u[string(s.DAG.Hash(at))]
+	for _, o := range s.All(at) {
+		if s.Objects.At(o).Kind != scan.Blob {
+			continue
+		}
+		if used := u[s.Objects.Key(o)]; used.After(last) {
+			last = used
+		}
+	}
+	return last
+}
+
+// namesAny reports whether a spec of the cache was ever fetched.
+func (u Uses) namesAny(s *scan.Scan) bool {
+	for at := range s.InCache() {
+		if !u.last(s, at).IsZero() {
+			return true
+		}
+	}
+	return false
 }

@@ -78,6 +78,9 @@ func TestWhatIsUsedStays(t *testing.T) {
 		if got := !strings.Contains(text, "qs-server@2.0"); got != tt.stays {
 			t.Errorf("%s: stays: %v, want %v", name, got, tt.stays)
 		}
+		if said := strings.Contains(strings.Join(p.Notes, "\n"), "names no spec of this build cache"); said != (name == "something else") {
+			t.Errorf("%s: it says %q", name, p.Notes)
+		}
 		if tt.stays && strings.Count(text, "qs-net@1.3") != 1 { // the one that qs-server@2.0 needs stays
 			t.Errorf("%s: what it needs goes: %s", name, text)
 		}
