@@ -11,7 +11,6 @@ import (
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
@@ -128,16 +127,13 @@ func (s *Store) deleteBatch(ctx context.Context, targets []target, marked func(k
 }
 
 // deleteOtherwise deletes what a server has refused to delete in this way, if it may take another:
-// with Content-MD5, in smaller batches, or one object at a time.
+// in smaller batches, or one object at a time.
 func (s *Store) deleteOtherwise(ctx context.Context, targets []target, marked func(key, id string), refusal error) (failed []buildcache.ObjectError, ok bool, err error) {
 	var api smithy.APIError
 	if !errors.As(refusal, &api) {
 		return nil, false, nil
 	}
-	code, wants := api.ErrorCode(), strings.Contains(api.ErrorCode()+api.ErrorMessage(), "MD5")
-	switch {
-	case wants && status(refusal) == http.StatusBadRequest && !s.wantsMD5.Swap(true):
-		failed, err = s.deleteBatch(ctx, targets, marked)
+	switch code := api.ErrorCode(); {
 	case code == "MalformedXML" && len(targets) > 1:
 		half := len(targets) / 2
 		if failed, err = s.deleteBatch(ctx, targets[:half], marked); err != nil {
@@ -170,15 +166,16 @@ func isKeyError(err error) bool {
 // it will not.
 func (s *Store) tryDelete(ctx context.Context, targets []target, marked func(key, id string)) (again, refused []buildcache.ObjectError, err error) {
 	var deleted *xmlDeleted
-	options := []func(*awss3.Options){decodeWith(new(awss3.DeleteObjectsOutput), func(r *reply) (err error) {
+	decode := decodeWith(new(awss3.DeleteObjectsOutput), func(r *reply) (err error) {
 		deleted, err = parseDeleted(r.body.Bytes(), marked != nil)
 		return err
-	})}
-	if s.wantsMD5.Load() {
-		options = append(options, awss3.WithAPIOptions(smithyhttp.AddContentChecksumMiddleware))
-	}
+	})
 	in := &awss3.DeleteObjectsInput{Bucket: &s.bucket, Delete: &types.Delete{Objects: s.identify(targets), Quiet: ref(marked == nil)}}
-	if _, err := s.client.DeleteObjects(ctx, in, options...); err != nil {
+	err = s.sendMD5(func(options ...func(*awss3.Options)) error {
+		_, err := s.client.DeleteObjects(ctx, in, append(options, decode)...)
+		return err
+	})
+	if err != nil {
 		return nil, nil, err
 	}
 	asked := map[string]bool{}

@@ -31,9 +31,13 @@ func (s *Store) putParts(ctx context.Context, key string, body io.ReaderAt, size
 		return "", err
 	}
 	return u.run(ctx, size, opts.Condition, func(ctx context.Context, n int32, offset, length int64) (*string, error) {
-		out, err := s.client.UploadPart(ctx, &awss3.UploadPartInput{
-			Bucket: &s.bucket, Key: ref(s.prefix + key), UploadId: &u.id, PartNumber: &n,
-			Body: &exactly{io.NewSectionReader(body, offset, length)}, ContentLength: &length,
+		var out *awss3.UploadPartOutput
+		err := s.sendMD5(func(options ...func(*awss3.Options)) (err error) {
+			out, err = s.client.UploadPart(ctx, &awss3.UploadPartInput{
+				Bucket: &s.bucket, Key: ref(s.prefix + key), UploadId: &u.id, PartNumber: &n,
+				Body: &exactly{io.NewSectionReader(body, offset, length)}, ContentLength: &length,
+			}, options...)
+			return err
 		})
 		if err != nil {
 			return nil, err

@@ -33,7 +33,6 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReaderAt, size int6
 	in := &awss3.PutObjectInput{
 		Bucket:        &s.bucket,
 		Key:           ref(s.prefix + key),
-		Body:          &exactly{io.NewSectionReader(body, 0, size)},
 		ContentLength: &size,
 		ContentType:   optional(opts.ContentType),
 		CacheControl:  optional(opts.CacheControl),
@@ -41,7 +40,12 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReaderAt, size int6
 		IfMatch:       ifMatch(opts.Condition),
 		IfNoneMatch:   ifNoneMatch(opts.Condition),
 	}
-	out, err := s.client.PutObject(ctx, in)
+	var out *awss3.PutObjectOutput
+	err := s.sendMD5(func(options ...func(*awss3.Options)) (err error) {
+		in.Body = &exactly{io.NewSectionReader(body, 0, size)}
+		out, err = s.client.PutObject(ctx, in, options...)
+		return err
+	})
 	if err != nil {
 		return "", s.explain(putting(opts.Condition), key, err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/buildcache/s3"
+	"github.com/openbraininstitute/spacktainers/internal/testing/faultproxy"
 	"github.com/openbraininstitute/spacktainers/internal/testing/s3test"
 	"github.com/openbraininstitute/spacktainers/internal/testing/s3test/storetest"
 )
@@ -95,6 +96,48 @@ func TestConditionsThatAServerRefusesAreUnsupported(t *testing.T) {
 		}
 		storetest.Put(t, s, "a", "x")
 	}
+}
+
+// Batches that are refused side by side are all sent again in the way that the server wants.
+func TestBatchesThatAreRefusedTogether(t *testing.T) {
+	for _, quirks := range []s3test.Quirks{{WantsMD5: true}, {NoBatches: true}, {BatchLimit: 100}} {
+		for range 10 {
+			s, stub := stubbed(t, quirks, nil)
+			var keys []string
+			for i := range 3500 {
+				keys = append(keys, fmt.Sprintf("%d", i))
+			}
+			stub.Set("cache/3499", "x")
+			if err := s.Delete(t.Context(), keys); err != nil || stub.Has("cache/3499") {
+				t.Errorf("%+v: got %v", quirks, err)
+			}
+		}
+	}
+}
+
+// A bucket with a default retention takes nothing without Content-MD5, also under a condition and in
+// parts.
+func TestABucketThatWantsContentMD5(t *testing.T) {
+	servers(t, func(t *testing.T, server *s3test.Server, _ string) {
+		for _, size := range []int{10, 1 << 20} {
+			s, p := proxied(t, server)
+			p.Add(faultproxy.Rule{
+				Match: func(r faultproxy.Request) bool {
+					return r.Method == http.MethodPut && r.Header.Get("Content-MD5") == ""
+				},
+				Fault: faultproxy.Fail(http.StatusBadRequest, "ContentMD5Required"),
+			})
+			text := strings.Repeat("x", size)
+			for _, condition := range []buildcache.Condition{{}, {IfNoneMatch: true}} {
+				key := fmt.Sprint("if-none-match-", condition.IfNoneMatch)
+				if _, err := s.Put(t.Context(), key, strings.NewReader(text), int64(size), buildcache.PutOptions{Condition: condition}); err != nil {
+					t.Errorf("%d bytes, %s: %v", size, key, err)
+				} else if got, _ := storetest.Read(t, s, key); got != text {
+					t.Errorf("%d bytes, %s: got %d", size, key, len(got))
+				}
+			}
+		}
+	})
 }
 
 // What is gone is deleted, however a server calls it: the reply to an earlier request may be lost.

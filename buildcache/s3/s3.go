@@ -29,7 +29,7 @@ type Store struct {
 	answered atomic.Bool // the bucket is there: it has answered once
 
 	// What the server has refused so far.
-	wantsMD5  atomic.Bool // batch deletes without Content-MD5
+	wantsMD5  atomic.Bool // requests without Content-MD5
 	noBatches atomic.Bool // batch deletes at all
 }
 
