@@ -98,6 +98,23 @@ func TestConditionsThatAServerRefusesAreUnsupported(t *testing.T) {
 	}
 }
 
+func TestVersionsThatDoNotEndAreAnError(t *testing.T) {
+	n := 0
+	s, _ := stubbed(t, s3test.Quirks{Instead: func(w http.ResponseWriter, _ *http.Request) {
+		if n++; n > 2000 { // more than it should ask for
+			fmt.Fprint(w, "<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>")
+			return
+		}
+		fmt.Fprintf(w, "<ListVersionsResult><IsTruncated>true</IsTruncated><NextKeyMarker>%d</NextKeyMarker></ListVersionsResult>", n)
+	}}, nil)
+	var last error
+	for _, last = range s.Versions(t.Context(), "") {
+	}
+	if last == nil || !strings.Contains(last.Error(), "does not come to an end") {
+		t.Errorf("got %v after %d pages", last, n)
+	}
+}
+
 // Batches that are refused side by side are all sent again in the way that the server wants.
 func TestBatchesThatAreRefusedTogether(t *testing.T) {
 	for _, quirks := range []s3test.Quirks{{WantsMD5: true}, {NoBatches: true}, {BatchLimit: 100}} {

@@ -41,12 +41,19 @@ func (s *Store) versioning(ctx context.Context) (types.BucketVersioningStatus, e
 func (s *Store) Versions(ctx context.Context, prefix string) iter.Seq2[buildcache.Version, error] {
 	return func(yield func(buildcache.Version, error) bool) {
 		seen := map[[2]string]bool{}
+		idle := 0                   // pages in a row without a version
 		var last buildcache.Version // which some servers repeat on the next page
 		for next := [2]string{}; ; {
 			p, err := s.versionsPage(ctx, prefix, next)
 			if err == nil && seen[p.next] {
 				err = errors.New("the listing goes round in circles: the server names the same page as the next one again")
 				err = s.explain(opVersions, prefix, err)
+			}
+			if idle++; err == nil && len(p.versions) > 0 {
+				idle = 0
+			}
+			if err == nil && idle > maxIdlePages {
+				err = s.explain(opVersions, prefix, fmt.Errorf("the listing does not come to an end: %d pages in a row hold nothing", idle))
 			}
 			if err != nil {
 				yield(buildcache.Version{}, err)
