@@ -21,6 +21,20 @@ type ruleFlags struct {
 	packages                                    janitor.Packages
 }
 
+// ofPlan returns a flag that is given and says what a plan that was written down says itself, or "".
+func (f ruleFlags) ofPlan() string {
+	given := map[string]bool{
+		"--max-age": f.maxAge != nil, "--grace": f.grace != nil, "--wait": f.wait != nil, "--keep-last": f.keepLast != nil, "--build-deps": f.buildDeps != nil,
+		"--max-fraction": f.maxFraction != nil, "--target-size": f.targetSize != nil, "--half-life": f.halfLife != nil, "--even-if-written": f.evenIfWritten != nil,
+	}
+	for _, name := range sortedKeys(given) {
+		if given[name] {
+			return name
+		}
+	}
+	return ""
+}
+
 // policy is what flags say, or the configuration where they are not given: that
 // of the mirror, or that for all.
 func (r janitorRun) policy(mirror buildcache.Location) (policy janitor.Policy, err error) {
