@@ -3,6 +3,9 @@ package janitor_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +96,29 @@ func TestPlansThatWereTamperedWith(t *testing.T) {
 			t.Errorf("%s went, though it is live", k.Name)
 		}
 	}
+}
+
+// What a purge has planned waits for nothing, and goes though it may be needed: no prune does that.
+func TestAPlanOfAPurgeIsForNoPrune(t *testing.T) {
+	both(t, func(t *testing.T, layout int) {
+		s, _, d := condemnedStage(t, layout)
+		p, err := s.janitor().PlanPurge(t.Context(), janitor.Purge{Pin: "d"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.janitor().PlanReviewed(t.Context(), reviewed(t, p))
+		if !errors.Is(err, janitor.ErrRefused) || !strings.Contains(err.Error(), "it is of a purge") {
+			t.Errorf("got %v", err)
+		}
+		s.roots.Locks = append(s.roots.Locks, s.lock("needs d", d))
+		p, err = s.janitor().PlanPurge(t.Context(), janitor.Purge{Pin: "d"})
+		if !errors.Is(err, janitor.ErrRefused) {
+			t.Fatalf("got %v", err)
+		}
+		if _, err = s.janitor().PlanReviewed(t.Context(), reviewed(t, p)); strings.Count(fmt.Sprint(err), "refused: ") != 1 {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 // reviewed writes a plan down and reads it again.

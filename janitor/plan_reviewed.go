@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
 	"github.com/openbraininstitute/spacktainers/janitor/dag"
+	"github.com/openbraininstitute/spacktainers/janitor/room"
 )
 
 // A Reviewed plan is one that was written down, and read again.
@@ -46,7 +49,9 @@ func (j Janitor) PlanReviewed(ctx context.Context, p *Reviewed) (*Plan, error) {
 	}
 	switch age := j.Now().Sub(p.Made); {
 	case p.Refused != "":
-		return nil, fmt.Errorf("plan %s: %w: %s", p.Run, ErrRefused, p.Refused)
+		return nil, fmt.Errorf("plan %s: %w: %s", p.Run, ErrRefused, strings.TrimPrefix(p.Refused, ErrRefused.Error()+": "))
+	case slices.ContainsFunc(p.Specs, func(c Condemned) bool { return c.Reason == room.Purged.String() }):
+		return nil, fmt.Errorf("plan %s: %w: it is of a purge, which only janitor:purge carries out", p.Run, ErrRefused)
 	case p.Mirror != j.Mirror:
 		return nil, fmt.Errorf("plan %s: %w: it is for the mirror %s, not for %s", p.Run, ErrRefused, p.Mirror, j.Mirror)
 	case age > oldest:
