@@ -18,12 +18,8 @@ const maxCopy = 5 << 30
 // Copy has the server copy an object, with its content type and the like. No
 // byte of it passes through here.
 func (s *Store) Copy(ctx context.Context, from, to string) error {
-	return s.copyFrom(ctx, opCopy, target{key: from}, to)
-}
-
-func (s *Store) copyFrom(ctx context.Context, op operation, from target, to string) error {
-	if from == (target{key: to}) || from.key == "" || to == "" {
-		return fmt.Errorf("%s: copy %q to %q: want two keys", s, from.key, to)
+	if from == to || from == "" || to == "" {
+		return fmt.Errorf("%s: copy %q to %q: want two keys", s, from, to)
 	}
 	out, err := s.client.CopyObject(ctx, &awss3.CopyObjectInput{Bucket: &s.bucket, Key: ref(s.prefix + to), CopySource: ref(s.source(from))})
 	if err == nil && (out.CopyObjectResult == nil || deref(out.CopyObjectResult.ETag) == "") {
@@ -31,22 +27,22 @@ func (s *Store) copyFrom(ctx context.Context, op operation, from target, to stri
 	}
 	if status(err) == http.StatusBadRequest { // perhaps for its size, which was not asked for so far
 		if o, head := s.head(ctx, from); head == nil && deref(o.ContentLength) > maxCopy {
-			return s.copyParts(ctx, op, from, o, to)
+			return s.copyParts(ctx, from, o, to)
 		}
 	}
 	if err != nil {
-		return s.explain(op, from.key, err)
+		return s.explain(opCopy, from, err)
 	}
 	return nil
 }
 
-func (s *Store) head(ctx context.Context, from target) (*awss3.HeadObjectOutput, error) {
-	return s.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: &s.bucket, Key: ref(s.prefix + from.key), VersionId: optional(from.version)})
+func (s *Store) head(ctx context.Context, key string) (*awss3.HeadObjectOutput, error) {
+	return s.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: &s.bucket, Key: ref(s.prefix + key)})
 }
 
 // copyParts says in several requests what the server does by itself in one.
-func (s *Store) copyParts(ctx context.Context, op operation, from target, o *awss3.HeadObjectOutput, to string) error {
-	u, err := s.newUpload(ctx, op, to, &awss3.CreateMultipartUploadInput{
+func (s *Store) copyParts(ctx context.Context, from string, o *awss3.HeadObjectOutput, to string) error {
+	u, err := s.newUpload(ctx, opCopy, to, &awss3.CreateMultipartUploadInput{
 		ContentType: o.ContentType, CacheControl: o.CacheControl, Metadata: o.Metadata,
 	})
 	if err != nil {
@@ -71,14 +67,10 @@ func (s *Store) copyParts(ctx context.Context, op operation, from target, o *aws
 }
 
 // source names an object in the header of a copy, where it must be escaped.
-func (s *Store) source(from target) string {
-	parts := strings.Split(s.bucket+"/"+s.prefix+from.key, "/")
+func (s *Store) source(key string) string {
+	parts := strings.Split(s.bucket+"/"+s.prefix+key, "/")
 	for i := range parts {
 		parts[i] = strings.ReplaceAll(url.QueryEscape(parts[i]), "+", "%20")
 	}
-	source := strings.Join(parts, "/")
-	if from.version != "" {
-		source += "?versionId=" + url.QueryEscape(from.version)
-	}
-	return source
+	return strings.Join(parts, "/")
 }

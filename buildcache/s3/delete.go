@@ -26,19 +26,14 @@ type target struct{ key, version string }
 // could not delete for a moment are tried again. A batch refused as a whole
 // ends it: the others would be as well.
 func (s *Store) Delete(ctx context.Context, keys []string) error {
-	return s.deleteAll(ctx, objects(keys), nil)
-}
-
-func objects(keys []string) []target {
 	targets := make([]target, len(keys))
 	for i, key := range keys {
 		targets[i].key = key
 	}
-	return targets
+	return s.deleteAll(ctx, targets)
 }
 
-// deleteAll tells marked, unless that is nil, of the delete markers.
-func (s *Store) deleteAll(ctx context.Context, targets []target, marked func(key, id string)) error {
+func (s *Store) deleteAll(ctx context.Context, targets []target) error {
 	if slices.ContainsFunc(targets, func(t target) bool { return t.key == "" }) {
 		return &buildcache.DeleteError{Failed: fail(targets, fmt.Errorf("%s: delete: one of the keys is empty", s))}
 	}
@@ -55,9 +50,9 @@ func (s *Store) deleteAll(ctx context.Context, targets []target, marked func(key
 	for i, batch := range batches {
 		group.Go(func() (err error) {
 			if len(plain) > i*batchSize {
-				failed[i], err = s.deleteBatch(groupCtx, batch, marked)
+				failed[i], err = s.deleteBatch(groupCtx, batch)
 			} else {
-				failed[i], err = s.deleteOne(groupCtx, batch[0], marked)
+				failed[i], err = s.deleteOne(groupCtx, batch[0])
 			}
 			if s.noBatches.Load() && isKeyError(err) {
 				return nil
@@ -100,12 +95,12 @@ func (t target) odd() bool {
 
 // deleteBatch returns what is left of the targets. An error means that other
 // batches need not be tried.
-func (s *Store) deleteBatch(ctx context.Context, targets []target, marked func(key, id string)) (failed []buildcache.ObjectError, err error) {
+func (s *Store) deleteBatch(ctx context.Context, targets []target) (failed []buildcache.ObjectError, err error) {
 	for attempt := 1; ; attempt++ {
-		again, refused, err := s.tryDelete(ctx, targets, marked)
+		again, refused, err := s.tryDelete(ctx, targets)
 		failed = append(failed, refused...)
 		if err != nil {
-			if rest, ok, err := s.deleteOtherwise(ctx, targets, marked, err); ok {
+			if rest, ok, err := s.deleteOtherwise(ctx, targets, err); ok {
 				return append(failed, rest...), err
 			}
 			err = s.explain(deleting(targets), fmt.Sprintf("%d objects", len(targets)), err)
@@ -128,7 +123,7 @@ func (s *Store) deleteBatch(ctx context.Context, targets []target, marked func(k
 
 // deleteOtherwise deletes what a server has refused to delete in this way, if it may take another:
 // in smaller batches, or one object at a time.
-func (s *Store) deleteOtherwise(ctx context.Context, targets []target, marked func(key, id string), refusal error) (failed []buildcache.ObjectError, ok bool, err error) {
+func (s *Store) deleteOtherwise(ctx context.Context, targets []target, refusal error) (failed []buildcache.ObjectError, ok bool, err error) {
 	var api smithy.APIError
 	if !errors.As(refusal, &api) {
 		return nil, false, nil
@@ -136,16 +131,16 @@ func (s *Store) deleteOtherwise(ctx context.Context, targets []target, marked fu
 	switch code := api.ErrorCode(); {
 	case code == "MalformedXML" && len(targets) > 1:
 		half := len(targets) / 2
-		if failed, err = s.deleteBatch(ctx, targets[:half], marked); err != nil {
+		if failed, err = s.deleteBatch(ctx, targets[:half]); err != nil {
 			return append(failed, fail(targets[half:], err)...), true, err
 		}
 		var rest []buildcache.ObjectError
-		rest, err = s.deleteBatch(ctx, targets[half:], marked)
+		rest, err = s.deleteBatch(ctx, targets[half:])
 		failed = append(failed, rest...)
 	case code == "NotImplemented" || code == "MethodNotAllowed" || status(refusal) == http.StatusMethodNotAllowed:
 		s.noBatches.Store(true)
 		for i, t := range targets {
-			one, err := s.deleteOne(ctx, t, marked)
+			one, err := s.deleteOne(ctx, t)
 			if failed = append(failed, one...); err != nil && !isKeyError(err) {
 				return append(failed, fail(targets[i+1:], err)...), true, err
 			}
@@ -164,13 +159,13 @@ func isKeyError(err error) bool {
 
 // tryDelete returns the keys that another attempt may delete and those that
 // it will not.
-func (s *Store) tryDelete(ctx context.Context, targets []target, marked func(key, id string)) (again, refused []buildcache.ObjectError, err error) {
+func (s *Store) tryDelete(ctx context.Context, targets []target) (again, refused []buildcache.ObjectError, err error) {
 	var deleted *xmlDeleted
 	decode := decodeWith(new(awss3.DeleteObjectsOutput), func(r *reply) (err error) {
-		deleted, err = parseDeleted(r.body.Bytes(), marked != nil)
+		deleted, err = parseDeleted(r.body.Bytes())
 		return err
 	})
-	in := &awss3.DeleteObjectsInput{Bucket: &s.bucket, Delete: &types.Delete{Objects: s.identify(targets), Quiet: ref(marked == nil)}}
+	in := &awss3.DeleteObjectsInput{Bucket: &s.bucket, Delete: &types.Delete{Objects: s.identify(targets), Quiet: ref(true)}}
 	err = s.sendMD5(func(options ...func(*awss3.Options)) error {
 		_, err := s.client.DeleteObjects(ctx, in, append(options, decode)...)
 		return err
@@ -196,11 +191,6 @@ func (s *Store) tryDelete(ctx context.Context, targets []target, marked func(key
 			again = append(again, err)
 		default:
 			refused = append(refused, err)
-		}
-	}
-	for _, d := range deleted.Deleted {
-		if key, ok := strings.CutPrefix(d.Key, s.prefix); ok && marked != nil && d.DeleteMarker && d.MarkerID != "" {
-			marked(key, d.MarkerID)
 		}
 	}
 	return again, refused, nil
@@ -244,9 +234,9 @@ func (s *Store) keyError(op operation, key, code, message string) buildcache.Obj
 	return buildcache.ObjectError{Key: key, Err: e}
 }
 
-func (s *Store) deleteOne(ctx context.Context, t target, marked func(key, id string)) ([]buildcache.ObjectError, error) {
+func (s *Store) deleteOne(ctx context.Context, t target) ([]buildcache.ObjectError, error) {
 	targets := []target{t}
-	out, err := s.client.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: &s.bucket, Key: ref(s.prefix + t.key), VersionId: optional(t.version)})
+	_, err := s.client.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: &s.bucket, Key: ref(s.prefix + t.key), VersionId: optional(t.version)})
 	var api smithy.APIError
 	if errors.As(err, &api) && (api.ErrorCode() == "NoSuchKey" || api.ErrorCode() == "NoSuchVersion") {
 		return nil, nil // such as Google says of what is gone, which a deletion that is sent again finds
@@ -254,9 +244,6 @@ func (s *Store) deleteOne(ctx context.Context, t target, marked func(key, id str
 	if err != nil {
 		err = s.explain(deleting(targets), t.key, err)
 		return fail(targets, err), err
-	}
-	if marked != nil && deref(out.DeleteMarker) && deref(out.VersionId) != "" {
-		marked(t.key, *out.VersionId)
 	}
 	return nil, nil
 }

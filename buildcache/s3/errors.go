@@ -33,7 +33,6 @@ var (
 	opVersioning = operation{"ask for versioning", "s3:GetBucketVersioning"}
 	opVersions   = operation{"list versions", "s3:ListBucketVersions"}
 
-	opCopyVersion   = operation{"copy a version of", "s3:GetObjectVersion and s3:PutObject"}
 	opDeleteVersion = operation{"delete a version of", "s3:DeleteObjectVersion"}
 )
 
@@ -101,7 +100,7 @@ func (s *Store) explain(op operation, key string, err error) error {
 func (s *Store) cause(op operation, e *Error) error {
 	switch e.Code {
 	case "NoSuchKey", "NotFound", "NoSuchVersion":
-		if op == opGet || op == opStat || op == opCopy || op == opCopyVersion {
+		if op == opGet || op == opStat || op == opCopy {
 			return fs.ErrNotExist
 		}
 		if op == opPutIf { // IfMatch of an object that is gone

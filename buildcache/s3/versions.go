@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"sync"
 
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -163,18 +162,6 @@ func (p *versionsPage) relate(root, prefix string) error {
 	return nil
 }
 
-// DeleteMarking removes objects as Delete does, and returns the IDs of the
-// delete markers that the bucket has put in their places, by key.
-func (s *Store) DeleteMarking(ctx context.Context, keys []string) (markers map[string]string, err error) {
-	markers = map[string]string{}
-	var mu sync.Mutex
-	return markers, s.deleteAll(ctx, objects(keys), func(key, id string) {
-		mu.Lock()
-		defer mu.Unlock()
-		markers[key] = id
-	})
-}
-
 // DeleteVersions removes versions for good, delete markers too. Its errors are
 // those of Delete.
 func (s *Store) DeleteVersions(ctx context.Context, versions []buildcache.Version) error {
@@ -185,14 +172,5 @@ func (s *Store) DeleteVersions(ctx context.Context, versions []buildcache.Versio
 		}
 		targets[i] = target{v.Key, v.ID}
 	}
-	return s.deleteAll(ctx, targets, nil)
-}
-
-// CopyVersion is Copy from one version of an object, to its own key too. A
-// missing one is fs.ErrNotExist.
-func (s *Store) CopyVersion(ctx context.Context, from buildcache.Version, to string) error {
-	if from.ID == "" {
-		return fmt.Errorf("%s: copy a version of %s: want its ID", s, from.Key)
-	}
-	return s.copyFrom(ctx, opCopyVersion, target{from.Key, from.ID}, to)
+	return s.deleteAll(ctx, targets)
 }

@@ -30,24 +30,18 @@ func parsePage(body []byte) (*rawPage, error) {
 	return raw, nil
 }
 
-// xmlDeleted is the reply to a batch delete. In quiet mode it names errors
-// only.
+// xmlDeleted is the reply to a batch delete in quiet mode.
 type xmlDeleted struct {
 	XMLName xml.Name                              `xml:"DeleteResult"`
 	Errors  []struct{ Key, Code, Message string } `xml:"Error"`
-	Deleted []struct {
-		Key          string
-		DeleteMarker bool
-		MarkerID     string `xml:"DeleteMarkerVersionId"`
-	}
 }
 
-// parseDeleted reads a reply that is asked for errors only unless markers are
-// wanted. Some servers name what was deleted all the same; that is not read if
-// there can be no error among it.
-func parseDeleted(body []byte, markers bool) (*xmlDeleted, error) {
+// parseDeleted reads a reply that is asked for errors only. Some servers name
+// what was deleted all the same; that is not read if there can be no error
+// among it.
+func parseDeleted(body []byte) (*xmlDeleted, error) {
 	var x xmlDeleted
-	if !markers && noErrors(body) {
+	if noErrors(body) {
 		return &x, nil
 	}
 	if err := xml.Unmarshal(body, &x); err != nil {
