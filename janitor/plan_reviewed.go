@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/openbraininstitute/spacktainers/buildcache"
+	"github.com/openbraininstitute/spacktainers/janitor/clock"
 	"github.com/openbraininstitute/spacktainers/janitor/dag"
 	"github.com/openbraininstitute/spacktainers/janitor/room"
 )
@@ -54,6 +55,8 @@ func (j Janitor) PlanReviewed(ctx context.Context, p *Reviewed) (*Plan, error) {
 		return nil, fmt.Errorf("plan %s: %w: it is of a purge, which only janitor:purge carries out", p.Run, ErrRefused)
 	case p.Mirror != j.Mirror:
 		return nil, fmt.Errorf("plan %s: %w: it is for the mirror %s, not for %s", p.Run, ErrRefused, p.Mirror, j.Mirror)
+	case age < -clock.MaxJump: // it would not age for as long
+		return nil, fmt.Errorf("plan %s: %w: it is of %s, which is yet to come: check the clock here, or make a new one", p.Run, ErrRefused, p.Made.Format(time.RFC3339))
 	case age > oldest:
 		return nil, fmt.Errorf("plan %s: %w: it is %s old, and --plan-max-age is %s: make a new one", p.Run, ErrRefused, age.Round(time.Second), oldest)
 	}

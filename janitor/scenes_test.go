@@ -198,8 +198,12 @@ func TestAPlanKnowsTheRootsOfNow(t *testing.T) {
 		if _, err := j.PlanReviewed(t.Context(), r); !errors.Is(err, janitor.ErrRefused) {
 			t.Errorf("a plan of yesterday: %v", err)
 		}
+		s.pass(-30 * time.Hour)
+		if _, err := j.PlanReviewed(t.Context(), r); !errors.Is(err, janitor.ErrRefused) {
+			t.Errorf("a plan of a time to come: %v", err)
+		}
 		j.Mirror = "another"
-		s.pass(-25 * time.Hour)
+		s.pass(5 * time.Hour)
 		if _, err := j.PlanReviewed(t.Context(), r); !errors.Is(err, janitor.ErrRefused) {
 			t.Errorf("a plan for another mirror: %v", err)
 		}
