@@ -93,10 +93,13 @@ func realHistory(t *testing.T, program string, store realStore, seed uint64) {
 	r, dir := realWorld(t, store, seed)
 	w, roots := r.w, r.rootsNow(0)
 	x := rand.New(rand.NewPCG(seed, 7))
+	filled := time.Now()
 	for round := range 5 {
 		fate := "runs"
 		if round < 3 {
 			fate = []string{"killed", "stopped"}[x.IntN(2)]
+		} else { // the store tells its time in whole seconds: by that nothing is young any more
+			time.Sleep(time.Until(filled.Add(2 * time.Second)))
 		}
 		out, err := prune(t, program, dir, store, fate, time.Duration(x.IntN(700))*time.Millisecond, "--wait=0", "--even-if-written", "--grace=1ms")
 		if round >= 3 && err != nil {
@@ -171,33 +174,45 @@ func prune(t *testing.T, program, dir string, store realStore, fate string, afte
 	return out.String(), err
 }
 
-// snapshot reads all that a store holds into a world of its own, as old as it likes to be.
+// snapshot reads all that a store holds into a world of its own, as old as it likes to be. What a
+// program that was killed had sent may still be under way: where it changes what is read, all is
+// read again.
 func snapshot(t *testing.T, store realStore, r *running) *World {
 	t.Helper()
-	w := newWorld(r.Setting, r.w.Graph, nil)
-	w.unknown, w.unnamed = r.w.unknown, r.w.unnamed
-	for o, err := range store.List(t.Context(), "") {
-		if err != nil {
+	for try := 1; ; try++ {
+		w, err := readAll(t.Context(), store, r)
+		if err == nil {
+			return w
+		}
+		if !errors.Is(err, fs.ErrNotExist) || try == 10 {
 			t.Fatal(err)
 		}
-		w.place(strings.Clone(o.Key), get(t.Context(), t, store, o.Key), 60*day)
+		time.Sleep(100 * time.Millisecond)
 	}
-	return w
 }
 
-func get(ctx context.Context, t *testing.T, store buildcache.Store, key string) []byte {
-	t.Helper()
-	body, _, err := store.Get(ctx, key)
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Fatalf("%s is listed and not there", key)
+func readAll(ctx context.Context, store realStore, r *running) (*World, error) {
+	w := newWorld(r.Setting, r.w.Graph, nil)
+	w.unknown, w.unnamed = r.w.unknown, r.w.unnamed
+	for o, err := range store.List(ctx, "") {
+		if err != nil {
+			return nil, err
+		}
+		key := strings.Clone(o.Key)
+		text, err := get(ctx, store, key)
+		if err != nil {
+			return nil, err
+		}
+		w.place(key, text, 60*day)
 	}
+	return w, nil
+}
+
+func get(ctx context.Context, store buildcache.Store, key string) ([]byte, error) {
+	body, _, err := store.Get(ctx, key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	defer body.Close()
-	text, err := io.ReadAll(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+	return io.ReadAll(body)
 }
