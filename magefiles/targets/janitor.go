@@ -66,9 +66,6 @@ func (Janitor) Prune(ctx context.Context,
 	if _, err := run.policy(buildcache.Location{}); err != nil {
 		return err
 	}
-	if name := flags.ofPlan(); plan != nil && name != "" {
-		return wrongCall("--plan=%s has rules of its own, so that %s would say nothing: give it where the plan is made, with --dry-run", *plan, name)
-	}
 	if err := run.oneBatch(mirror); err != nil {
 		return err
 	}

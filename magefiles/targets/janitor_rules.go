@@ -21,14 +21,17 @@ type ruleFlags struct {
 	packages                                    janitor.Packages
 }
 
-// ofPlan returns a flag that is given and says what a plan that was written down says itself, or "".
-func (f ruleFlags) ofPlan() string {
-	given := map[string]bool{
-		"--max-age": f.maxAge != nil, "--grace": f.grace != nil, "--wait": f.wait != nil, "--keep-last": f.keepLast != nil, "--build-deps": f.buildDeps != nil,
-		"--max-fraction": f.maxFraction != nil, "--target-size": f.targetSize != nil, "--half-life": f.halfLife != nil, "--even-if-written": f.evenIfWritten != nil,
+// overruled returns a flag that is given and says another thing than a plan that was written down, or "".
+func (f ruleFlags) overruled(given, plan janitor.Policy) string {
+	differs := map[string]bool{
+		"--max-age": f.maxAge != nil && given.MaxAge != plan.MaxAge, "--grace": f.grace != nil && given.Grace != plan.Grace,
+		"--wait": f.wait != nil && given.Wait != plan.Wait, "--keep-last": f.keepLast != nil && given.KeepLast != plan.KeepLast,
+		"--build-deps": f.buildDeps != nil && given.DropBuild != plan.DropBuild, "--max-fraction": f.maxFraction != nil && given.Raise != plan.Raise,
+		"--target-size": f.targetSize != nil && given.TargetSize != plan.TargetSize, "--half-life": f.halfLife != nil && given.HalfLife != plan.HalfLife,
+		"--even-if-written": f.evenIfWritten != nil && given.EvenIfWritten != plan.EvenIfWritten,
 	}
-	for _, name := range sortedKeys(given) {
-		if given[name] {
+	for _, name := range sortedKeys(differs) {
+		if differs[name] {
 			return name
 		}
 	}

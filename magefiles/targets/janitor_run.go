@@ -230,6 +230,9 @@ func (r janitorRun) reviewed(ctx context.Context, m *mirrorStore, j *janitor.Jan
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: %w: give the plan.json that a run has left below %s", r.planFile, err, filepath.Join(outDir, "janitor"))
 	}
+	if name := r.rules.overruled(j.Policy, read.Policy); name != "" {
+		return nil, wrongCall("--plan=%s was made with another %s, and has its own rules: give it where the plan is made, with --dry-run", r.planFile, name)
+	}
 	plan, err := j.PlanReviewed(ctx, read)
 	if plan != nil {
 		j.Policy = plan.Policy // the rules of the plan
