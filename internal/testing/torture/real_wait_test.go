@@ -18,8 +18,8 @@ import (
 	"github.com/openbraininstitute/spacktainers/buildcache"
 )
 
-// waitingHistory lets weeks pass: before each run all that was written looks old, and the room says
-// that its runs were a week earlier. In the first weeks the program is killed or stopped,
+// waitingHistory lets weeks pass: before each run all that was written looks a week older, and the room
+// says that its runs were a week earlier. In the first weeks the program is killed or stopped,
 // environments are pushed before it begins, or while it works if its lockfiles name them. What was
 // there or pushed goes in no earlier run than the one behind the next.
 func waitingHistory(t *testing.T, program string, store realStore, seed uint64) {
@@ -31,7 +31,7 @@ func waitingHistory(t *testing.T, program string, store realStore, seed uint64) 
 		written[hash] = -1
 	}
 	for week := range 10 {
-		age(t, store)
+		age(t, store, week == 0)
 		push, env := realPush(r, x), x.IntN(len(r.envs))
 		wild := week > 0 && week < 5
 		when := ""
@@ -93,6 +93,7 @@ func waitingHistory(t *testing.T, program string, store realStore, seed uint64) 
 		if week == 9 {
 			judgeEnd(t, start, now, roots, gone, what)
 		}
+		t.Log(what)
 		if t.Failed() {
 			t.Fatalf("the program said:\n%s", out)
 		}
@@ -109,30 +110,41 @@ func realPush(r *running, x *rand.Rand) push {
 	return p
 }
 
-// young returns the keys of what was written since the last week, and notes of which specs.
-func young(t *testing.T, store realStore, written map[string]int, week int) (keys []string) {
+// young notes of which specs something was written since the last week.
+func young(t *testing.T, store realStore, written map[string]int, week int) {
 	t.Helper()
 	for o, err := range store.List(t.Context(), "") {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.HasPrefix(o.Key, ownPrefix) || time.Since(o.ModTime) > 30*day {
+		if strings.HasPrefix(o.Key, ownPrefix) || time.Since(o.ModTime) > day {
 			continue
 		}
-		keys = append(keys, strings.Clone(o.Key))
-		if _, hash := sortKey(o.Key); hash != "" && written != nil {
+		if _, hash := sortKey(o.Key); hash != "" {
 			written[strings.Clone(hash)] = week
 		}
 	}
-	return keys
 }
 
-// age lets a week pass: what was written lately looks old, and so do the runs in the room.
-func age(t *testing.T, store realStore) {
+// age lets a week pass, for objects and for the runs in the room. What was there before the first run,
+// and what enough runs have seen since it was written, looks older than all of them for good.
+func age(t *testing.T, store realStore, first bool) {
 	t.Helper()
 	now := time.Now()
-	for _, key := range young(t, store, nil, 0) {
-		store.setTime(t, key, now.Add(-300*day))
+	times := map[string]time.Time{}
+	for o, err := range store.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := o.ModTime.Add(-week); !strings.HasPrefix(o.Key, ownPrefix) && now.Sub(at) < 60*day {
+			if first || now.Sub(at) > 6*week {
+				at = now.Add(-300 * day)
+			}
+			times[strings.Clone(o.Key)] = at
+		}
+	}
+	for key, at := range times {
+		store.setTime(t, key, at)
 	}
 	const room = ownPrefix + "janitor/room"
 	body, _, err := store.Get(t.Context(), room)
