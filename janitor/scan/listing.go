@@ -119,11 +119,12 @@ func (r *scanner) readInventory(ctx context.Context, c *listing.Collector) error
 		piece = piece[:0]
 		return nil
 	}
+	ours := slices.Concat(prefixes...)
 	for o, err := range r.opts.Inventory.List(ctx, "") {
 		if err != nil {
 			return err
 		}
-		for _, prefix := range slices.Concat(prefixes...) {
+		for _, prefix := range ours {
 			if strings.HasPrefix(o.Key, prefix) {
 				piece = append(piece, o)
 			}
