@@ -125,7 +125,7 @@ func (j Janitor) Restore(ctx context.Context, name string) (res Result, err erro
 			res.Specs += len(back)
 		}
 		if len(lacks) > 0 {
-			return fmt.Errorf("%d spec files or manifests stay away, the rest is back: first %s", len(lacks), lacks[0])
+			return fmt.Errorf("%d spec files or manifests stay away, the rest is back: push their packages again: first %s", len(lacks), lacks[0])
 		}
 		return nil
 	})
@@ -168,12 +168,12 @@ func (j *Janitor) lacks(ctx context.Context, prefix, owner string, tarballs map[
 	if there, err := buildcache.Exists(ctx, j.Store, owner); there || err != nil {
 		return "", err
 	}
+	if hash, ok := buildcache.KeyHash(owner); ok && tarballs[hash] && buildcache.KindOf(owner) == scan.SpecFile {
+		return "", nil
+	}
 	data, _, err := buildcache.ReadAll(ctx, j.Store, prefix+owner)
 	if err != nil {
 		return "", err
-	}
-	if hash, ok := buildcache.KeyHash(owner); ok && tarballs[hash] && buildcache.KindOf(owner) == scan.SpecFile {
-		return "", nil
 	}
 	names, err := named(owner, data)
 	if err != nil {

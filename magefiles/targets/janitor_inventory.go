@@ -149,8 +149,8 @@ func (r janitorRun) handOver(ctx context.Context, m *mirrorStore, step int, obje
 }
 
 // versionsOf returns the versions of objects that are still as they were looked
-// at, and the keys of those that were written again. The older versions go, too: one would come to light
-// where the latest is deleted by its ID.
+// at, and the keys of those that were written again. The older versions go, too:
+// one would come to light where the latest is deleted by its ID.
 func versionsOf(ctx context.Context, store versionLister, objects []buildcache.Object) (targets []inventory.Target, again []string, err error) {
 	wanted, folders := map[string]buildcache.Object{}, map[string]bool{}
 	for _, o := range objects {

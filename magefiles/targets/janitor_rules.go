@@ -26,7 +26,7 @@ func (f ruleFlags) overruled(given, plan janitor.Policy) string {
 	differs := map[string]bool{
 		"--max-age": f.maxAge != nil && given.MaxAge != plan.MaxAge, "--grace": f.grace != nil && given.Grace != plan.Grace,
 		"--wait": f.wait != nil && given.Wait != plan.Wait, "--keep-last": f.keepLast != nil && given.KeepLast != plan.KeepLast,
-		"--build-deps": f.buildDeps != nil && given.DropBuild != plan.DropBuild, "--max-fraction": f.maxFraction != nil && given.Raise != plan.Raise,
+		"--build-deps": f.buildDeps != nil && given.DropBuild != plan.DropBuild, "--max-fraction": f.maxFraction != nil && (given.Raise != plan.Raise || given.MaxFraction != plan.MaxFraction),
 		"--target-size": f.targetSize != nil && given.TargetSize != plan.TargetSize, "--half-life": f.halfLife != nil && given.HalfLife != plan.HalfLife,
 		"--even-if-written": f.evenIfWritten != nil && given.EvenIfWritten != plan.EvenIfWritten,
 	}
