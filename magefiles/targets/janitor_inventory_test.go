@@ -24,16 +24,7 @@ func TestPruneByInventoryForBatchOperations(t *testing.T) {
 	root, bucket, objects := oldV3(t, server)
 	deliveries := server.NewBucket(t)
 	manifest := server.Inventory(t, bucket, deliveries, false, time.Now().Add(-time.Hour))
-	locks, err := readLocks([]string{lockOf(t, root, "env-b")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Chdir(t.TempDir())
-	a, err := start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := "s3://" + bucket + "/mirror"
+	a, _, url, locks := openOld(t, root, bucket)
 	prune := func(r janitorRun) error { return pruneNow(t, a, r, url, locks) }
 	if err := os.MkdirAll("out", 0o755); err != nil {
 		t.Fatal(err)
@@ -127,6 +118,24 @@ func oldV3(t *testing.T, server *s3test.Server) (root, bucket string, objects in
 		t.Fatal(err)
 	}
 	return root, bucket, objects
+}
+
+// openOld opens what oldV3 has made, from an empty folder, with the lockfile of one of its environments.
+func openOld(t *testing.T, root, bucket string) (a *app, m *mirrorStore, url string, locks []rootset.Lock) {
+	t.Helper()
+	locks, err := readLocks([]string{lockOf(t, root, "env-b")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	if a, err = start(); err != nil {
+		t.Fatal(err)
+	}
+	url = "s3://" + bucket + "/mirror"
+	if m, err = a.openMirror(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	return a, m, url, locks
 }
 
 // pruneNow condemns and deletes in one run.

@@ -30,20 +30,7 @@ func TestABatchLeavesNothingOfWhatGoes(t *testing.T) {
 		t.Run(server.Name, func(t *testing.T) {
 			useServer(t, server.Endpoint, server)
 			root, bucket, _ := oldV3(t, server)
-			locks, err := readLocks([]string{lockOf(t, root, "env-b")})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Chdir(t.TempDir())
-			a, err := start()
-			if err != nil {
-				t.Fatal(err)
-			}
-			url := "s3://" + bucket + "/mirror"
-			m, err := a.openMirror(t.Context(), url)
-			if err != nil {
-				t.Fatal(err)
-			}
+			a, m, url, locks := openOld(t, root, bucket)
 			lone := "blobs/sha256/aa/" + strings.Repeat("aa", 32)
 			if err := server.PutAt(t.Context(), bucket, "mirror/"+lone, []byte("lone"), time.Now().Add(-100*24*time.Hour)); err != nil {
 				t.Fatal(err)
@@ -128,22 +115,9 @@ func TestABatchNeedsToKnowTheVersions(t *testing.T) {
 			if query == "versions" {
 				server.EnableVersioning(t, bucket)
 			}
-			locks, err := readLocks([]string{lockOf(t, root, "env-b")})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Chdir(t.TempDir())
-			a, err := start()
-			if err != nil {
-				t.Fatal(err)
-			}
-			url := "s3://" + bucket + "/mirror"
-			m, err := a.openMirror(t.Context(), url)
-			if err != nil {
-				t.Fatal(err)
-			}
+			a, m, url, locks := openOld(t, root, bucket)
 			before := keysOf(t.Context(), t, m)
-			err = pruneNow(t, a, janitorRun{batch: "delete.csv"}, url, locks)
+			err := pruneNow(t, a, janitorRun{batch: "delete.csv"}, url, locks)
 			if err == nil || !strings.Contains(err.Error(), "need s3:") {
 				t.Errorf("got %v", err)
 			}
@@ -225,15 +199,7 @@ func TestABatchEndsWhereASpecIsPushedAgain(t *testing.T) {
 	useServer(t, proxy.URL, server)
 	root, bucket, _ := oldV3(t, server)
 	server.EnableVersioning(t, bucket)
-	locks, err := readLocks([]string{lockOf(t, root, "env-b")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Chdir(t.TempDir())
-	a, err := start()
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, _, url, locks := openOld(t, root, bucket)
 	const key = "v3/manifests/spec/hello-spack/hello-spack-1.1-tg7fcw2k2donquj6oubqz3j3q66inupa.spec.manifest.json"
 	text, err := os.ReadFile(filepath.Join(root, "cache", key))
 	if err != nil {
@@ -248,7 +214,7 @@ func TestABatchEndsWhereASpecIsPushedAgain(t *testing.T) {
 		return r.Query.Has("versions") && r.Query.Get("prefix") == "mirror/v3/"
 	}
 	proxy.Add(faultproxy.Rule{Match: listsSpecs, Fault: push})
-	err = pruneNow(t, a, janitorRun{batch: "delete.csv"}, "s3://"+bucket+"/mirror", locks)
+	err = pruneNow(t, a, janitorRun{batch: "delete.csv"}, url, locks)
 	if err == nil || !strings.Contains(err.Error(), key+" was pushed again") {
 		t.Errorf("got %v", err)
 	}
